@@ -1,0 +1,110 @@
+//! The only file that reads clocks.
+//!
+//! Takes nothing; gives [`Stamp`]s. Everything else receives time as a value, so that it can be replayed and tested without
+//! waiting (`clippy.toml` forbids the standard library's clock reads elsewhere).
+
+use nix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// One instant on the two clocks of this host, taken together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Stamp {
+    /// `CLOCK_MONOTONIC` in nanoseconds: for differences. Comparable between processes of one host, until it reboots.
+    pub mono_ns: u64,
+    /// `CLOCK_REALTIME` in nanoseconds since 1970: the clock of QEMU's event timestamps (`g_get_real_time()`).
+    pub wall_ns: u64,
+}
+
+impl Stamp {
+    /// Now.
+    #[must_use]
+    pub fn now() -> Stamp {
+        Stamp { mono_ns: monotonic_ns(), wall_ns: read(ClockId::CLOCK_REALTIME) }
+    }
+
+    /// Time from `earlier` to `self` on the monotonic clock; zero if `earlier` is later.
+    #[must_use]
+    pub fn since(&self, earlier: Stamp) -> Duration {
+        Duration::from_nanos(self.mono_ns.saturating_sub(earlier.mono_ns))
+    }
+}
+
+/// `CLOCK_MONOTONIC` now, in nanoseconds.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    read(ClockId::CLOCK_MONOTONIC)
+}
+
+/// CPU time that this process has used, user and system, all threads, in nanoseconds.
+#[must_use]
+pub fn process_cpu_ns() -> u64 {
+    read(ClockId::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// CPU time that the calling thread has used, in nanoseconds.
+#[must_use]
+pub fn thread_cpu_ns() -> u64 {
+    read(ClockId::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// Blocks the calling thread until `mono_ns` on the monotonic clock; returns at once if that has passed.
+///
+/// Only for a thread of its own that keeps a schedule (the sampler): waiting for something to happen is done on its event.
+pub fn sleep_until(mono_ns: u64) {
+    let now = monotonic_ns();
+    if mono_ns > now {
+        #[expect(clippy::disallowed_methods, reason = "this is the file that may")]
+        std::thread::sleep(Duration::from_nanos(mono_ns - now));
+    }
+}
+
+fn read(clock: ClockId) -> u64 {
+    // Cannot fail for these clocks on Linux (clock_gettime(2): EINVAL only for a clock that is not there).
+    clock_gettime(clock).map_or(0, |t| {
+        let seconds = u64::try_from(t.tv_sec()).unwrap_or(0);
+        let nanos = u64::try_from(t.tv_nsec()).unwrap_or(0);
+        seconds * 1_000_000_000 + nanos
+    })
+}
+
+/// A wall-clock time as RFC 3339 in UTC with milliseconds, such as `2026-11-23T03:38:05.120Z`.
+#[must_use]
+pub fn rfc3339(wall_ns: u64) -> String {
+    let seconds = wall_ns / 1_000_000_000;
+    let (days, second_of_day) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil_from_days(days);
+    let (hour, minute, second) = (second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
+    let millis = wall_ns / 1_000_000 % 1000;
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+/// Days since 1970-01-01 to year, month, day (Gregorian), counting in 400-year eras that begin in March.
+fn civil_from_days(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_right_at_the_corners() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(951_782_400_000_000_000), "2000-02-29T00:00:00.000Z");
+        assert_eq!(rfc3339(1_795_405_085_120_000_000), "2026-11-23T03:38:05.120Z");
+    }
+
+    #[test]
+    fn the_monotonic_clock_does_not_go_back() {
+        let first = Stamp::now();
+        assert!(Stamp::now().mono_ns >= first.mono_ns);
+    }
+}

@@ -1,0 +1,504 @@
+//! The connection: an actor of two tasks that own the socket, and a handle that anyone may clone.
+//!
+//! All protocol state (which id waits for what) lives in the tasks, so a caller may drop its future at any time: a late reply
+//! finds no waiter and is let go. Urgent requests go before background ones (sampling on a shared connection), and at most one
+//! background request is on its way, because QEMU answers in order.
+
+use super::wire::{self, Direction, Greeting, Line, Notice, Reply, Request};
+use super::{Endpoint, MigrationInfo, QmpError, Result, Schema};
+use crate::clock::Stamp;
+use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::{TcpStream, UnixListener, UnixStream, tcp, unix};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+/// The longest line we take: `query-qmp-schema` of 11.1 is 0.2 MiB. A peer that sends more is cut off.
+const LONGEST_LINE: usize = 16 << 20;
+const READ_AT_ONCE: usize = 64 << 10;
+/// Queue of requests not yet written; a caller waits when it is full.
+const QUEUE: usize = 32;
+
+/// Sees every line both ways, as it is on the wire, with the time at which it was sent or had arrived.
+#[derive(Clone)]
+pub struct Tap(pub Arc<dyn Fn(Direction, Stamp, &[u8]) + Send + Sync>);
+
+impl fmt::Debug for Tap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tap")
+    }
+}
+
+/// Why a session ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Closed(pub String);
+
+/// What QEMU says unasked, in order, until the connection ends.
+#[derive(Debug)]
+pub struct Notices(mpsc::UnboundedReceiver<Notice>, Shared);
+
+impl Notices {
+    /// The next notice, or why there will be no more. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`Closed`] once the connection has ended and everything that came before is delivered.
+    pub async fn next(&mut self) -> Result<Notice, Closed> {
+        match self.0.recv().await {
+            Some(notice) => Ok(notice),
+            None => Err(Closed(self.1.end_reason())),
+        }
+    }
+}
+
+/// A negotiated QMP connection. Cheap to clone; the connection ends when the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct Session {
+    side: Arc<str>,
+    greeting: Arc<Greeting>,
+    urgent: mpsc::Sender<Job>,
+    background: mpsc::Sender<Job>,
+    shared: Shared,
+    can_pass_fds: bool,
+}
+
+#[derive(Debug)]
+struct Job {
+    request: Request,
+    fd: Option<OwnedFd>,
+    answer: oneshot::Sender<Reply>,
+}
+
+/// State that both tasks see. The lock is held for a look-up at most, never across an await.
+#[derive(Clone, Debug, Default)]
+struct Shared(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    pending: HashMap<u32, oneshot::Sender<Reply>>,
+    last_id: u32,
+    end: Option<String>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end_reason(&self) -> String {
+        self.lock().end.clone().unwrap_or_else(|| "closed".to_owned())
+    }
+
+    /// Notes why the session ended and lets all waiters know.
+    fn end(&self, reason: String) {
+        let mut state = self.lock();
+        state.end.get_or_insert(reason);
+        state.pending.clear();
+    }
+}
+
+impl State {
+    /// The lowest free id after the last one: ids stay one or two digits, and an id whose reply is late is not used again.
+    fn register(&mut self, answer: oneshot::Sender<Reply>) -> u32 {
+        let mut id = self.last_id;
+        loop {
+            id = (id + 1) % 100;
+            if !self.pending.contains_key(&id) {
+                break;
+            }
+            if id == self.last_id {
+                // A hundred unanswered: QEMU hangs. Go beyond two digits rather than reuse.
+                id = self.pending.keys().max().map_or(100, |max| max + 1);
+                break;
+            }
+        }
+        self.last_id = id % 100;
+        self.pending.insert(id, answer);
+        id
+    }
+}
+
+enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+enum Writer {
+    Unix(unix::OwnedWriteHalf),
+    Tcp(tcp::OwnedWriteHalf),
+}
+
+impl Writer {
+    async fn send(&mut self, bytes: &[u8], fd: Option<OwnedFd>) -> io::Result<()> {
+        match (self, fd) {
+            (Writer::Tcp(half), _) => half.write_all(bytes).await,
+            (Writer::Unix(half), None) => half.write_all(bytes).await,
+            (Writer::Unix(half), Some(fd)) => {
+                // QEMU takes descriptors from any recvmsg before the command completes, so they travel with its first byte
+                // (tcp_chr_recv in chardev/char-socket.c).
+                let stream: &UnixStream = half.as_ref();
+                let (first, rest) = bytes.split_at(bytes.len().min(1));
+                stream
+                    .async_io(Interest::WRITABLE, || {
+                        let fds = [fd.as_raw_fd()];
+                        let message = [ControlMessage::ScmRights(&fds)];
+                        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+                        sendmsg::<UnixAddr>(stream.as_raw_fd(), &[IoSlice::new(first)], &message, flags, None)?;
+                        Ok(())
+                    })
+                    .await?;
+                half.write_all(rest).await
+            }
+        }
+    }
+}
+
+impl Session {
+    /// Connects to a QMP server that listens at `endpoint`, and negotiates. `side` names it in errors.
+    ///
+    /// # Errors
+    /// [`QmpError::Connect`], [`QmpError::NoGreeting`] (the socket is busy with another client), [`QmpError::NotQmp`], and what
+    /// the negotiation may give. `deadline` is for the whole of it.
+    pub async fn connect(side: &str, endpoint: &Endpoint, tap: Option<Tap>, deadline: Duration) -> Result<(Session, Notices)> {
+        let stream = match timeout(deadline, open(endpoint)).await {
+            Ok(opened) => opened.map_err(|error| connect_error(side, endpoint, error))?,
+            Err(_) => return Err(connect_error(side, endpoint, io::ErrorKind::TimedOut.into())),
+        };
+        Session::negotiate(side, endpoint, stream, tap, deadline).await
+    }
+
+    /// Waits at `listener` for a QEMU that connects to us (a chardev with `server=off`), and negotiates.
+    ///
+    /// # Errors
+    /// As [`Session::connect`].
+    pub async fn accept(side: &str, listener: &UnixListener, tap: Option<Tap>, deadline: Duration) -> Result<(Session, Notices)> {
+        let path = listener.local_addr().ok().and_then(|a| a.as_pathname().map(ToOwned::to_owned)).unwrap_or_default();
+        let endpoint = Endpoint::Unix(path);
+        let stream = match timeout(deadline, listener.accept()).await {
+            Ok(accepted) => accepted.map_err(|error| connect_error(side, &endpoint, error))?.0,
+            Err(_) => return Err(connect_error(side, &endpoint, io::ErrorKind::TimedOut.into())),
+        };
+        Session::negotiate(side, &endpoint, Stream::Unix(stream), tap, deadline).await
+    }
+
+    async fn negotiate(
+        side: &str,
+        endpoint: &Endpoint,
+        stream: Stream,
+        tap: Option<Tap>,
+        deadline: Duration,
+    ) -> Result<(Session, Notices)> {
+        let can_pass_fds = matches!(stream, Stream::Unix(_));
+        let (reader, writer): (Box<dyn AsyncRead + Send + Unpin>, Writer) = match stream {
+            Stream::Unix(stream) => {
+                let (read, write) = stream.into_split();
+                (Box::new(read), Writer::Unix(write))
+            }
+            Stream::Tcp(stream) => {
+                let (read, write) = stream.into_split();
+                (Box::new(read), Writer::Tcp(write))
+            }
+        };
+        let mut lines = Lines { reader, buffer: Vec::new(), searched: 0, arrived: Stamp::now() };
+        let greeting = match timeout(deadline, lines.next()).await {
+            Err(_) => {
+                let (side, endpoint) = (side.to_owned(), endpoint.clone());
+                return Err(QmpError::NoGreeting { side, endpoint, after: deadline });
+            }
+            Ok(Err(end)) => return Err(not_qmp(side, endpoint, format!("nothing, then: {end}").as_bytes())),
+            Ok(Ok(line)) => match wire::classify(&line, lines.arrived) {
+                Line::Greeting(greeting) => {
+                    if let Some(tap) = &tap {
+                        tap.0(Direction::Received, lines.arrived, &line);
+                    }
+                    greeting
+                }
+                _ => return Err(not_qmp(side, endpoint, &line)),
+            },
+        };
+
+        let shared = Shared::default();
+        let (notice_tx, notice_rx) = mpsc::unbounded_channel();
+        let (urgent, urgent_rx) = mpsc::channel(QUEUE);
+        let (background, background_rx) = mpsc::channel(QUEUE);
+        let oob = greeting.oob;
+        tokio::spawn(read_task(lines, shared.clone(), notice_tx, tap.clone()));
+        tokio::spawn(write_task(writer, urgent_rx, background_rx, shared.clone(), tap, oob));
+        let session = Session { side: side.into(), greeting: Arc::new(greeting), urgent, background, shared: shared.clone(), can_pass_fds };
+
+        let enable = if oob { serde_json::json!({"enable": ["oob"]}) } else { serde_json::Value::Null };
+        session.execute(Request::raw("qmp_capabilities", enable), deadline).await?;
+        Ok((session, Notices(notice_rx, shared)))
+    }
+
+    /// What QEMU said of itself.
+    #[must_use]
+    pub fn greeting(&self) -> &Greeting {
+        &self.greeting
+    }
+
+    /// The name given to this side.
+    #[must_use]
+    pub fn side(&self) -> &str {
+        &self.side
+    }
+
+    /// Sends a request and waits for its answer: the JSON text of `return`.
+    ///
+    /// # Errors
+    /// [`QmpError::Refused`], [`QmpError::Deadline`], [`QmpError::Closed`].
+    pub async fn execute(&self, request: Request, deadline: Duration) -> Result<String> {
+        self.submit(&self.urgent, request, None, deadline).await
+    }
+
+    /// As [`Session::execute`], but anything else goes first.
+    ///
+    /// # Errors
+    /// As [`Session::execute`].
+    pub async fn execute_in_background(&self, request: Request, deadline: Duration) -> Result<String> {
+        self.submit(&self.background, request, None, deadline).await
+    }
+
+    /// As [`Session::execute`], with a file descriptor (for `getfd` and its kin).
+    ///
+    /// # Errors
+    /// As [`Session::execute`], and [`QmpError::NeedsUnix`] on a TCP connection.
+    pub async fn execute_with_fd(&self, request: Request, fd: OwnedFd, deadline: Duration) -> Result<String> {
+        if !self.can_pass_fds {
+            return Err(QmpError::NeedsUnix { side: self.side.to_string(), command: request.name.into_owned() });
+        }
+        self.submit(&self.urgent, request, Some(fd), deadline).await
+    }
+
+    /// Sends one of `qapi`'s typed requests and reads the answer as `T`.
+    ///
+    /// # Errors
+    /// As [`Session::execute`], and [`QmpError::Decode`].
+    pub async fn call<C: qapi::Command, T: DeserializeOwned>(&self, command: &C, deadline: Duration) -> Result<T> {
+        let text = self.execute(Request::typed(command), deadline).await?;
+        serde_json::from_str(&text).map_err(|error| self.decode_error(C::NAME, &error))
+    }
+
+    /// `query-migrate`.
+    ///
+    /// # Errors
+    /// As [`Session::call`].
+    pub async fn query_migrate(&self, deadline: Duration) -> Result<MigrationInfo> {
+        let text = self.execute(Request::typed(&qapi::qmp::query_migrate {}), deadline).await?;
+        serde_json::from_str(&text).map_err(|error| self.decode_error("query-migrate", &error))
+    }
+
+    /// `query-qmp-schema`. Takes some ms and 0.2 MB: ask once.
+    ///
+    /// # Errors
+    /// As [`Session::execute`].
+    pub async fn schema(&self, deadline: Duration) -> Result<Schema> {
+        Ok(Schema::parse(&self.execute(Request::typed(&qapi::qmp::query_qmp_schema {}), deadline).await?))
+    }
+
+    fn decode_error(&self, command: &str, error: &serde_json::Error) -> QmpError {
+        QmpError::Decode { side: self.side.to_string(), command: command.to_owned(), detail: error.to_string() }
+    }
+
+    async fn submit(&self, queue: &mpsc::Sender<Job>, request: Request, fd: Option<OwnedFd>, deadline: Duration) -> Result<String> {
+        let command = request.name.to_string();
+        let closed = || QmpError::Closed { side: self.side.to_string(), command: command.clone(), reason: self.shared.end_reason() };
+        let (answer, reply) = oneshot::channel();
+        let exchange = async {
+            queue.send(Job { request, fd, answer }).await.map_err(|_| closed())?;
+            reply.await.map_err(|_| closed())
+        };
+        match timeout(deadline, exchange).await {
+            Err(_) => Err(QmpError::Deadline { side: self.side.to_string(), command, after: deadline }),
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(Reply::Return(text))) => Ok(text),
+            Ok(Ok(Reply::Error { class, description })) => {
+                Err(QmpError::Refused { side: self.side.to_string(), command, class, description })
+            }
+        }
+    }
+}
+
+async fn open(endpoint: &Endpoint) -> io::Result<Stream> {
+    match endpoint {
+        Endpoint::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
+        Endpoint::Tcp { host, port } => {
+            let stream = TcpStream::connect((host.as_str(), *port)).await?;
+            stream.set_nodelay(true)?;
+            Ok(Stream::Tcp(stream))
+        }
+    }
+}
+
+fn connect_error(side: &str, endpoint: &Endpoint, source: io::Error) -> QmpError {
+    let hint = match source.kind() {
+        io::ErrorKind::NotFound => ". There is no such socket: is QEMU running, with `-qmp unix:PATH,server=on,wait=off`?",
+        io::ErrorKind::ConnectionRefused => {
+            ". Nothing listens there (a plain file, or the socket of a QEMU that is gone); start QEMU with `-qmp ...,server=on,wait=off`"
+        }
+        io::ErrorKind::PermissionDenied => ". Run as the user that owns the socket",
+        io::ErrorKind::WouldBlock => ". Its queue is full: other clients hold it and wait for it; QMP serves one client a socket",
+        _ => "",
+    };
+    QmpError::Connect { side: side.to_owned(), endpoint: endpoint.clone(), hint, source }
+}
+
+fn not_qmp(side: &str, endpoint: &Endpoint, line: &[u8]) -> QmpError {
+    let got = String::from_utf8_lossy(line).chars().take(60).collect();
+    QmpError::NotQmp { side: side.to_owned(), endpoint: endpoint.clone(), got }
+}
+
+async fn read_task(mut lines: Lines, shared: Shared, notices: mpsc::UnboundedSender<Notice>, tap: Option<Tap>) {
+    let reason = loop {
+        let line = match lines.next().await {
+            Ok(line) => line,
+            Err(reason) => break reason,
+        };
+        if let Some(tap) = &tap {
+            tap.0(Direction::Received, lines.arrived, &line);
+        }
+        match wire::classify(&line, lines.arrived) {
+            Line::Reply { id, reply } => {
+                let waiter = shared.lock().pending.remove(&id);
+                // No waiter: a late reply to a call that was given up, or an id that we never sent. Neither is ours to judge.
+                if let Some(waiter) = waiter {
+                    let _ = waiter.send(reply);
+                }
+            }
+            Line::Notice(notice) => {
+                let _ = notices.send(notice);
+            }
+            Line::Greeting(_) => {}
+        }
+    };
+    shared.end(reason);
+}
+
+async fn write_task(
+    mut writer: Writer,
+    mut urgent: mpsc::Receiver<Job>,
+    mut background: mpsc::Receiver<Job>,
+    shared: Shared,
+    tap: Option<Tap>,
+    oob: bool,
+) {
+    // The background request that is on its way; the next one waits for its answer.
+    let mut on_its_way: Option<oneshot::Receiver<Reply>> = None;
+    loop {
+        let (job, was_background) = tokio::select! {
+            biased;
+            job = urgent.recv() => (job, false),
+            job = background.recv(), if on_its_way.is_none() => (job, true),
+            () = answered(&mut on_its_way), if on_its_way.is_some() => continue,
+        };
+        let Some(Job { request, fd, answer }) = job else { break };
+        let answer = if was_background {
+            let (relay, received) = oneshot::channel();
+            on_its_way = Some(received);
+            let (forward, result) = oneshot::channel();
+            tokio::spawn(async move {
+                if let Ok(reply) = result.await {
+                    let _ = answer.send(reply);
+                }
+                drop(relay);
+            });
+            forward
+        } else {
+            answer
+        };
+        let id = {
+            let mut state = shared.lock();
+            if state.end.is_some() {
+                break;
+            }
+            state.register(answer)
+        };
+        let bytes = request.encode(Some(id), oob);
+        if let Some(tap) = &tap {
+            tap.0(Direction::Sent, Stamp::now(), &bytes);
+        }
+        if let Err(error) = writer.send(&bytes, fd).await {
+            shared.end(format!("writing to it failed: {error}"));
+            break;
+        }
+    }
+}
+
+/// Resolves when the background request has been answered or can no longer be.
+async fn answered(on_its_way: &mut Option<oneshot::Receiver<Reply>>) {
+    if let Some(receiver) = on_its_way {
+        let _ = receiver.await;
+    }
+    *on_its_way = None;
+}
+
+/// Splits what arrives into lines. The stamp is that of the read that completed the line.
+struct Lines {
+    reader: Box<dyn AsyncRead + Send + Unpin>,
+    buffer: Vec<u8>,
+    searched: usize,
+    arrived: Stamp,
+}
+
+impl Lines {
+    /// The next line without its end, or why there is none. Empty lines are passed over.
+    async fn next(&mut self) -> std::result::Result<Vec<u8>, String> {
+        loop {
+            if let Some(at) = self.buffer[self.searched..].iter().position(|b| *b == b'\n') {
+                let mut line: Vec<u8> = self.buffer.drain(..=self.searched + at).collect();
+                self.searched = 0;
+                while line.last().is_some_and(u8::is_ascii_whitespace) {
+                    line.pop();
+                }
+                if line.is_empty() {
+                    continue;
+                }
+                return Ok(line);
+            }
+            self.searched = self.buffer.len();
+            if self.searched > LONGEST_LINE {
+                return Err(format!("it sent a line of more than {} MiB", LONGEST_LINE >> 20));
+            }
+            self.buffer.reserve(READ_AT_ONCE);
+            match self.reader.read_buf(&mut self.buffer).await {
+                Ok(0) => return Err("QEMU closed it (has the process ended?)".to_owned()),
+                Ok(_) => self.arrived = Stamp::now(),
+                Err(error) => return Err(format!("reading from it failed: {error}")),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_stay_short_and_skip_the_ones_that_wait() {
+        let mut state = State::default();
+        let mut ids = Vec::new();
+        for _ in 0..250 {
+            let id = state.register(oneshot::channel().0);
+            if id != 5 {
+                state.pending.remove(&id);
+            }
+            ids.push(id);
+        }
+        assert!(ids.iter().all(|id| *id < 100));
+        assert_eq!(ids.iter().filter(|id| **id == 5).count(), 1);
+    }
+
+    #[test]
+    fn a_hundred_unanswered_requests_do_not_collide() {
+        let mut state = State::default();
+        let ids: std::collections::HashSet<u32> = (0..300).map(|_| state.register(oneshot::channel().0)).collect();
+        assert_eq!(ids.len(), 300);
+    }
+}

@@ -1,0 +1,382 @@
+//! Text to a checked scenario: layers (defaults, file, settings), unknown keys with the nearest valid one, impossible values.
+
+use super::{Mode, Scenario};
+use crate::units::Bytes;
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+/// Every key of a scenario but the free tables. A test holds it against the types.
+pub(super) const KEYS: &[&str] = &[
+    "mode",
+    "transport",
+    "uri",
+    "incoming_uri",
+    "timeout",
+    "qemu.source",
+    "qemu.destination",
+    "qemu.machine",
+    "qemu.accel",
+    "guest.kind",
+    "guest.memory",
+    "guest.working_set",
+    "guest.rate",
+    "guest.pattern",
+    "guest.content",
+    "guest.touch",
+    "guest.reads_percent",
+    "guest.heartbeat",
+    "guest.seed",
+    "guest.hot_memory_percent",
+    "guest.hot_writes_percent",
+    "guest.zipf",
+    "guest.inject_fault",
+    "limits.downtime",
+    "limits.bandwidth",
+    "limits.postcopy_bandwidth",
+    "switch.after_pass",
+    "switch.after",
+    "give_up.passes",
+    "give_up.bytes",
+    "give_up.after",
+    "link.preset",
+    "sampling.source",
+    "sampling.destination",
+    "record.transcript",
+];
+/// Tables whose keys are QEMU's names.
+const FREE_TABLES: &[&str] = &["capabilities", "parameters"];
+
+/// Why there is no scenario.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScenarioError {
+    /// The file cannot be read.
+    #[error("cannot read the scenario {path}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not TOML.
+    #[error("{origin} is not valid TOML: {detail}")]
+    Syntax {
+        /// The file or the flag.
+        origin: String,
+        /// Where and what.
+        detail: String,
+    },
+    /// A key that does not exist.
+    #[error("{origin}: there is no key `{key}`{nearest}")]
+    UnknownKey {
+        /// The file or the flag.
+        origin: String,
+        /// The key.
+        key: String,
+        /// `; did you mean ...?`
+        nearest: String,
+    },
+    /// A value of the wrong form.
+    #[error("{origin}: {detail}")]
+    Value {
+        /// The file or the flag.
+        origin: String,
+        /// Which key, and what it takes.
+        detail: String,
+    },
+    /// Values that cannot be.
+    #[error("{key}: {problem}")]
+    Impossible {
+        /// The key to change.
+        key: &'static str,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+}
+
+/// Gathers layers, then gives the scenario.
+#[derive(Debug, Default)]
+pub struct Loader {
+    table: Table,
+    origin: Option<String>,
+}
+
+impl Loader {
+    /// Nothing but defaults.
+    #[must_use]
+    pub fn new() -> Loader {
+        Loader::default()
+    }
+
+    /// Lays a file over what is there.
+    ///
+    /// # Errors
+    /// [`ScenarioError::Read`], [`ScenarioError::Syntax`], [`ScenarioError::UnknownKey`].
+    pub fn file(&mut self, path: &Path) -> Result<&mut Loader, ScenarioError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ScenarioError::Read { path: path.to_owned(), source })?;
+        self.text(&path.display().to_string(), &text)
+    }
+
+    /// Lays TOML text over what is there; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// [`ScenarioError::Syntax`], [`ScenarioError::UnknownKey`].
+    pub fn text(&mut self, origin: &str, text: &str) -> Result<&mut Loader, ScenarioError> {
+        let table: Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| ScenarioError::Syntax { origin: origin.to_owned(), detail: error.to_string() })?;
+        refuse_unknown(origin, &table, "")?;
+        merge(&mut self.table, table);
+        self.origin = Some(origin.to_owned());
+        Ok(self)
+    }
+
+    /// Sets one key: `guest.rate=10MiB/s`. The value is TOML if it reads as such, else text.
+    ///
+    /// # Errors
+    /// [`ScenarioError::Value`] without `=`, [`ScenarioError::UnknownKey`].
+    pub fn set(&mut self, assignment: &str) -> Result<&mut Loader, ScenarioError> {
+        let origin = format!("--set {assignment}");
+        let Some((key, text)) = assignment.split_once('=') else {
+            let detail = "write it as table.key=value, such as guest.rate=10MiB/s".to_owned();
+            return Err(ScenarioError::Value { origin, detail });
+        };
+        let value = format!("value = {text}")
+            .parse::<Table>()
+            .ok()
+            .filter(|table| table.len() == 1)
+            .and_then(|mut table| table.remove("value"))
+            .unwrap_or_else(|| Value::String(text.to_owned()));
+        self.assign(&origin, key.trim(), value)
+    }
+
+    /// Sets one key to a value that is text, whatever it looks like.
+    ///
+    /// # Errors
+    /// [`ScenarioError::UnknownKey`].
+    pub fn set_text(&mut self, key: &str, text: impl Into<String>) -> Result<&mut Loader, ScenarioError> {
+        self.assign(key, key, Value::String(text.into()))
+    }
+
+    /// Sets one key to a TOML value.
+    ///
+    /// # Errors
+    /// [`ScenarioError::UnknownKey`].
+    pub fn set_value(&mut self, key: &str, value: impl Into<Value>) -> Result<&mut Loader, ScenarioError> {
+        self.assign(key, key, value.into())
+    }
+
+    fn assign(&mut self, origin: &str, key: &str, value: Value) -> Result<&mut Loader, ScenarioError> {
+        let mut nested = value;
+        for part in key.rsplit('.') {
+            nested = Value::Table(Table::from_iter([(part.to_owned(), nested)]));
+        }
+        if let Value::Table(table) = nested {
+            refuse_unknown(origin, &table, "")?;
+            merge(&mut self.table, table);
+        }
+        Ok(self)
+    }
+
+    /// The scenario, complete and checked.
+    ///
+    /// # Errors
+    /// [`ScenarioError::Value`], [`ScenarioError::Impossible`].
+    pub fn load(&self) -> Result<Scenario, ScenarioError> {
+        let mut scenario: Scenario = self.table.clone().try_into().map_err(|error: toml::de::Error| ScenarioError::Value {
+            origin: self.origin.clone().unwrap_or_else(|| "scenario".to_owned()),
+            detail: error.to_string().replace('\n', " ").trim_end().to_owned(),
+        })?;
+        if scenario.mode == Mode::Hybrid && scenario.switch.after_pass.is_none() && scenario.switch.after.is_none() {
+            scenario.switch.after_pass = Some(1);
+        }
+        check(&scenario)?;
+        Ok(scenario)
+    }
+}
+
+fn merge(base: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+fn refuse_unknown(origin: &str, table: &Table, prefix: &str) -> Result<(), ScenarioError> {
+    for (name, value) in table {
+        let key = format!("{prefix}{name}");
+        let is_table = KEYS.iter().any(|known| known.starts_with(&format!("{key}.")));
+        match value {
+            Value::Table(_) if FREE_TABLES.contains(&key.as_str()) => {}
+            Value::Table(inner) if is_table => refuse_unknown(origin, inner, &format!("{key}."))?,
+            _ if KEYS.contains(&key.as_str()) => {}
+            _ if is_table || FREE_TABLES.contains(&key.as_str()) => {
+                let detail = format!("`{key}` is a table: write [{key}] and its keys below it");
+                return Err(ScenarioError::Value { origin: origin.to_owned(), detail });
+            }
+            _ => return Err(ScenarioError::UnknownKey { origin: origin.to_owned(), nearest: nearest(&key), key }),
+        }
+    }
+    Ok(())
+}
+
+/// `; did you mean ...?`, for a key that is close to a valid one, or whose last part is a valid key of another table.
+fn nearest(key: &str) -> String {
+    let last = key.rsplit('.').next().unwrap_or(key);
+    let same_name = KEYS.iter().find(|known| known.rsplit('.').next() == Some(last));
+    let closest = KEYS.iter().map(|known| (strsim::damerau_levenshtein(key, known), known)).min();
+    match (same_name, closest) {
+        (Some(known), _) => format!("; did you mean `{known}`?"),
+        (None, Some((distance, known))) if distance <= 1 + key.len() / 3 => format!("; did you mean `{known}`?"),
+        _ => "; `switchover run --print-scenario` shows all keys. QEMU's own names go under [capabilities] and [parameters]".to_owned(),
+    }
+}
+
+/// Memory that the guest cannot give to its working set: its image, the firmware's part, and 4 bytes a page for its table.
+fn guest_overhead(working_set: Bytes) -> u64 {
+    (8 << 20) + working_set.0 / 1024
+}
+
+fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
+    let impossible = |key, problem: String| Err(ScenarioError::Impossible { key, problem });
+    let guest = &scenario.guest;
+    let largest = Bytes(12 << 30);
+    if guest.memory.0 < 16 << 20 || guest.memory > largest {
+        return impossible("guest.memory", format!("{} is out of range; the micro-guest takes from 16MiB to {largest}", guest.memory));
+    }
+    if guest.memory.0 % (1 << 20) != 0 {
+        return impossible("guest.memory", format!("{} is not a whole number of MiB", guest.memory));
+    }
+    if guest.working_set.0 < 4096 {
+        return impossible("guest.working_set", format!("{} is less than one page (4KiB)", guest.working_set));
+    }
+    let needed = guest.working_set.0.saturating_add(guest_overhead(guest.working_set));
+    if needed > guest.memory.0 {
+        let problem = format!(
+            "a working set of {} does not fit into guest.memory = {} (it needs {} with the guest itself); raise the one or lower the other",
+            guest.working_set,
+            guest.memory,
+            Bytes(needed.div_ceil(1 << 20) << 20)
+        );
+        return impossible("guest.working_set", problem);
+    }
+    if !(50..=10_000_000).contains(&guest.heartbeat.0) {
+        return impossible("guest.heartbeat", format!("{} is out of range; from 50us to 10s", guest.heartbeat));
+    }
+    for (key, percent) in [
+        ("guest.reads_percent", guest.reads_percent),
+        ("guest.hot_memory_percent", guest.hot_memory_percent),
+        ("guest.hot_writes_percent", guest.hot_writes_percent),
+    ] {
+        if percent > 100 {
+            return impossible(key, format!("{percent} % is more than all"));
+        }
+    }
+    if !(0.0..=4.0).contains(&guest.zipf) {
+        return impossible("guest.zipf", format!("{} is out of range; from 0 to 4", guest.zipf));
+    }
+    if scenario.limits.downtime.is_some_and(|limit| limit.0 > 2_000_000_000) {
+        return impossible("limits.downtime", "QEMU takes at most 2000s (migrate_params_check)".to_owned());
+    }
+    if scenario.switch.after_pass.is_some() && scenario.switch.after.is_some() {
+        return impossible("switch", "give after_pass or after, not both".to_owned());
+    }
+    if scenario.mode != Mode::Hybrid && scenario.switch != super::Switch::default() {
+        return impossible("switch", "only mode = \"hybrid\" has a moment to switch; post-copy starts at once, pre-copy never".to_owned());
+    }
+    if scenario.timeout.0 == 0 {
+        return impossible("timeout", "must be more than nothing".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::{Limit, Micros, Rate, SampleRate};
+    use proptest::prelude::*;
+
+    fn load(text: &str) -> Result<Scenario, ScenarioError> {
+        let mut loader = Loader::new();
+        loader.text("test.toml", text)?;
+        loader.load()
+    }
+
+    fn leaves(table: &Table, prefix: &str, found: &mut Vec<String>) {
+        for (name, value) in table {
+            match value {
+                Value::Table(inner) => leaves(inner, &format!("{prefix}{name}."), found),
+                _ => found.push(format!("{prefix}{name}")),
+            }
+        }
+    }
+
+    fn full() -> Scenario {
+        let mut scenario = Scenario { uri: Some("u".into()), incoming_uri: Some("i".into()), ..Scenario::default() };
+        scenario.qemu.destination = Some("q".into());
+        scenario.limits.downtime = Some(Micros(1));
+        scenario.limits.bandwidth = Some(Limit::Unlimited);
+        scenario.limits.postcopy_bandwidth = Some(Limit::At(Rate(1 << 20)));
+        scenario.switch.after_pass = Some(1);
+        scenario.switch.after = Some(Micros(1));
+        scenario.give_up.passes = Some(3);
+        scenario.give_up.bytes = Some(Bytes(1));
+        scenario.give_up.after = Some(Micros(1));
+        scenario
+    }
+
+    #[test]
+    fn the_list_of_keys_is_what_the_types_have() {
+        let mut keys = Vec::new();
+        leaves(&full().to_toml().parse().unwrap(), "", &mut keys);
+        keys.sort();
+        let mut listed: Vec<_> = KEYS.iter().map(ToString::to_string).collect();
+        listed.sort();
+        assert_eq!(keys, listed);
+    }
+
+    #[test]
+    fn what_is_printed_loads_to_the_same_scenario() {
+        for mode in ["precopy", "postcopy", "hybrid"] {
+            let text = format!("mode = \"{mode}\"\n[capabilities]\nxbzrle = true\n[parameters]\ndowntime-limit = 5\n");
+            let scenario = load(&text).unwrap();
+            assert_eq!(load(&scenario.to_toml()).unwrap(), scenario);
+        }
+    }
+
+    #[test]
+    fn flags_lie_over_the_file_and_the_file_over_defaults() {
+        let mut loader = Loader::new();
+        loader.text("a.toml", "mode = \"hybrid\"\n[guest]\nrate = \"1MiB/s\"\nseed = 9\n").unwrap();
+        loader.set("guest.rate=2MiB/s").unwrap().set("sampling.source=max").unwrap();
+        let scenario = loader.load().unwrap();
+        assert_eq!(scenario.guest.rate, crate::units::WriteRate::At(Rate(2 << 20)));
+        assert_eq!((scenario.guest.seed, scenario.sampling.source), (9, SampleRate::Max));
+        assert_eq!(scenario.switch.after_pass, Some(1));
+    }
+
+    #[test]
+    fn bad_input_says_what_would_be_right() {
+        let message = |text: &str| load(text).unwrap_err().to_string();
+        insta::assert_snapshot!(message("[guest]\nworkingset = \"1MiB\""), @"test.toml: there is no key `guest.workingset`; did you mean `guest.working_set`?");
+        insta::assert_snapshot!(message("heartbeat = \"1ms\""), @"test.toml: there is no key `heartbeat`; did you mean `guest.heartbeat`?");
+        insta::assert_snapshot!(message("guest = 1"), @"test.toml: `guest` is a table: write [guest] and its keys below it");
+        insta::assert_snapshot!(message("xbzrle = true"), @"test.toml: there is no key `xbzrle`; `switchover run --print-scenario` shows all keys. QEMU's own names go under [capabilities] and [parameters]");
+        insta::assert_snapshot!(message("[guest]\nworking_set = \"1GiB\""), @"guest.working_set: a working set of 1GiB does not fit into guest.memory = 256MiB (it needs 1033MiB with the guest itself); raise the one or lower the other");
+        insta::assert_snapshot!(message("timeout = 60"), @r#"test.toml: invalid type: integer `60`, expected a duration in quotes, like 300ms or 2s in `timeout`"#);
+        insta::assert_snapshot!(message("[switch]\nafter_pass = 1"), @r#"switch: only mode = "hybrid" has a moment to switch; post-copy starts at once, pre-copy never"#);
+        assert!(message("mode = ").contains("line 1"), "a syntax error says where");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in ".{0,200}", assignment in ".{0,60}") {
+            let _ = load(&text);
+            let _ = Loader::new().set(&assignment);
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! What the user asked for: a scenario, complete, with defaults filled in.
+//!
+//! Takes TOML and `table.key=value` settings (every flag of the command line is one of those); gives a checked [`Scenario`].
+//! Knows nothing of what a QEMU answers: whether this QEMU can do it is `plan`'s question.
+//!
+//! Map: here the types and their defaults · `load` text to a scenario, unknown keys, checks.
+
+mod load;
+
+pub use load::{Loader, ScenarioError};
+
+use crate::units::{Bytes, Limit, Micros, Rate, SampleRate, WriteRate};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One migration, as asked for. Printed as TOML by `--print-scenario`; every key has a line in `docs/scenario.md`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Scenario {
+    /// How memory moves.
+    pub mode: Mode,
+    /// How the two QEMUs of a lab reach each other.
+    pub transport: Transport,
+    /// Migration URI, instead of one made for `transport`. Needed for QEMUs on two hosts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+    /// The destination's URI where it differs from the source's (`tcp:0.0.0.0:4444` against `tcp:host:4444`, `exec:`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incoming_uri: Option<String>,
+    /// From `migrate` on; then give up, safely.
+    pub timeout: Micros,
+    /// The QEMUs of a lab.
+    pub qemu: Qemu,
+    /// The guest of a lab.
+    pub guest: Guest,
+    /// Bounds given to QEMU.
+    pub limits: Limits,
+    /// When hybrid starts post-copy.
+    pub switch: Switch,
+    /// When pre-copy is given up.
+    pub give_up: GiveUp,
+    /// The network between the two QEMUs.
+    pub link: Link,
+    /// How often each side is asked.
+    pub sampling: Sampling,
+    /// What is kept.
+    pub record: Record,
+    /// Any capability by QEMU's name; put on the side or sides where it belongs.
+    pub capabilities: BTreeMap<String, bool>,
+    /// Any parameter by QEMU's name; typed by the QEMU's own schema.
+    pub parameters: BTreeMap<String, toml::Value>,
+}
+
+/// How memory moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// All memory before switchover.
+    Precopy,
+    /// Switch over at once, memory follows.
+    Postcopy,
+    /// Post-copy after one or more pre-copy passes.
+    Hybrid,
+}
+
+impl Mode {
+    /// Whether post-copy may happen.
+    #[must_use]
+    pub fn may_postcopy(self) -> bool {
+        self != Mode::Precopy
+    }
+}
+
+/// How the two QEMUs of a lab reach each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// A unix socket.
+    Unix,
+    /// TCP over loopback.
+    Tcp,
+}
+
+/// The QEMUs of a lab.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Qemu {
+    /// Program of the source.
+    pub source: String,
+    /// Program of the destination; the source's unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// Machine type.
+    pub machine: Machine,
+    /// Accelerator.
+    pub accel: Accel,
+}
+
+/// Machine types that the micro-guest runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Machine {
+    /// The least of a machine.
+    Microvm,
+    /// PCI Express.
+    Q35,
+    /// PCI.
+    Pc,
+}
+
+/// What runs the guest's instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Accel {
+    /// KVM if a micro-guest really beats under it, else TCG.
+    Auto,
+    /// Emulation.
+    Tcg,
+    /// Hardware.
+    Kvm,
+}
+
+/// The guest of a lab, and its workload. facts/guest.md; fixtures/guest/README.md.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Guest {
+    /// Which guest.
+    pub kind: GuestKind,
+    /// RAM of the VM.
+    pub memory: Bytes,
+    /// Memory that the guest writes.
+    pub working_set: Bytes,
+    /// Pages dirtied a second × 4 KiB.
+    pub rate: WriteRate,
+    /// Order of writes.
+    pub pattern: Pattern,
+    /// What is in a page.
+    pub content: Content,
+    /// How much of a page a write touches.
+    pub touch: Touch,
+    /// Share of operations that read, %.
+    pub reads_percent: u8,
+    /// Period of the heartbeat.
+    pub heartbeat: Micros,
+    /// Seed of all that is random in it.
+    pub seed: u64,
+    /// hot-cold: share of memory that is hot, %.
+    pub hot_memory_percent: u8,
+    /// hot-cold: share of writes that go there, %.
+    pub hot_writes_percent: u8,
+    /// zipf: exponent.
+    pub zipf: f64,
+    /// Negative control: damage the guest's memory on purpose, so that the check must find it.
+    pub inject_fault: bool,
+}
+
+/// Which guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GuestKind {
+    /// The bare-metal micro-guest of fixtures/guest.
+    Micro,
+}
+
+/// Order of the guest's writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pattern {
+    /// Page after page, round and round.
+    Sequential,
+    /// Uniform.
+    Random,
+    /// Most writes go to a small part.
+    HotCold,
+    /// Zipf's law over the pages.
+    Zipf,
+}
+
+/// What the guest's pages hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Content {
+    /// Zeros. Finds corruption, not lost updates.
+    Zero,
+    /// Incompressible.
+    Random,
+    /// About 4:1.
+    Compressible,
+    /// Each write changes a few bytes: XBZRLE's friend.
+    Delta,
+}
+
+/// How much of a page a write touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Touch {
+    /// A few words: enough to dirty it.
+    Words,
+    /// All of it.
+    Page,
+}
+
+/// Bounds given to QEMU; what is not given stays as QEMU has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// `downtime-limit` (QEMU's default: 300 ms).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub downtime: Option<Micros>,
+    /// `max-bandwidth` (QEMU's default: 128 MiB/s).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<Limit>,
+    /// `max-postcopy-bandwidth` (QEMU's default: unlimited).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub postcopy_bandwidth: Option<Limit>,
+}
+
+/// When hybrid starts post-copy. Pure post-copy starts at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Switch {
+    /// After so many passes over RAM: on the first MIGRATION_PASS with a higher number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_pass: Option<u64>,
+    /// So long after the source became active.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Micros>,
+}
+
+/// When pre-copy is given up: the migration is cancelled and the VM runs on, on the source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GiveUp {
+    /// After so many passes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passes: Option<u64>,
+    /// After so many bytes sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Bytes>,
+    /// So long after `migrate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Micros>,
+}
+
+/// The network between the two QEMUs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Link {
+    /// A named link.
+    pub preset: LinkPreset,
+}
+
+/// Named links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkPreset {
+    /// The transport as it is.
+    None,
+}
+
+/// How often each side is asked `query-migrate`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sampling {
+    /// The source.
+    pub source: SampleRate,
+    /// The destination.
+    pub destination: SampleRate,
+}
+
+/// What is kept in the run directory beyond the usual.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Record {
+    /// Every QMP line both ways, in transcript.jsonl.zst.
+    pub transcript: bool,
+}
+
+impl Default for Scenario {
+    /// The built-in scenario: a guest that writes, pre-copy, nothing exotic.
+    fn default() -> Scenario {
+        Scenario {
+            mode: Mode::Precopy,
+            transport: Transport::Unix,
+            uri: None,
+            incoming_uri: None,
+            timeout: Micros(60_000_000),
+            qemu: Qemu::default(),
+            guest: Guest::default(),
+            limits: Limits::default(),
+            switch: Switch::default(),
+            give_up: GiveUp::default(),
+            link: Link::default(),
+            sampling: Sampling::default(),
+            record: Record::default(),
+            capabilities: BTreeMap::new(),
+            parameters: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Qemu {
+    fn default() -> Qemu {
+        Qemu { source: "qemu-system-x86_64".to_owned(), destination: None, machine: Machine::Microvm, accel: Accel::Auto }
+    }
+}
+
+impl Default for Guest {
+    fn default() -> Guest {
+        Guest {
+            kind: GuestKind::Micro,
+            memory: Bytes(256 << 20),
+            working_set: Bytes(64 << 20),
+            rate: WriteRate::At(Rate(50 << 20)),
+            pattern: Pattern::Random,
+            content: Content::Random,
+            touch: Touch::Words,
+            reads_percent: 0,
+            heartbeat: Micros(1000),
+            seed: 1,
+            hot_memory_percent: 10,
+            hot_writes_percent: 90,
+            zipf: 0.99,
+            inject_fault: false,
+        }
+    }
+}
+
+impl Default for Link {
+    fn default() -> Link {
+        Link { preset: LinkPreset::None }
+    }
+}
+
+impl Default for Sampling {
+    fn default() -> Sampling {
+        Sampling { source: SampleRate::Hertz(1000), destination: SampleRate::Hertz(100) }
+    }
+}
+
+/// The name of a value as a scenario spells it, for any of the enums above.
+#[must_use]
+pub fn spelling<T: Serialize>(value: &T) -> String {
+    serde_json::to_value(value).ok().and_then(|v| v.as_str().map(ToOwned::to_owned)).unwrap_or_default()
+}
+
+impl Scenario {
+    /// The TOML that gives this scenario again.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        // Plain tables of text, numbers and booleans: there is nothing in it that TOML cannot say.
+        toml::to_string(self).unwrap_or_default()
+    }
+
+    /// Program of the destination.
+    #[must_use]
+    pub fn destination_qemu(&self) -> &str {
+        self.qemu.destination.as_deref().unwrap_or(&self.qemu.source)
+    }
+}
