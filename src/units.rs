@@ -217,6 +217,17 @@ impl Limit {
     }
 }
 
+impl WriteRate {
+    /// Bytes a second, 0 for as fast as possible: the guest's own form.
+    #[must_use]
+    pub fn bytes_per_second(self) -> u64 {
+        match self {
+            WriteRate::Max => 0,
+            WriteRate::At(rate) => rate.0,
+        }
+    }
+}
+
 impl Micros {
     /// As a standard duration.
     #[must_use]

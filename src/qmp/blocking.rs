@@ -7,8 +7,8 @@ use super::wire::{self, Line};
 use super::{Endpoint, QmpError, Result};
 use crate::clock::{Stamp, monotonic_ns};
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// A QMP connection for one thread, without ids: one request, one answer.
@@ -37,20 +37,6 @@ impl Stream {
     }
 }
 
-/// Ends the reads of a [`Blocking`] from another thread.
-#[derive(Debug)]
-pub struct Closer(Stream);
-
-impl Closer {
-    /// Shuts the connection down; the thread that reads gets an end of file.
-    pub fn close(&self) {
-        let _ = match &self.0 {
-            Stream::Unix(stream) => stream.shutdown(Shutdown::Both),
-            Stream::Tcp(stream) => stream.shutdown(Shutdown::Both),
-        };
-    }
-}
-
 impl Blocking {
     /// Connects and negotiates, without out-of-band execution.
     ///
@@ -73,17 +59,14 @@ impl Blocking {
         Blocking::negotiate(side, endpoint, stream, deadline)
     }
 
-    /// Takes the connection of a QEMU that connects to `listener`. Blocks until it does: call it once QEMU is known to run.
+    /// Negotiates on a connection that a QEMU made to us.
     ///
     /// # Errors
     /// As `Session::connect`.
-    pub fn accept(side: &str, listener: &UnixListener, deadline: Duration) -> Result<Blocking> {
-        let path = listener.local_addr().ok().and_then(|a| a.as_pathname().map(ToOwned::to_owned)).unwrap_or_default();
-        let endpoint = Endpoint::Unix(path);
-        let (stream, _) = listener
-            .accept()
-            .map_err(|source| QmpError::Connect { side: side.to_owned(), endpoint: endpoint.clone(), hint: "", source })?;
-        Blocking::negotiate(side, &endpoint, Stream::Unix(stream), deadline)
+    pub fn over_unix(side: &str, endpoint: &Endpoint, stream: UnixStream, deadline: Duration) -> Result<Blocking> {
+        let failed = |source| QmpError::Connect { side: side.to_owned(), endpoint: endpoint.clone(), hint: "", source };
+        stream.set_nonblocking(false).map_err(failed)?;
+        Blocking::negotiate(side, endpoint, Stream::Unix(stream), deadline)
     }
 
     fn negotiate(side: &str, endpoint: &Endpoint, stream: Stream, deadline: Duration) -> Result<Blocking> {
@@ -104,17 +87,6 @@ impl Blocking {
         connection.send(br#"{"execute":"qmp_capabilities"}"#).map_err(failed)?;
         while !is_answer(connection.read_line().map_err(failed)?.0) {}
         Ok(connection)
-    }
-
-    /// A handle with which another thread can end this connection.
-    ///
-    /// # Errors
-    /// When the system has no descriptor left.
-    pub fn closer(&self) -> io::Result<Closer> {
-        Ok(Closer(match &self.stream {
-            Stream::Unix(stream) => Stream::Unix(stream.try_clone()?),
-            Stream::Tcp(stream) => Stream::Tcp(stream.try_clone()?),
-        }))
     }
 
     /// Sends the bytes of one command; gives the monotonic time just before.
@@ -169,6 +141,17 @@ impl Blocking {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+/// The number in a line that is a MIGRATION_PASS event. Looks before it parses: most lines are not.
+pub(crate) fn pass_of(line: &[u8], arrived: Stamp) -> Option<u64> {
+    if !line.windows(16).any(|part| part == b"\"MIGRATION_PASS\"") {
+        return None;
+    }
+    match wire::classify(line, arrived) {
+        Line::Notice(super::Notice::Event(event)) => event.data.get("pass")?.as_u64(),
+        _ => None,
     }
 }
 

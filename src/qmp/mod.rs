@@ -20,6 +20,7 @@ mod session;
 mod wire;
 
 pub use blocking::Blocking;
+pub(crate) use blocking::{is_answer, pass_of};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{QmpError, Result};
 pub use info::{MigrationInfo, RamStats, Status, XbzrleStats};

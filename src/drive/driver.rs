@@ -1,0 +1,402 @@
+//! The one loop that sees everything and alone sends what changes a VM.
+//!
+//! Events, answers, samples, signals and ends of processes arrive here in one order, go through the [`Machine`], and its
+//! effects go out. The loop runs as a task of its own: should it panic, the session is still there to cancel with.
+
+use super::machine::{Command, Effect, Ending, Input, Machine, Phase};
+use super::{DriveError, prepare};
+use crate::clock::{Stamp, monotonic_ns};
+use crate::observe::Latest;
+use crate::plan::{Plan, Side};
+use crate::qmp::{Closed, MigrationInfo, Notice, Notices, QmpError, Request, Session, Status};
+use crate::record::{Entry, Outcome, Sink};
+use serde::Deserialize;
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
+const MIGRATE_DEADLINE: Duration = Duration::from_secs(30);
+const TICK: Duration = Duration::from_millis(20);
+/// A side that no sampler has reported for this long is asked by the loop itself.
+const ASK_AFTER_NS: u64 = 500_000_000;
+/// When a connection ends, the end of the process is usually known a moment later, and says more.
+const GONE_GRACE_NS: u64 = 300_000_000;
+/// The guest must run again on the source this long after a cancel or a failure.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// One QEMU to drive.
+#[derive(Debug)]
+pub struct End {
+    /// Its session.
+    pub session: Session,
+    /// What it says unasked.
+    pub notices: Notices,
+}
+
+/// Turns true when the user wants out.
+#[derive(Clone, Debug)]
+pub struct Interrupt(pub watch::Receiver<bool>);
+
+impl Interrupt {
+    /// One that never comes.
+    #[must_use]
+    pub fn never() -> Interrupt {
+        // The sender is dropped: `wait` then never resolves.
+        Interrupt(watch::channel(false).1)
+    }
+
+    /// Resolves when it comes.
+    pub async fn wait(&mut self) {
+        if self.0.wait_for(|wanted| *wanted).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// How far it is, for whoever shows it.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// Where the machine stands.
+    pub phase: Phase,
+    /// Since `migrate`, µs.
+    pub elapsed_us: u64,
+    /// The last MIGRATION_PASS.
+    pub pass: u64,
+    /// The latest sample of the source, if there is a new one.
+    pub source: Option<MigrationInfo>,
+}
+
+/// Where the guest is, by both sides' `query-status` at the end. `None` where a side does not answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunStates {
+    /// The source's run state.
+    pub source: Option<String>,
+    /// The destination's.
+    pub destination: Option<String>,
+}
+
+/// One migration to perform.
+pub struct Driver {
+    /// What to do.
+    pub plan: Plan,
+    /// Where the guest runs.
+    pub source: End,
+    /// Where it shall run.
+    pub destination: End,
+    /// Where everything that is learnt goes.
+    pub sink: Sink,
+    /// The latest samples, source and destination.
+    pub latest: [Latest; 2],
+    /// The last MIGRATION_PASS, for a sampler that shares the session.
+    pub pass: Arc<AtomicU64>,
+    /// The user's way out.
+    pub interrupt: Interrupt,
+    /// Ends of processes, where we started them.
+    pub exits: mpsc::UnboundedReceiver<(Side, String)>,
+    /// The run state that the source had before, and must have again if the guest stays.
+    pub run_state_before: String,
+    /// Called every 20 ms.
+    pub progress: Box<dyn FnMut(&Progress) + Send>,
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+/// What is known when it is over.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// How it went.
+    pub ending: Ending,
+    /// Just before `migrate` was sent.
+    pub started: Stamp,
+    /// When the ending was known.
+    pub ended: Stamp,
+    /// Where the guest is.
+    pub run_states: RunStates,
+    /// The last answers of both sides.
+    pub last: [Option<MigrationInfo>; 2],
+    /// Decisions made.
+    pub decisions: u64,
+}
+
+/// What the loop hears of its own making.
+enum Heard {
+    Refused(Command, String),
+    Info(Side, Option<MigrationInfo>),
+}
+
+impl Driver {
+    /// Makes all settings; gives the URI for [`Driver::migrate`].
+    ///
+    /// # Errors
+    /// [`DriveError`]: the migration was not started.
+    pub async fn prepare(&mut self) -> Result<String, DriveError> {
+        tokio::select! {
+            result = prepare::prepare(&self.plan, &self.source.session, &self.destination.session) => result,
+            () = self.interrupt.wait() => Err(DriveError::Interrupted),
+        }
+    }
+
+    /// Migrates. Whatever happens, the report says where the guest is:
+    ///
+    /// `Completed`: on the destination. `NotConverged`, `Cancelled`, `Failed`: running on the source (or in the state it had).
+    /// `Lost`: nowhere. `Unknown`: both QEMUs are left as they are.
+    pub async fn migrate(self, uri: String) -> Report {
+        let sessions = [self.source.session.clone(), self.destination.session.clone()];
+        let before = self.run_state_before.clone();
+        let cancel_is_safe = self.plan.cancel_is_guarded || !self.plan.mode.may_postcopy();
+        let started = Stamp::now();
+        let (ending, decisions) = match tokio::spawn(self.drive(uri)).await {
+            Ok(ended) => ended,
+            Err(panic) => (rescue(&sessions[0], cancel_is_safe, &panic.to_string()).await, 0),
+        };
+        let ended = Stamp::now();
+        let (ending, run_states) = settle(&sessions, ending, &before).await;
+        let mut last = [None, None];
+        for (session, slot) in sessions.iter().zip(&mut last) {
+            *slot = session.query_migrate(COMMAND_DEADLINE).await.ok();
+        }
+        let ending = with_qemus_text(ending, last[0].as_ref());
+        Report { ending, started, ended, run_states, last, decisions }
+    }
+
+    async fn drive(mut self, uri: String) -> (Ending, u64) {
+        let mut machine = Machine::new(&self.plan);
+        let mut decisions = 0;
+        let started_ns = monotonic_ns();
+        let migrate = Request::raw("migrate", json!({ "uri": uri }));
+        let ended = match self.source.session.execute(migrate, MIGRATE_DEADLINE).await {
+            Ok(_) => None,
+            Err(error) if error.is_refusal() => Some((Outcome::Failed, error.to_string())),
+            Err(error) => {
+                let _ = self.source.session.execute(cancel(), COMMAND_DEADLINE).await;
+                Some((Outcome::Unknown, error.to_string()))
+            }
+        };
+        if let Some((outcome, reason)) = ended {
+            return (Ending { outcome, reason, postcopy_happened: false, passes: 0 }, decisions);
+        }
+
+        let (heard_tx, mut heard) = mpsc::unbounded_channel();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut open = [true, true];
+        let mut gone: Vec<(Side, String, u64)> = Vec::new();
+        let mut asked_ns = [started_ns; 2];
+        let mut interrupted = false;
+        let mut effects = machine.step(&Input::Started, started_ns);
+        loop {
+            for effect in effects.drain(..) {
+                match effect {
+                    Effect::Send(command) => self.send(command, &heard_tx),
+                    Effect::Decided(decision) => {
+                        decisions += 1;
+                        tracing::info!(action = %decision.action, reason = %decision.reason, "decided");
+                        let stamp = Stamp::now();
+                        self.sink.give(Entry::Decision(json!({"mono_ns": stamp.mono_ns, "wall_ns": stamp.wall_ns, "decision": decision})));
+                    }
+                    Effect::End(ending) => return (ending, decisions),
+                }
+            }
+            // Events first: a decision is made on the arrival of the event, whatever else is waiting.
+            effects = tokio::select! {
+                biased;
+                notice = self.source.notices.next(), if open[0] => self.noticed(Side::Source, notice, &mut machine, &mut open, &mut gone),
+                notice = self.destination.notices.next(), if open[1] => {
+                    self.noticed(Side::Destination, notice, &mut machine, &mut open, &mut gone)
+                }
+                Some(heard) = heard.recv() => match heard {
+                    Heard::Refused(command, text) => machine.step(&Input::Refused(command, text), monotonic_ns()),
+                    Heard::Info(side, Some(info)) => machine.step(&Input::Sample(side, &info), monotonic_ns()),
+                    Heard::Info(_, None) => Vec::new(),
+                },
+                Some((side, reason)) = self.exits.recv() => {
+                    gone.retain(|(other, ..)| *other != side);
+                    machine.step(&Input::Exited(side, reason), monotonic_ns())
+                }
+                () = self.interrupt.wait(), if !interrupted => {
+                    interrupted = true;
+                    machine.step(&Input::Interrupt, monotonic_ns())
+                }
+                _ = tick.tick() => self.ticked(&mut machine, &mut gone, &mut asked_ns, started_ns, &heard_tx),
+            };
+        }
+    }
+
+    /// Records what a side said, and lets the machine see it.
+    fn noticed(
+        &mut self,
+        side: Side,
+        notice: Result<Notice, Closed>,
+        machine: &mut Machine,
+        open: &mut [bool; 2],
+        gone: &mut Vec<(Side, String, u64)>,
+    ) -> Vec<Effect> {
+        let now_ns = monotonic_ns();
+        match notice {
+            Ok(notice) => {
+                let effects = match &notice {
+                    Notice::Event(event) => machine.step(&Input::Event(side, event), now_ns),
+                    Notice::Unknown { line, .. } => {
+                        tracing::warn!(%side, line, "a line that is no QMP message we know; kept in events.jsonl");
+                        Vec::new()
+                    }
+                };
+                self.pass.store(machine.observation().pass, Ordering::Relaxed);
+                self.sink.give(Entry::Notice(side, notice));
+                effects
+            }
+            Err(Closed(reason)) => {
+                open[usize::from(side == Side::Destination)] = false;
+                gone.push((side, reason, now_ns + GONE_GRACE_NS));
+                Vec::new()
+            }
+        }
+    }
+
+    fn ticked(
+        &mut self,
+        machine: &mut Machine,
+        gone: &mut Vec<(Side, String, u64)>,
+        asked_ns: &mut [u64; 2],
+        started_ns: u64,
+        heard: &mpsc::UnboundedSender<Heard>,
+    ) -> Vec<Effect> {
+        let now_ns = monotonic_ns();
+        let mut effects = machine.step(&Input::Tick, now_ns);
+        let mut latest_source = None;
+        for (index, side) in [Side::Source, Side::Destination].into_iter().enumerate() {
+            if let Some((_, info)) = self.latest[index].take() {
+                asked_ns[index] = now_ns;
+                effects.extend(machine.step(&Input::Sample(side, &info), now_ns));
+                if side == Side::Source {
+                    latest_source = Some(info);
+                }
+            } else if now_ns.saturating_sub(asked_ns[index]) > ASK_AFTER_NS {
+                asked_ns[index] = now_ns;
+                let session = if side == Side::Source { &self.source.session } else { &self.destination.session };
+                let (session, heard) = (session.clone(), heard.clone());
+                tokio::spawn(async move {
+                    let info = session.query_migrate(COMMAND_DEADLINE).await.ok();
+                    let _ = heard.send(Heard::Info(side, info));
+                });
+            }
+        }
+        while let Some(at) = gone.iter().position(|(_, _, due_ns)| now_ns >= *due_ns) {
+            let (side, reason, _) = gone.remove(at);
+            effects.extend(machine.step(&Input::Gone(side, reason), now_ns));
+        }
+        (self.progress)(&Progress {
+            phase: machine.phase(),
+            elapsed_us: (now_ns - started_ns) / 1000,
+            pass: machine.observation().pass,
+            source: latest_source,
+        });
+        effects
+    }
+
+    /// Sends a command without waiting for its answer: the loop must go on seeing events.
+    fn send(&self, command: Command, heard: &mpsc::UnboundedSender<Heard>) {
+        let request = match command {
+            Command::StartPostcopy => Request::typed(&qapi::qmp::migrate_start_postcopy {}),
+            Command::Cancel => cancel(),
+            Command::Continue => {
+                Request::typed(&qapi::qmp::migrate_continue { state: qapi::qmp::MigrationStatus::pre_switchover })
+            }
+        };
+        let (session, heard) = (self.source.session.clone(), heard.clone());
+        tokio::spawn(async move {
+            match session.execute(request, COMMAND_DEADLINE).await {
+                Err(QmpError::Refused { description, .. }) => {
+                    let _ = heard.send(Heard::Refused(command, description));
+                }
+                // No answer: what it did shows in the status, which the loop watches with deadlines of its own.
+                Err(error) => tracing::warn!(%error, ?command, "not answered"),
+                Ok(_) => {}
+            }
+        });
+    }
+}
+
+fn cancel() -> Request {
+    Request::typed(&qapi::qmp::migrate_cancel {})
+}
+
+/// After a panic of the loop: cancels where that is safe, and waits until it is done.
+async fn rescue(source: &Session, cancel_is_safe: bool, panic: &str) -> Ending {
+    let ending = |outcome, reason: String| Ending { outcome, reason, postcopy_happened: false, passes: 0 };
+    let broke = format!("switchover itself broke ({panic}); please report it");
+    let status = |info: Result<MigrationInfo, QmpError>| info.ok().and_then(|info| info.status).unwrap_or(Status::None);
+    let before = status(source.query_migrate(COMMAND_DEADLINE).await);
+    if before.is_postcopy() || !cancel_is_safe {
+        return ending(Outcome::Unknown, format!("{broke}. The migration goes on by itself"));
+    }
+    if !before.is_final() {
+        let _ = source.execute(cancel(), COMMAND_DEADLINE).await;
+    }
+    let wait = async {
+        loop {
+            let now = status(source.query_migrate(COMMAND_DEADLINE).await);
+            if now.is_final() || now == Status::None {
+                return now;
+            }
+            tokio::time::sleep(TICK).await;
+        }
+    };
+    match tokio::time::timeout(2 * SETTLE, wait).await {
+        Ok(Status::Completed) => ending(Outcome::Unknown, format!("{broke}. The source says completed")),
+        Ok(_) => ending(Outcome::Failed, format!("{broke}. The migration was cancelled")),
+        Err(_) => ending(Outcome::Unknown, format!("{broke}. The cancel is not confirmed")),
+    }
+}
+
+/// Holds the ending against both sides' run states. A guest that shall be on the source is waited for: QEMU starts it again a
+/// moment after it reports the cancel.
+async fn settle(sessions: &[Session; 2], ending: Ending, before: &str) -> (Ending, RunStates) {
+    let [source, destination] = sessions;
+    let stays = matches!(ending.outcome, Outcome::NotConverged | Outcome::Cancelled | Outcome::Failed);
+    let mut states = RunStates { source: run_state(source).await, destination: run_state(destination).await };
+    let wait = async {
+        while stays && states.source.as_deref().is_some_and(|state| state != before) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            states.source = run_state(source).await;
+        }
+    };
+    let settled = tokio::time::timeout(SETTLE, wait).await.is_ok();
+    let ending = match (settled, states.source.as_deref()) {
+        (true, Some(_)) => ending,
+        (true, None) if !stays => ending,
+        (_, state) => {
+            let state = state.unwrap_or("not to be had");
+            let reason = format!("{}; but the source's run state is {state}, not {before}: look at both QEMUs before doing anything", ending.reason);
+            Ending { outcome: Outcome::Unknown, reason, ..ending }
+        }
+    };
+    (ending, states)
+}
+
+async fn run_state(session: &Session) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Answer {
+        status: String,
+    }
+    let text = session.execute(Request::typed(&qapi::qmp::query_status {}), COMMAND_DEADLINE).await.ok()?;
+    serde_json::from_str::<Answer>(&text).ok().map(|answer| answer.status)
+}
+
+/// Adds QEMU's own text to a failure.
+fn with_qemus_text(mut ending: Ending, source: Option<&MigrationInfo>) -> Ending {
+    if ending.outcome == Outcome::Failed
+        && let Some(text) = source.and_then(|info| info.error_desc.as_deref())
+        && !ending.reason.contains(text)
+    {
+        ending.reason = format!("{} (QEMU: {text})", ending.reason);
+    }
+    ending
+}

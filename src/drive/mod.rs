@@ -1,0 +1,36 @@
+//! Performing a migration, and keeping its promises whatever happens.
+//!
+//! Takes a plan, rules and two sessions; gives an [`Ending`]: how it went and where the guest is. Holds the safety rules of
+//! ARCHITECTURE.md. Knows nothing of the lab.
+//!
+//! Map: `machine` what to do next, a pure function of what was seen · `driver` the one loop that sees and does ·
+//! `prepare` the settings, in order.
+
+mod driver;
+mod machine;
+mod prepare;
+
+pub use driver::{Driver, End, Interrupt, Progress, Report, RunStates};
+pub use machine::{Command, Effect, Ending, Input, Machine, Phase};
+
+use crate::plan::Side;
+use crate::qmp::QmpError;
+
+/// What can go wrong before the migration starts. The guest runs on, on the source.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DriveError {
+    /// A setting was refused or not answered.
+    #[error("{side}: {what} could not be set up; the migration was not started")]
+    Prepare {
+        /// Which side.
+        side: Side,
+        /// What was tried.
+        what: &'static str,
+        /// QEMU's word.
+        source: QmpError,
+    },
+    /// The user interrupted.
+    #[error("interrupted before the migration was started")]
+    Interrupted,
+}

@@ -1,0 +1,85 @@
+//! Which accelerator really works. A guest that beats is the only proof: there are machines where /dev/kvm opens and no guest
+//! ever starts (facts/models.md, "Environment facts").
+
+use super::command_line::{Place, arguments};
+use super::janitor::Janitor;
+use super::process::Process;
+use super::{GUEST_IMAGE, LabError, private_directory, system};
+use crate::plan::Side;
+use crate::scenario::{Accel, Scenario};
+use crate::units::Bytes;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixListener;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// A guest under a KVM that works beats in less than 100 ms.
+const BEATS_WITHIN: Duration = Duration::from_millis(600);
+const BEATS: usize = 20;
+
+/// An accelerator, and why that one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accelerator {
+    /// `Tcg` or `Kvm`, never `Auto`.
+    pub kind: Accel,
+    /// In a sentence.
+    pub reason: String,
+}
+
+/// Resolves the scenario's accelerator: `auto` means KVM only if a micro-guest really beats under it, else TCG.
+///
+/// # Errors
+/// [`LabError::Kvm`] where KVM was asked for by name, and what starting a QEMU may give.
+pub async fn choose(scenario: &Scenario) -> Result<Accelerator, LabError> {
+    match scenario.qemu.accel {
+        Accel::Tcg => Ok(Accelerator { kind: Accel::Tcg, reason: "asked for".to_owned() }),
+        Accel::Kvm => match probe(scenario).await? {
+            Ok(()) => Ok(Accelerator { kind: Accel::Kvm, reason: "asked for, and a guest beats under it".to_owned() }),
+            Err(reason) => Err(LabError::Kvm { reason }),
+        },
+        Accel::Auto => Ok(match probe(scenario).await? {
+            Ok(()) => Accelerator { kind: Accel::Kvm, reason: "a guest beats under KVM".to_owned() },
+            Err(reason) => Accelerator { kind: Accel::Tcg, reason },
+        }),
+    }
+}
+
+/// Whether a micro-guest beats under KVM; the inner error says why not.
+async fn probe(scenario: &Scenario) -> Result<Result<(), String>, LabError> {
+    if let Err(error) = std::fs::File::options().read(true).write(true).open("/dev/kvm") {
+        return Ok(Err(format!("no KVM here: /dev/kvm: {error}")));
+    }
+    let directory = private_directory()?;
+    let mut janitor = Janitor::start(directory.path()).map_err(system("the janitor process (sh)"))?;
+    let image = directory.path().join("guest.elf");
+    std::fs::write(&image, GUEST_IMAGE).map_err(system("the guest's image"))?;
+    let place = Place::new(directory.path(), Side::Source);
+    let bind = |path| UnixListener::bind(path).map_err(system("the probe's sockets"));
+    let beats = bind(place.heartbeat())?;
+    let _others = [bind(place.control())?, bind(place.sampling())?, bind(place.console())?];
+
+    let mut small = scenario.clone();
+    small.guest.memory = Bytes(64 << 20);
+    small.guest.working_set = Bytes(1 << 20);
+    small.guest.heartbeat = crate::units::Micros(1000);
+    let (exit_sender, mut exits) = mpsc::unbounded_channel();
+    let words = arguments(&small, Accel::Kvm, Side::Source, &place, &image);
+    let log = directory.path().join("qemu.log");
+    let process = Process::start(Side::Source, &scenario.qemu.source, &words, &log, exit_sender)?;
+    janitor.watch(process.pid()).map_err(system("the janitor process (sh)"))?;
+
+    let beating = async {
+        let (mut stream, _) = beats.accept().await.map_err(|error| error.to_string())?;
+        let mut seen = [0; BEATS];
+        stream.read_exact(&mut seen).await.map_err(|error| error.to_string()).map(drop)
+    };
+    let verdict = tokio::select! {
+        biased;
+        Some((_, reason)) = exits.recv() => Err(format!("KVM does not work here: {reason}")),
+        beating = timeout(BEATS_WITHIN, beating) => beating
+            .unwrap_or_else(|_| Err(format!("/dev/kvm opens, but no guest beat {BEATS} times under it within {BEATS_WITHIN:?}"))),
+    };
+    process.stop().await;
+    Ok(verdict)
+}

@@ -1,0 +1,187 @@
+//! Talking to the micro-guest: one byte is a command, the answer is lines up to `end` (fixtures/guest/README.md).
+
+use super::LabError;
+use crate::clock::Stamp;
+use crate::plan::Side;
+use crate::record::{Entry, Sink};
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
+
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The guest's console on one side.
+#[derive(Debug)]
+pub struct Console {
+    side: Side,
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+    sink: Sink,
+    last: String,
+}
+
+/// The guest's counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuestStatus {
+    /// Operations, reads and writes.
+    pub operations: u64,
+    /// Writes; each dirties one page.
+    pub writes: u64,
+    /// Pages found wrong while working.
+    pub live_errors: u64,
+}
+
+/// The guest's verdict on its memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuestCheck {
+    /// Whether every page is as it was written last, and the counters agree.
+    pub intact: bool,
+    /// Pages checked.
+    pub pages: u64,
+    /// Pages that are wrong now.
+    pub bad: u64,
+    /// Pages that were found wrong while working.
+    pub live_errors: u64,
+}
+
+impl Console {
+    pub(super) fn new(side: Side, stream: UnixStream, sink: Sink) -> Console {
+        let (reader, writer) = stream.into_split();
+        Console { side, reader: BufReader::new(reader), writer, sink, last: String::new() }
+    }
+
+    /// Waits until the guest has filled its working set.
+    pub(super) async fn ready(&mut self, deadline: Duration) -> Result<(), LabError> {
+        let wait = async {
+            loop {
+                let line = self.line().await?;
+                if line == "ready" {
+                    return Ok(());
+                }
+                if line.starts_with("error") || line.starts_with("exception") || line.starts_with("panic") {
+                    return Err(LabError::Guest { problem: "could not start".to_owned(), said: line });
+                }
+            }
+        };
+        match timeout(deadline, wait).await {
+            Ok(result) => result,
+            Err(_) => Err(self.silent(&format!("was not ready within {deadline:?}"))),
+        }
+    }
+
+    /// The guest's counters.
+    ///
+    /// # Errors
+    /// [`LabError::Guest`] if it does not answer.
+    pub async fn status(&mut self) -> Result<GuestStatus, LabError> {
+        let lines = self.ask(b's', ANSWER_DEADLINE).await?;
+        let values = self.values(&lines, "status")?;
+        Ok(GuestStatus {
+            operations: number(&values, "operations"),
+            writes: number(&values, "writes"),
+            live_errors: number(&values, "live_errors"),
+        })
+    }
+
+    /// Has the guest check every page. It works no further meanwhile.
+    ///
+    /// # Errors
+    /// [`LabError::Guest`] if it does not answer, or not within `deadline`.
+    pub async fn check(&mut self, deadline: Duration) -> Result<GuestCheck, LabError> {
+        let lines = self.ask(b'c', deadline).await?;
+        let values = self.values(&lines, "check")?;
+        Ok(GuestCheck {
+            intact: values.get("verdict").map(String::as_str) == Some("intact"),
+            pages: number(&values, "pages"),
+            bad: number(&values, "bad"),
+            live_errors: number(&values, "live_errors"),
+        })
+    }
+
+    /// The guest's histogram of stalls: lower bound of the bucket in ns, count.
+    ///
+    /// # Errors
+    /// [`LabError::Guest`] if it does not answer.
+    pub async fn stalls(&mut self) -> Result<Vec<(u64, u64)>, LabError> {
+        let lines = self.ask(b'h', ANSWER_DEADLINE).await?;
+        let bucket = |line: &String| {
+            let (lower, count) = line.strip_prefix("stall ")?.split_once(' ')?;
+            Some((lower.parse().ok()?, count.parse().ok()?))
+        };
+        Ok(lines.iter().filter_map(bucket).collect())
+    }
+
+    /// Damages one page on purpose.
+    ///
+    /// # Errors
+    /// [`LabError::Guest`] if it does not answer.
+    pub async fn inject_fault(&mut self) -> Result<(), LabError> {
+        self.ask(b'x', ANSWER_DEADLINE).await.map(drop)
+    }
+
+    /// Stops (`true`) or continues the guest's own work; its heart goes on.
+    ///
+    /// # Errors
+    /// [`LabError::Guest`] if it does not answer.
+    pub async fn pause(&mut self, pause: bool) -> Result<(), LabError> {
+        self.ask(if pause { b'p' } else { b'g' }, ANSWER_DEADLINE).await.map(drop)
+    }
+
+    /// What it said last, for an error.
+    pub(super) async fn last_words(&mut self) -> String {
+        while let Ok(Ok(_)) = timeout(Duration::from_millis(20), self.line()).await {}
+        if self.last.is_empty() { "nothing".to_owned() } else { self.last.clone() }
+    }
+
+    async fn ask(&mut self, command: u8, deadline: Duration) -> Result<Vec<String>, LabError> {
+        let exchange = async {
+            if let Err(error) = self.writer.write_all(&[command]).await {
+                return Err(LabError::Guest { problem: format!("cannot be asked: {error}"), said: self.last.clone() });
+            }
+            let mut lines = Vec::new();
+            loop {
+                let line = self.line().await?;
+                if line == "end" {
+                    return Ok(lines);
+                }
+                lines.push(line);
+            }
+        };
+        match timeout(deadline, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(self.silent(&format!("did not answer `{}` within {deadline:?}", char::from(command)))),
+        }
+    }
+
+    async fn line(&mut self) -> Result<String, LabError> {
+        let mut bytes = Vec::new();
+        match self.reader.read_until(b'\n', &mut bytes).await {
+            Ok(read) if read > 0 => {
+                let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+                self.sink.give(Entry::Guest(self.side, Stamp::now(), line.clone()));
+                self.last.clone_from(&line);
+                Ok(line)
+            }
+            Ok(_) => Err(self.silent("is gone: its console is closed")),
+            Err(error) => Err(self.silent(&format!("cannot be heard: {error}"))),
+        }
+    }
+
+    fn silent(&self, problem: &str) -> LabError {
+        let said = if self.last.is_empty() { "nothing".to_owned() } else { self.last.clone() };
+        LabError::Guest { problem: format!("({}) {problem}", self.side), said }
+    }
+
+    fn values(&self, lines: &[String], word: &str) -> Result<HashMap<String, String>, LabError> {
+        let line = lines.iter().find(|line| line.split(' ').next() == Some(word));
+        let line = line.ok_or_else(|| self.silent(&format!("answered without `{word}`")))?;
+        Ok(line.split(' ').filter_map(|pair| pair.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect())
+    }
+}
+
+fn number(values: &HashMap<String, String>, key: &str) -> u64 {
+    values.get(key).and_then(|value| value.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,301 @@
+//! The exact, ordered settings for both sides, or a refusal that says what is incompatible, why and since when.
+//!
+//! Takes a scenario and what both QEMUs support ([`Support`]); gives a [`Plan`]. Pure, but for [`Support::ask`]. Knows nothing
+//! of how a plan is run. Everything that can be refused is refused here, before either QEMU is touched; what only QEMU knows
+//! (ranges of parameters, its memory) it checks itself when the settings are made, still before the migration, and atomically.
+//!
+//! Map: here the plan · [`support`](Support) what a QEMU offers · `sides` which side a setting belongs to · `rules` what does
+//! not go together · `parameters` values typed by the schema · `uri` where the stream goes.
+
+mod parameters;
+mod rules;
+mod sides;
+mod support;
+mod uri;
+
+pub use rules::combinations;
+pub use support::Support;
+pub use uri::Uri;
+
+use crate::qmp::Request;
+use crate::scenario::{Mode, Scenario};
+use crate::units::{Bytes, Micros};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// The oldest QEMU that is driven. Tested from 7.2 on; below 6.0 answers and events differ in ways nobody has checked.
+pub const OLDEST: (u32, u32, u32) = (6, 0, 0);
+
+/// One of the two QEMUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// Where the guest runs before.
+    Source,
+    /// Where it shall run.
+    Destination,
+}
+
+impl Side {
+    /// `source` or `destination`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Side::Source => "source",
+            Side::Destination => "destination",
+        }
+    }
+}
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What to set on one side, only where it differs from what is set.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// Capabilities, in one command: QEMU checks them as a set.
+    pub capabilities: Vec<(String, bool)>,
+    /// Parameters.
+    pub parameters: Map<String, Value>,
+}
+
+/// When post-copy is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SwitchWhen {
+    /// Not at all.
+    Never,
+    /// As soon as `migrate` is accepted.
+    AtOnce,
+    /// On the first MIGRATION_PASS above this: so many passes are over then.
+    AfterPass(u64),
+    /// So long after the source became active.
+    After(Micros),
+}
+
+/// When pre-copy is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GiveUpWhen {
+    /// More passes than this.
+    pub passes: Option<u64>,
+    /// More bytes sent than this.
+    pub bytes: Option<Bytes>,
+    /// Longer than this since `migrate`.
+    pub after: Micros,
+}
+
+/// What will be done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The scenario's mode.
+    pub mode: Mode,
+    /// Settings of the source.
+    pub source: Settings,
+    /// Settings of the destination.
+    pub destination: Settings,
+    /// `migrate-incoming`; `None` where the destination listens already.
+    pub incoming: Option<Request>,
+    /// Where the source sends to; a port 0 is replaced by the one that the destination got.
+    pub uri: Uri,
+    /// When post-copy is asked for.
+    pub switch: SwitchWhen,
+    /// When pre-copy is given up.
+    pub give_up: GiveUpWhen,
+    /// Whether this source refuses `migrate_cancel` in post-copy by itself. 7.2 does not and would lose the guest, so once
+    /// post-copy has been asked for, nothing may be cancelled there.
+    pub cancel_is_guarded: bool,
+    /// Whether the source waits for the destination's word (`return-path`, or post-copy, which implies it).
+    pub return_path: bool,
+}
+
+/// Why there is no plan. Neither QEMU has been touched.
+#[derive(Debug, thiserror::Error)]
+#[error("this migration cannot be done, and nothing was changed:\n{}", .0.iter().map(|r| format!("  - {r}")).collect::<Vec<_>>().join("\n"))]
+pub struct Refused(pub Vec<String>);
+
+/// Makes the plan.
+///
+/// `local_uri` is where the stream goes if the scenario names no URI.
+///
+/// # Errors
+/// [`Refused`], with every reason there is.
+pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, local_uri: Option<&str>) -> Result<Plan, Refused> {
+    let mut reasons = Vec::new();
+    for (side, support) in [(Side::Source, source), (Side::Destination, destination)] {
+        reasons.extend(support.unfit(side));
+    }
+
+    let wanted = wanted_capabilities(scenario, source, destination);
+    let mut settings = BTreeMap::new();
+    let return_path = wanted.get("return-path").copied().unwrap_or(false) || scenario.mode.may_postcopy();
+    let uri = uri::choose(scenario, destination, local_uri).unwrap_or_else(|reason| {
+        reasons.push(reason);
+        Uri::default()
+    });
+    for (side, support) in [(Side::Source, source), (Side::Destination, destination)] {
+        let capabilities = sides::capabilities_for(side, &wanted);
+        reasons.extend(rules::check(side, support, &capabilities, &uri));
+        let parameters = parameters::typed(side, support, scenario, &mut reasons);
+        let changed = capabilities.into_iter().filter(|(name, on)| support.capabilities.get(name) != Some(on)).collect();
+        settings.insert(side, Settings { capabilities: changed, parameters });
+    }
+    reasons.dedup();
+    if !reasons.is_empty() {
+        return Err(Refused(reasons));
+    }
+
+    let incoming = (!destination.listens).then(|| incoming_request(&uri, destination));
+    Ok(Plan {
+        mode: scenario.mode,
+        source: settings.remove(&Side::Source).unwrap_or_default(),
+        destination: settings.remove(&Side::Destination).unwrap_or_default(),
+        incoming,
+        uri,
+        switch: switch_when(scenario),
+        give_up: GiveUpWhen {
+            passes: scenario.give_up.passes,
+            bytes: scenario.give_up.bytes,
+            after: scenario.give_up.after.map_or(scenario.timeout, |after| after.min(scenario.timeout)),
+        },
+        cancel_is_guarded: source.version >= (10, 0, 0),
+        return_path,
+    })
+}
+
+/// What the mode needs, what is wise, and what the scenario names, which goes over both.
+fn wanted_capabilities(scenario: &Scenario, source: &Support, destination: &Support) -> BTreeMap<String, bool> {
+    let mut wanted = BTreeMap::from([("events".to_owned(), true)]);
+    // With a return path the source learns whether the destination could load the guest, and runs on if it could not. Not for
+    // one-way streams, and not beside background-snapshot, which takes no other capability.
+    let snapshot = scenario.capabilities.get("background-snapshot") == Some(&true);
+    let one_way = scenario.uri.as_deref().is_some_and(|uri| uri.starts_with("file:") || uri.starts_with("exec:"));
+    let offered = |name| source.capabilities.contains_key(name) && destination.capabilities.contains_key(name);
+    if offered("return-path") && !snapshot && !one_way {
+        wanted.insert("return-path".to_owned(), true);
+    }
+    if scenario.mode.may_postcopy() {
+        wanted.insert("postcopy-ram".to_owned(), true);
+    }
+    wanted.extend(scenario.capabilities.iter().map(|(name, on)| (name.clone(), *on)));
+    wanted
+}
+
+fn switch_when(scenario: &Scenario) -> SwitchWhen {
+    match (scenario.mode, scenario.switch.after_pass, scenario.switch.after) {
+        (Mode::Precopy, ..) => SwitchWhen::Never,
+        (Mode::Postcopy, ..) => SwitchWhen::AtOnce,
+        (Mode::Hybrid, _, Some(after)) => SwitchWhen::After(after),
+        (Mode::Hybrid, pass, None) => SwitchWhen::AfterPass(pass.unwrap_or(1)),
+    }
+}
+
+fn incoming_request(uri: &Uri, destination: &Support) -> Request {
+    let mut arguments = json!({ "uri": uri.incoming });
+    // Since 9.1: a destination that stays after a failure can be asked what went wrong.
+    if destination.incoming_has_exit_on_error {
+        arguments["exit-on-error"] = false.into();
+    }
+    Request::raw("migrate-incoming", arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::support::tests::like;
+    use super::*;
+    use crate::scenario::Loader;
+
+    fn planned(version: (u32, u32, u32), toml: &str) -> Result<Plan, String> {
+        let scenario = Loader::new().text("test", toml).unwrap().load().unwrap();
+        let (source, destination) = (like(version, false), like(version, true));
+        plan(&scenario, &source, &destination, Some("unix:/run/m.sock")).map_err(|refused| refused.to_string())
+    }
+
+    fn names(settings: &Settings) -> Vec<&str> {
+        settings.capabilities.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    #[test]
+    fn settings_land_on_the_side_where_they_belong() {
+        let toml = "mode = \"hybrid\"\n[limits]\ndowntime = \"100us\"\nbandwidth = \"unlimited\"\n[capabilities]\nauto-converge = true\n\
+                    postcopy-blocktime = true\n[parameters]\nannounce-rounds = 3\nmultifd-channels = 4\nxbzrle-cache-size = \"64MiB\"\n";
+        let plan = planned((10, 0, 2), toml).unwrap();
+        assert_eq!(names(&plan.source), ["auto-converge", "events", "postcopy-ram", "return-path"]);
+        assert_eq!(names(&plan.destination), ["events", "postcopy-blocktime", "postcopy-ram", "return-path"]);
+        assert_eq!(plan.source.parameters["downtime-limit"], 1);
+        assert_eq!(plan.source.parameters["max-bandwidth"], 0);
+        assert_eq!(plan.source.parameters["xbzrle-cache-size"], 64 << 20);
+        assert!(!plan.source.parameters.contains_key("announce-rounds"));
+        assert_eq!(plan.destination.parameters["announce-rounds"], 3);
+        assert_eq!(plan.destination.parameters["multifd-channels"], 4);
+        assert_eq!(plan.switch, SwitchWhen::AfterPass(1));
+        assert_eq!(plan.incoming.unwrap().arguments["exit-on-error"], false);
+    }
+
+    #[test]
+    fn an_old_destination_is_not_asked_for_what_it_does_not_know() {
+        let plan = planned((7, 2, 22), "").unwrap();
+        assert_eq!(plan.incoming.unwrap().arguments, json!({"uri": "unix:/run/m.sock"}));
+        assert!(!plan.cancel_is_guarded);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_reason_and_version() {
+        let refusal = |version, toml: &str| planned(version, toml).unwrap_err();
+        insta::assert_snapshot!(refusal((10, 0, 2), "mode = \"postcopy\"\n[capabilities]\nmultifd = true\n"), @r"
+        this migration cannot be done, and nothing was changed:
+          - source: multifd does not go with postcopy-ram on this QEMU (10.0.2): 10.0 and its neighbours refuse it (`Postcopy is not yet compatible with multifd`); 11.1 can
+          - destination: multifd does not go with postcopy-ram on this QEMU (10.0.2): 10.0 and its neighbours refuse it (`Postcopy is not yet compatible with multifd`); 11.1 can
+        ");
+        insta::assert_snapshot!(refusal((7, 2, 22), "[capabilities]\nmapped-ram = true\n"), @r"
+        this migration cannot be done, and nothing was changed:
+          - source: this QEMU (7.2.22) has no capability `mapped-ram`: it came with 9.0
+          - destination: this QEMU (7.2.22) has no capability `mapped-ram`: it came with 9.0
+        ");
+        insta::assert_snapshot!(refusal((10, 0, 2), "[capabilities]\npostcopy-preempt = true\nxbzrl = true\n"), @r"
+        this migration cannot be done, and nothing was changed:
+          - source: postcopy-preempt needs postcopy-ram: turn that on too
+          - source: this QEMU (10.0.2) has no capability `xbzrl`; did you mean `xbzrle`?
+          - destination: postcopy-preempt needs postcopy-ram: turn that on too
+          - destination: this QEMU (10.0.2) has no capability `xbzrl`; did you mean `xbzrle`?
+        ");
+        insta::assert_snapshot!(refusal((10, 0, 2), "uri = \"exec:cat\"\n[capabilities]\nmultifd = true\n"), @r"
+        this migration cannot be done, and nothing was changed:
+          - source: multifd needs several channels, which `exec:` cannot give: use tcp:, unix: or vsock:
+          - destination: multifd needs several channels, which `exec:` cannot give: use tcp:, unix: or vsock:
+        ");
+        insta::assert_snapshot!(refusal((10, 0, 2), "[parameters]\nmultifd-compression = \"lz4\"\nmultifd-chanels = 2\ndirect-io = 7\n"), @r"
+        this migration cannot be done, and nothing was changed:
+          - source: parameter direct-io = 7: takes true or false
+          - source: this QEMU (10.0.2) has no parameter `multifd-chanels`; did you mean `multifd-channels`?
+          - source: parameter multifd-compression = lz4: takes one of none, zlib, zstd
+          - destination: parameter direct-io = 7: takes true or false
+          - destination: this QEMU (10.0.2) has no parameter `multifd-chanels`; did you mean `multifd-channels`?
+          - destination: parameter multifd-compression = lz4: takes one of none, zlib, zstd
+        ");
+    }
+
+    #[test]
+    fn a_version_that_loses_the_guest_is_refused_although_qemu_would_accept() {
+        let refusal = planned((7, 2, 22), "mode = \"postcopy\"\n[capabilities]\nmultifd = true\n").unwrap_err();
+        assert!(refusal.contains("the destination aborts after `completed`"), "{refusal}");
+        assert!(planned((11, 1, 3), "mode = \"postcopy\"\n[capabilities]\nmultifd = true\n").is_ok());
+    }
+
+    #[test]
+    fn vms_in_the_wrong_state_are_refused() {
+        let scenario = Scenario::default();
+        let (mut source, mut destination) = (like((10, 0, 2), false), like((10, 0, 2), true));
+        source.run_state = "postmigrate".into();
+        source.blocked_reasons = vec!["device `vfio` cannot".into()];
+        destination.run_state = "running".into();
+        let refused = plan(&scenario, &source, &destination, Some("unix:/m")).unwrap_err().to_string();
+        insta::assert_snapshot!(refused, @r"
+        this migration cannot be done, and nothing was changed:
+          - source: its VM has already been migrated away (run state postmigrate)
+          - source: QEMU says that this VM cannot migrate: device `vfio` cannot
+          - destination: it does not wait for a migration (run state running); start it with the same options as the source and `-incoming defer`
+        ");
+    }
+}

@@ -1,0 +1,154 @@
+//! What one QEMU offers and the state it is in.
+
+use super::{OLDEST, Side};
+use crate::qmp::{Kind, Member, Request, Result, Session, Status};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What one QEMU offers and the state it is in, as far as a plan depends on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Support {
+    /// Major, minor, micro.
+    pub version: (u32, u32, u32),
+    /// The distributor's version.
+    pub package: String,
+    /// Capabilities that it knows, and whether each is on now.
+    pub capabilities: BTreeMap<String, bool>,
+    /// Parameters that it takes, with their types.
+    pub parameters: Vec<Member>,
+    /// `migrate-incoming` takes `exit-on-error` (since 9.1).
+    pub incoming_has_exit_on_error: bool,
+    /// Run state of the VM, such as `running` or `inmigrate`.
+    pub run_state: String,
+    /// State of its last or present migration.
+    pub status: Status,
+    /// Why it cannot migrate, by its own word.
+    pub blocked_reasons: Vec<String>,
+    /// It listens for an incoming migration already.
+    pub listens: bool,
+    /// Where, as a migration URI, if that can be told.
+    pub listens_at: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct CapabilityState {
+    capability: String,
+    state: bool,
+}
+
+#[derive(Deserialize)]
+struct RunState {
+    status: String,
+}
+
+impl Support {
+    /// Asks a QEMU. Changes nothing.
+    ///
+    /// # Errors
+    /// What the session gives.
+    pub async fn ask(session: &Session, deadline: Duration) -> Result<Support> {
+        let schema = session.schema(deadline).await?;
+        let text = session.execute(Request::typed(&qapi::qmp::query_migrate_capabilities {}), deadline).await?;
+        // Read as text, not as qapi's enum: 7.2 has capabilities that the crate does not know (facts/qapi.md §1.2).
+        let states: Vec<CapabilityState> = serde_json::from_str(&text).unwrap_or_default();
+        let text = session.execute(Request::typed(&qapi::qmp::query_status {}), deadline).await?;
+        let run_state = serde_json::from_str::<RunState>(&text).map(|r| r.status).unwrap_or_default();
+        let info = session.query_migrate(deadline).await?;
+        let greeting = session.greeting();
+        Ok(Support {
+            version: greeting.version,
+            package: greeting.package.clone(),
+            capabilities: states.into_iter().map(|c| (c.capability, c.state)).collect(),
+            parameters: schema.arguments("migrate-set-parameters"),
+            incoming_has_exit_on_error: schema.arguments("migrate-incoming").iter().any(|m| m.name == "exit-on-error"),
+            run_state,
+            status: info.status.unwrap_or(Status::None),
+            blocked_reasons: info.blocked_reasons.unwrap_or_default(),
+            listens: info.socket_address.is_some(),
+            listens_at: info.socket_address.and_then(|addresses| super::uri::from_socket_address(addresses.first()?)),
+        })
+    }
+
+    /// `10.0.2`.
+    #[must_use]
+    pub fn version_text(&self) -> String {
+        let (major, minor, micro) = self.version;
+        format!("{major}.{minor}.{micro}")
+    }
+
+    /// The type of a parameter, if this QEMU has it.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<&Kind> {
+        self.parameters.iter().find(|member| member.name == name).map(|member| &member.kind)
+    }
+
+    /// Reasons why this QEMU cannot be the given side, whatever the scenario.
+    pub(super) fn unfit(&self, side: Side) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.version < OLDEST {
+            let (major, minor, _) = OLDEST;
+            reasons.push(format!("{side}: QEMU {} is too old; {major}.{minor} or newer is needed", self.version_text()));
+        }
+        match (side, self.run_state.as_str()) {
+            (Side::Source, "postmigrate") => {
+                reasons.push("source: its VM has already been migrated away (run state postmigrate)".to_owned());
+            }
+            (Side::Source, "inmigrate") => {
+                reasons.push("source: it waits for a migration itself (run state inmigrate); are the two sides swapped?".to_owned());
+            }
+            (Side::Destination, state) if state != "inmigrate" => reasons.push(format!(
+                "destination: it does not wait for a migration (run state {state}); start it with the same options as the source and \
+                 `-incoming defer`"
+            )),
+            _ => {}
+        }
+        let idle = self.status == Status::None || self.status.is_final() || self.status == Status::Setup && self.listens;
+        if !idle {
+            reasons.push(format!("{side}: a migration is under way (status {}); let it end or cancel it first", self.status));
+        }
+        reasons.extend(self.blocked_reasons.iter().map(|why| format!("{side}: QEMU says that this VM cannot migrate: {why}")));
+        reasons
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A QEMU like the real one of that version, for tests without QEMU.
+    pub(in crate::plan) fn like(version: (u32, u32, u32), destination: bool) -> Support {
+        let mut names = vec![
+            "xbzrle", "auto-converge", "events", "postcopy-ram", "release-ram", "return-path", "pause-before-switchover",
+            "postcopy-blocktime", "multifd", "x-ignore-shared", "background-snapshot", "zero-copy-send", "postcopy-preempt",
+        ];
+        if version >= (10, 0, 0) {
+            names.extend(["switchover-ack", "dirty-limit", "mapped-ram"]);
+        }
+        let member = |(name, kind): (&str, Kind)| Member { name: name.into(), kind, unstable: false, deprecated: false };
+        let compression = Kind::Enum(["none", "zlib", "zstd"].map(String::from).to_vec());
+        let parameters = vec![
+            ("max-bandwidth", Kind::Int),
+            ("downtime-limit", Kind::Int),
+            ("max-postcopy-bandwidth", Kind::Int),
+            ("announce-rounds", Kind::Int),
+            ("multifd-channels", Kind::Int),
+            ("xbzrle-cache-size", Kind::Int),
+            ("multifd-compression", compression),
+            ("direct-io", Kind::Bool),
+            ("tls-creds", Kind::Str),
+        ];
+        Support {
+            version,
+            package: String::new(),
+            capabilities: names.into_iter().map(|name| (name.to_owned(), false)).collect(),
+            parameters: parameters.into_iter().map(member).collect(),
+            incoming_has_exit_on_error: version >= (9, 1, 0),
+            run_state: if destination { "inmigrate" } else { "running" }.to_owned(),
+            status: Status::None,
+            blocked_reasons: Vec::new(),
+            listens: false,
+            listens_at: None,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A run as it lies on disk, whole or cut off.
+
+use super::{DECISIONS, EVENTS, HEARTBEATS, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM, SampleRow, Summary, samples};
+use crate::plan::Side;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use serde::Deserialize;
+use serde_json::Value;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+/// An event as recorded.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct EventRecord {
+    /// Whose.
+    pub side: Side,
+    /// QAPI's name.
+    pub event: String,
+    /// Its data.
+    #[serde(default)]
+    pub data: Value,
+    /// QEMU's timestamp, µs since 1970.
+    pub qemu_us: Option<u64>,
+    /// Arrival on our monotonic clock, ns.
+    pub mono_ns: u64,
+}
+
+impl EventRecord {
+    /// The `status` of a MIGRATION event.
+    #[must_use]
+    pub fn status(&self) -> Option<&str> {
+        (self.event == "MIGRATION").then(|| self.data.get("status")?.as_str()).flatten()
+    }
+
+    /// The `pass` of a MIGRATION_PASS event.
+    #[must_use]
+    pub fn pass(&self) -> Option<u64> {
+        (self.event == "MIGRATION_PASS").then(|| self.data.get("pass")?.as_u64()).flatten()
+    }
+}
+
+/// A run directory, for reading.
+#[derive(Clone, Debug)]
+pub struct Run {
+    path: PathBuf,
+}
+
+impl Run {
+    /// A run directory at `path`; nothing is read yet.
+    #[must_use]
+    pub fn open(path: &Path) -> Run {
+        Run { path: path.to_owned() }
+    }
+
+    /// Whether it was finished: its summary is there.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.path.join(RUN_JSON).exists()
+    }
+
+    /// Its summary.
+    ///
+    /// # Errors
+    /// [`RecordError::Read`] for a run that was cut off, [`RecordError::Content`].
+    pub fn summary(&self) -> Result<Summary, RecordError> {
+        let path = self.path.join(RUN_JSON);
+        let text = std::fs::read_to_string(&path).map_err(|source| RecordError::Read { path: path.clone(), source })?;
+        serde_json::from_str(&text).map_err(|error| RecordError::Content { path, detail: error.to_string() })
+    }
+
+    /// Its events, of both sides, in the order of arrival. A torn last line is passed over.
+    ///
+    /// # Errors
+    /// [`RecordError::Read`].
+    pub fn events(&self) -> Result<Vec<EventRecord>, RecordError> {
+        let mut events: Vec<EventRecord> = self.lines(EVENTS)?;
+        events.sort_by_key(|event| event.mono_ns);
+        Ok(events)
+    }
+
+    /// Its decisions.
+    ///
+    /// # Errors
+    /// [`RecordError::Read`].
+    pub fn decisions(&self) -> Result<Vec<Value>, RecordError> {
+        self.lines(DECISIONS)
+    }
+
+    /// Its heartbeats: side, sequence number, arrival in ns.
+    ///
+    /// # Errors
+    /// [`RecordError::Read`].
+    pub fn heartbeats(&self) -> Result<Vec<(Side, u8, u64)>, RecordError> {
+        let path = self.path.join(HEARTBEATS);
+        let failed = |source| RecordError::Read { path: path.clone(), source };
+        let decoder = zstd::Decoder::new(File::open(&path).map_err(failed)?).map_err(failed)?;
+        Ok(json_lines(BufReader::new(decoder)))
+    }
+
+    /// Its samples, also of a run that was cut off: from the stream while there is no Parquet.
+    ///
+    /// # Errors
+    /// [`RecordError::Read`].
+    pub fn samples(&self, each: impl FnMut(SampleRow)) -> Result<(), RecordError> {
+        samples::read_stream(&self.path.join(SAMPLES_STREAM), each)
+    }
+
+    /// The number of samples in the Parquet file of a whole run.
+    ///
+    /// # Errors
+    /// [`RecordError::Read`], [`RecordError::Content`].
+    pub fn sample_count(&self) -> Result<u64, RecordError> {
+        let path = self.path.join(SAMPLES);
+        let file = File::open(&path).map_err(|source| RecordError::Read { path: path.clone(), source })?;
+        let reader =
+            SerializedFileReader::new(file).map_err(|error| RecordError::Content { path, detail: error.to_string() })?;
+        Ok(u64::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(0))
+    }
+
+    fn lines<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Vec<T>, RecordError> {
+        let path = self.path.join(name);
+        let file = File::open(&path).map_err(|source| RecordError::Read { path, source })?;
+        Ok(json_lines(BufReader::new(file)))
+    }
+}
+
+/// Every line that reads as `T`. Others (unknown lines of QEMU, a torn end) are passed over.
+fn json_lines<T: serde::de::DeserializeOwned>(mut from: impl BufRead) -> Vec<T> {
+    let mut all = Vec::new();
+    let mut text = String::new();
+    while from.read_line(&mut text).is_ok_and(|read| read > 0) {
+        all.extend(serde_json::from_str::<T>(&text));
+        text.clear();
+    }
+    all
+}

@@ -1,0 +1,71 @@
+//! Where records go in. A sink never fails and never changes the migration: what cannot be written becomes a warning.
+
+use crate::clock::Stamp;
+use crate::plan::Side;
+use crate::qmp::{Direction, Notice, Tap};
+use serde_json::Value;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError};
+
+/// One heartbeat of the guest, as it arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beat {
+    /// The guest's number of it, modulo 256.
+    pub sequence: u8,
+    /// Arrival on the monotonic clock, ns.
+    pub arrived_ns: u64,
+}
+
+/// One record.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Entry {
+    /// Whole lines of samples, as [`super::append_line`] makes them.
+    Samples(Vec<u8>),
+    /// Something a QEMU said unasked.
+    Notice(Side, Notice),
+    /// Something that was decided.
+    Decision(Value),
+    /// Beats in the order of arrival.
+    Beats(Side, Vec<Beat>),
+    /// A QMP line.
+    Transcript(Side, Direction, Stamp, Vec<u8>),
+    /// A line that the guest wrote on its console.
+    Guest(Side, Stamp, String),
+}
+
+/// What goes through the channel. The end is said in so many words, as clones of the sink live on in tasks that end later.
+#[derive(Debug)]
+pub(super) enum Message {
+    Record(Entry),
+    Close,
+}
+
+/// The way into the record, cheap to clone. Records after the end of the run go nowhere.
+#[derive(Clone, Debug)]
+pub struct Sink(pub(super) SyncSender<Message>);
+
+impl Sink {
+    /// Gives a record, never waiting: the loop that drives the migration calls this. When the writer is thousands of records
+    /// behind (a disk that hangs), the record is dropped with a warning.
+    pub fn give(&self, entry: Entry) {
+        if let Err(TrySendError::Full(dropped)) = self.0.try_send(Message::Record(entry)) {
+            tracing::warn!(?dropped, "the disk does not keep up; a record was dropped");
+        }
+    }
+
+    /// Gives a record from a thread of its own (sampler, heartbeat), waiting while the writer is behind, so that nothing piles
+    /// up in memory.
+    pub fn give_and_wait(&self, entry: Entry) {
+        let _ = self.0.send(Message::Record(entry));
+    }
+
+    /// A tap that puts every line of a session into the transcript.
+    #[must_use]
+    pub fn tap(&self, side: Side) -> Tap {
+        let sink = self.clone();
+        Tap(Arc::new(move |direction, stamp, line| {
+            sink.give(Entry::Transcript(side, direction, stamp, line.to_vec()));
+        }))
+    }
+}

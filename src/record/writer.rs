@@ -1,0 +1,267 @@
+//! The thread that writes the run directory while the run goes on, and what makes it whole at the end.
+
+use super::samples::{self, SampleRow};
+use super::sink::Message;
+use super::{
+    DECISIONS, EVENTS, Entry, HEARTBEATS, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM, SCENARIO, Sink, Summary, TRANSCRIPT,
+};
+use crate::plan::Side;
+use crate::qmp::Notice;
+use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Records that may wait for the writer. A batch of samples is one record.
+const QUEUE: usize = 4096;
+/// What was measured is on disk this long after, even if we are killed (safety rule 5).
+const FLUSH_EVERY: Duration = Duration::from_millis(500);
+
+/// A run directory that is being written.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    sink: Option<Sink>,
+    writer: Option<JoinHandle<Result<(), RecordError>>>,
+    made: Vec<PathBuf>,
+}
+
+impl RunDir {
+    /// Makes the directory, writes the scenario, starts the writer: all files are open before any VM is touched.
+    ///
+    /// # Errors
+    /// [`RecordError::Create`] if it is not an empty or a new directory, [`RecordError::Write`].
+    pub fn create(path: &Path, scenario_toml: &str, transcript: bool) -> Result<RunDir, RecordError> {
+        let failed = |source| RecordError::Create { path: path.to_owned(), source };
+        let made: Vec<PathBuf> = path.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists()).map(Into::into).collect();
+        fs::create_dir_all(path).map_err(failed)?;
+        if fs::read_dir(path).map_err(failed)?.next().is_some() {
+            return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "it exists and is not empty")));
+        }
+        let mut run = RunDir { path: path.to_owned(), sink: None, writer: None, made };
+        if let Err(error) = run.start(scenario_toml, transcript) {
+            run.discard();
+            return Err(error);
+        }
+        Ok(run)
+    }
+
+    fn start(&mut self, scenario_toml: &str, transcript: bool) -> Result<(), RecordError> {
+        let scenario = self.path.join(SCENARIO);
+        fs::write(&scenario, scenario_toml).map_err(|source| RecordError::Write { path: scenario, source })?;
+        let files = Files::open(&self.path, transcript)?;
+        let (sender, receiver) = sync_channel(QUEUE);
+        self.sink = Some(Sink(sender));
+        self.writer = Some(std::thread::spawn(move || files.write_all(&receiver)));
+        Ok(())
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The way in.
+    #[must_use]
+    pub fn sink(&self) -> Sink {
+        // Only `close` and `discard` take it, and both consume the directory.
+        self.sink.clone().unwrap_or_else(|| Sink(sync_channel(1).0))
+    }
+
+    /// Ends the writer and turns the stream of samples into Parquet; `look` sees every sample on the way.
+    ///
+    /// # Errors
+    /// The first file that could not be written.
+    pub fn close(mut self, look: impl FnMut(&SampleRow)) -> Result<ClosedRun, RecordError> {
+        let written = self.end_writer();
+        let stream = self.path.join(SAMPLES_STREAM);
+        let converted = samples::to_parquet(&stream, &self.path.join(SAMPLES), look);
+        if converted.is_ok() {
+            let _ = fs::remove_file(&stream);
+        }
+        written.and(converted)?;
+        Ok(ClosedRun { path: self.path })
+    }
+
+    fn end_writer(&mut self) -> Result<(), RecordError> {
+        let (Some(sink), Some(writer)) = (self.sink.take(), self.writer.take()) else { return Ok(()) };
+        let _ = sink.0.send(Message::Close);
+        writer.join().unwrap_or_else(|_| {
+            let source = io::Error::other("the writer ended unexpectedly");
+            Err(RecordError::Write { path: self.path.clone(), source })
+        })
+    }
+
+    /// Removes it: nothing was measured. Takes parents along that were made for it and are empty.
+    pub fn discard(mut self) {
+        let _ = self.end_writer();
+        let _ = fs::remove_dir_all(&self.path);
+        for parent in self.made.iter().skip(1) {
+            let _ = fs::remove_dir(parent);
+        }
+    }
+}
+
+/// A run directory whose records are complete, short of its summary.
+#[derive(Debug)]
+pub struct ClosedRun {
+    path: PathBuf,
+}
+
+impl ClosedRun {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes `run.json`, by a temporary file and a rename: its presence means that the run is whole.
+    ///
+    /// # Errors
+    /// [`RecordError::Write`].
+    pub fn finish(&self, summary: &Summary) -> Result<(), RecordError> {
+        let path = self.path.join(RUN_JSON);
+        let failed = |source| RecordError::Write { path: path.clone(), source };
+        let mut text = serde_json::to_string_pretty(summary).map_err(|error| failed(error.into()))?;
+        text.push('\n');
+        let mut file = tempfile::NamedTempFile::new_in(&self.path).map_err(failed)?;
+        file.write_all(text.as_bytes()).map_err(failed)?;
+        file.as_file().sync_all().map_err(failed)?;
+        file.persist(&path).map_err(|error| failed(error.error))?;
+        Ok(())
+    }
+}
+
+type Zstd = zstd::Encoder<'static, BufWriter<File>>;
+
+struct Files {
+    root: PathBuf,
+    samples: Zstd,
+    events: BufWriter<File>,
+    decisions: BufWriter<File>,
+    heartbeats: Zstd,
+    transcript: Option<Zstd>,
+}
+
+impl Files {
+    fn open(root: &Path, transcript: bool) -> Result<Files, RecordError> {
+        let plain = |name: &str| {
+            let path = root.join(name);
+            File::create(&path).map(BufWriter::new).map_err(|source| RecordError::Write { path, source })
+        };
+        // Level 1: answers resemble each other so much that more would only cost time.
+        let packed = |name: &str| {
+            let file = plain(name)?;
+            zstd::Encoder::new(file, 1).map_err(|source| RecordError::Write { path: root.join(name), source })
+        };
+        Ok(Files {
+            root: root.to_owned(),
+            samples: packed(SAMPLES_STREAM)?,
+            events: plain(EVENTS)?,
+            decisions: plain(DECISIONS)?,
+            heartbeats: packed(HEARTBEATS)?,
+            transcript: if transcript { Some(packed(TRANSCRIPT)?) } else { None },
+        })
+    }
+
+    /// Writes until it is told to end. After a failure it goes on taking records, so that nobody waits for it.
+    fn write_all(mut self, records: &Receiver<Message>) -> Result<(), RecordError> {
+        let mut failure = None;
+        loop {
+            let result = match records.recv_timeout(FLUSH_EVERY) {
+                Ok(Message::Record(entry)) if failure.is_none() => self.write(&entry),
+                Ok(Message::Record(_)) => Ok(()),
+                Err(RecvTimeoutError::Timeout) => self.flush(),
+                Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => break,
+            };
+            if let Err(source) = result {
+                tracing::warn!(path = %self.root.display(), %source, "the record of this run is incomplete");
+                failure.get_or_insert(source);
+            }
+        }
+        let path = self.root.clone();
+        let ended = self.end();
+        match failure {
+            Some(source) => Err(RecordError::Write { path, source }),
+            None => ended.map_err(|source| RecordError::Write { path, source }),
+        }
+    }
+
+    fn write(&mut self, entry: &Entry) -> io::Result<()> {
+        match entry {
+            Entry::Samples(lines) => {
+                self.samples.write_all(lines)?;
+                // A batch comes at most every 100 ms, so flushing each is cheap and keeps the promise of one second.
+                self.samples.flush()
+            }
+            Entry::Notice(side, notice) => {
+                line(&mut self.events, &notice_json(*side, notice))?;
+                self.events.flush()
+            }
+            Entry::Decision(decision) => {
+                line(&mut self.decisions, decision)?;
+                self.decisions.flush()
+            }
+            Entry::Beats(side, beats) => {
+                for beat in beats {
+                    line(&mut self.heartbeats, &json!([side, beat.sequence, beat.arrived_ns]))?;
+                }
+                Ok(())
+            }
+            Entry::Transcript(side, direction, stamp, text) => match &mut self.transcript {
+                Some(transcript) => {
+                    let text = String::from_utf8_lossy(text);
+                    let record = json!({"side": side, "direction": direction, "mono_ns": stamp.mono_ns, "wall_ns": stamp.wall_ns, "line": text});
+                    line(transcript, &record)
+                }
+                None => Ok(()),
+            },
+            Entry::Guest(side, stamp, text) => {
+                let path = self.root.join(format!("guest.{side}.log"));
+                let mut file = File::options().create(true).append(true).open(path)?;
+                writeln!(file, "{} {text}", stamp.mono_ns)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.heartbeats.flush()?;
+        self.transcript.as_mut().map_or(Ok(()), Write::flush)
+    }
+
+    fn end(mut self) -> io::Result<()> {
+        self.events.flush()?;
+        self.decisions.flush()?;
+        for stream in [Some(self.samples), Some(self.heartbeats), self.transcript].into_iter().flatten() {
+            stream.finish()?.flush()?;
+        }
+        Ok(())
+    }
+}
+
+fn line(to: &mut impl Write, record: &Value) -> io::Result<()> {
+    writeln!(to, "{record}")
+}
+
+fn notice_json(side: Side, notice: &Notice) -> Value {
+    match notice {
+        Notice::Event(event) => json!({
+            "side": side,
+            "event": event.name,
+            "data": event.data,
+            "qemu_us": event.qemu_us,
+            "mono_ns": event.arrived.mono_ns,
+            "wall_ns": event.arrived.wall_ns,
+        }),
+        Notice::Unknown { line, arrived } => json!({
+            "side": side,
+            "unknown": line,
+            "mono_ns": arrived.mono_ns,
+            "wall_ns": arrived.wall_ns,
+        }),
+    }
+}

@@ -1,0 +1,63 @@
+//! Sessions to QEMUs that somebody else started.
+
+use super::{RunError, Sides};
+use crate::downtime::Clocks;
+use crate::drive::End;
+use crate::plan::Side;
+use crate::qmp::{Blocking, Endpoint, Session};
+use crate::record::Sink;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
+
+/// One QEMU to attach to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attach {
+    /// Its QMP socket.
+    pub qmp: Endpoint,
+    /// A second one, only for sampling.
+    pub sampling: Option<Endpoint>,
+}
+
+/// A socket for the migration stream that goes when it is dropped.
+pub(super) struct PrivateSocket(#[expect(dead_code, reason = "held for its drop")] Option<tempfile::TempDir>);
+
+/// Connects to both.
+pub(super) async fn connect(
+    source: &Attach,
+    destination: &Attach,
+    sink: &Sink,
+    transcript: bool,
+) -> Result<(Sides, PrivateSocket), RunError> {
+    let (source_end, source_sampling) = connect_one(Side::Source, source, sink, transcript).await?;
+    let (destination_end, destination_sampling) = connect_one(Side::Destination, destination, sink, transcript).await?;
+    let same_host = matches!((&source.qmp, &destination.qmp), (Endpoint::Unix(_), Endpoint::Unix(_)));
+    let clocks = if source.qmp.is_local() && destination.qmp.is_local() { Clocks::Shared } else { Clocks::Separate };
+    // Two unix sockets are on this host, and so are their QEMUs: the stream can take a unix socket too. A TCP port on loopback
+    // may be forwarded from elsewhere, so there the user has to say where the destination is.
+    let directory = if same_host { tempfile::Builder::new().prefix("switchover-").tempdir().ok() } else { None };
+    let local_uri = directory.as_ref().map(|directory| format!("unix:{}", directory.path().join("migrate").display()));
+    let (_, exits) = mpsc::unbounded_channel();
+    let ends = [source_end, destination_end];
+    let sampling = [source_sampling, destination_sampling];
+    Ok((Sides { ends, sampling, exits, local_uri, clocks }, PrivateSocket(directory)))
+}
+
+async fn connect_one(side: Side, attach: &Attach, sink: &Sink, transcript: bool) -> Result<(End, Option<Blocking>), RunError> {
+    let tap = transcript.then(|| sink.tap(side));
+    let (session, notices) = Session::connect(side.name(), &attach.qmp, tap, CONNECT_DEADLINE).await?;
+    let sampling = match &attach.sampling {
+        Some(endpoint) => Some(connect_blocking(side, endpoint.clone()).await?),
+        None => None,
+    };
+    Ok((End { session, notices }, sampling))
+}
+
+async fn connect_blocking(side: Side, endpoint: Endpoint) -> Result<Blocking, RunError> {
+    let connecting = tokio::task::spawn_blocking(move || Blocking::connect(side.name(), &endpoint, CONNECT_DEADLINE));
+    match connecting.await {
+        Ok(connected) => Ok(connected?),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}

@@ -1,0 +1,96 @@
+//! What the micro-guest says before and after: how fast it writes, and whether its memory came over.
+
+use crate::clock::monotonic_ns;
+use crate::drive::Report;
+use crate::lab::{Console, GuestCheck, GuestStatus, LabError};
+use crate::record::Integrity;
+use crate::scenario::Guest;
+use std::time::Duration;
+
+/// A rate of writes is taken over this long: shorter, and the heartbeat's period shows in it.
+const WINDOW: Duration = Duration::from_millis(200);
+const CHECK_DEADLINE_PER_GIB: Duration = Duration::from_secs(60);
+/// Of the guest; each write dirties one.
+const PAGE: u64 = 4096;
+
+/// What was learnt from the guest.
+#[derive(Clone, Debug, Default)]
+pub(super) struct GuestFacts {
+    pub(super) integrity: Integrity,
+    pub(super) check: Option<GuestCheck>,
+    pub(super) operations: Option<u64>,
+    pub(super) dirty_bps_before: Option<u64>,
+    pub(super) dirty_bps_during: Option<u64>,
+    pub(super) dirty_bps_after: Option<u64>,
+    pub(super) stalls: Vec<(u64, u64)>,
+    pub(super) problem: Option<String>,
+}
+
+/// The guest's counters at a moment of the host.
+#[derive(Clone, Copy)]
+struct Reading {
+    at_ns: u64,
+    status: GuestStatus,
+}
+
+impl Reading {
+    async fn take(console: &mut Console) -> Result<Reading, LabError> {
+        let status = console.status().await?;
+        Ok(Reading { at_ns: monotonic_ns(), status })
+    }
+
+    /// Bytes dirtied a second since `earlier`, on the host's clock.
+    fn rate_since(&self, earlier: &Reading) -> Option<u64> {
+        let pages = self.status.writes.checked_sub(earlier.status.writes)?;
+        let nanos = u128::from(self.at_ns.checked_sub(earlier.at_ns)?).max(1);
+        u64::try_from(u128::from(pages) * u128::from(PAGE) * 1_000_000_000 / nanos).ok()
+    }
+}
+
+/// Follows the guest through a run.
+pub(super) struct GuestWatch {
+    first: Reading,
+    before: Option<Reading>,
+}
+
+impl GuestWatch {
+    pub(super) async fn start(console: &mut Console) -> Result<GuestWatch, LabError> {
+        Ok(GuestWatch { first: Reading::take(console).await?, before: None })
+    }
+
+    /// Just before `migrate`: what it writes undisturbed.
+    pub(super) async fn before_migrate(&mut self, console: &mut Console) {
+        let passed = Duration::from_nanos(monotonic_ns() - self.first.at_ns);
+        tokio::time::sleep(WINDOW.saturating_sub(passed)).await;
+        self.before = Reading::take(console).await.ok();
+    }
+
+    /// When it is over, on the side where the guest is now.
+    pub(super) async fn after_migration(&self, console: &mut Console, wanted: &Guest, report: &Report) -> GuestFacts {
+        let mut facts = GuestFacts::default();
+        if let Err(error) = self.ask(console, wanted, report, &mut facts).await {
+            facts.problem = Some(error.to_string());
+        }
+        facts
+    }
+
+    async fn ask(&self, console: &mut Console, wanted: &Guest, report: &Report, facts: &mut GuestFacts) -> Result<(), LabError> {
+        let at_end = Reading::take(console).await?;
+        facts.dirty_bps_before = self.before.and_then(|before| before.rate_since(&self.first));
+        // Up to this reading, which comes some ms after the end.
+        facts.dirty_bps_during = self.before.filter(|b| b.at_ns <= report.ended.mono_ns).and_then(|b| at_end.rate_since(&b));
+        tokio::time::sleep(WINDOW).await;
+        let later = Reading::take(console).await?;
+        facts.dirty_bps_after = later.rate_since(&at_end);
+        facts.operations = Some(later.status.operations);
+        facts.stalls = console.stalls().await?;
+        if wanted.inject_fault {
+            console.inject_fault().await?;
+        }
+        let gib = u32::try_from(wanted.working_set.0 >> 30).unwrap_or(u32::MAX) + 1;
+        let check = console.check(CHECK_DEADLINE_PER_GIB * gib).await?;
+        facts.integrity = if check.intact { Integrity::Intact } else { Integrity::Corrupt };
+        facts.check = Some(check);
+        Ok(())
+    }
+}

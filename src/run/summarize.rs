@@ -1,0 +1,187 @@
+//! run.json from everything that was seen. What was not measured stays `null`.
+
+use super::Seen;
+use super::digest::Digest;
+use crate::clock::{Stamp, rfc3339};
+use crate::downtime::{self, Clocks};
+use crate::plan::Support;
+use crate::record::{
+    Convergence, Environment, EventRecord, Faults, Guest, Integrity, Outcome, Policy, SCHEMA, Stalls, Summary, Transfer,
+};
+use crate::scenario::{Scenario, spelling};
+use hdrhistogram::Histogram;
+
+/// A name for a run: when, and which process.
+pub(super) fn new_id() -> String {
+    let now = Stamp::now();
+    let when: String = rfc3339(now.wall_ns).chars().take(19).filter(|c| !matches!(c, '-' | ':')).collect();
+    format!("{when}Z-{:04x}{:03x}", std::process::id() & 0xffff, now.mono_ns / 1000 & 0xfff)
+}
+
+/// Puts the summary together.
+pub(super) fn summarize(id: String, scenario: &Scenario, seen: &Seen, events: &[EventRecord], samples: &Digest) -> Summary {
+    let report = &seen.report;
+    let mut digest = samples.clone();
+    let last = report.last[0].as_ref();
+    digest.reported(last.and_then(|info| info.downtime), last.and_then(|info| info.total_time));
+    let time_us = downtime::times(events, report.started.mono_ns, report.ending.postcopy_happened);
+    let completed = report.ending.outcome == Outcome::Completed;
+    let downtime = if completed { downtime::measure(events, seen.clocks, digest.reported_ms) } else { Default::default() };
+    let mut summary = Summary {
+        schema: SCHEMA.to_owned(),
+        id,
+        started: rfc3339(report.started.wall_ns),
+        finished: rfc3339(report.ended.wall_ns),
+        outcome: report.ending.outcome,
+        reason: report.ending.reason.clone(),
+        mode: spelling(&scenario.mode),
+        postcopy_happened: report.ending.postcopy_happened,
+        scenario: serde_json::to_value(scenario).unwrap_or_default(),
+        environment: environment(scenario, seen),
+        downtime,
+        stalls: stalls(&seen.guest.stalls),
+        faults: faults(seen, &digest),
+        transfer: transfer(seen, &digest, time_us.total),
+        time_us,
+        sampling: seen.sampling,
+        guest: guest(seen),
+        convergence: Convergence::default(),
+        policy: Policy { name: "rules".to_owned(), decisions: report.decisions },
+        checks: Vec::new(),
+        warnings: Vec::new(),
+    };
+    summary.warnings = warnings(&summary, seen, &digest);
+    summary
+}
+
+fn environment(scenario: &Scenario, seen: &Seen) -> Environment {
+    let proc = |name: &str| {
+        let text = std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
+        text.trim().to_owned()
+    };
+    let qemu = |support: &Support| match support.package.as_str() {
+        "" => support.version_text(),
+        package => format!("{} ({package})", support.version_text()),
+    };
+    Environment {
+        switchover: env!("CARGO_PKG_VERSION").to_owned(),
+        host: proc("hostname"),
+        kernel: proc("osrelease"),
+        cpus: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
+        accelerator: seen.accelerator.as_ref().map(|accelerator| spelling(&accelerator.kind)),
+        accelerator_reason: seen.accelerator.as_ref().map(|accelerator| accelerator.reason.clone()),
+        source_qemu: qemu(&seen.supports[0]),
+        destination_qemu: qemu(&seen.supports[1]),
+        machine: seen.accelerator.as_ref().map(|_| spelling(&scenario.qemu.machine)),
+        transport: seen.plan.uri.outgoing.split(':').next().unwrap_or_default().to_owned(),
+        return_path: seen.plan.return_path,
+    }
+}
+
+fn transfer(seen: &Seen, digest: &Digest, total_us: Option<u64>) -> Transfer {
+    let last = seen.report.last[0].as_ref().and_then(|info| info.ram.as_ref());
+    // A migration that failed or was cancelled no longer tells (facts/qapi.md §1.3): then the last good sample does.
+    let Some(ram) = last.or(digest.ram.as_ref()) else { return Transfer::default() };
+    let mean = |bytes: u64| {
+        let micros = u128::from(total_us.filter(|us| *us > 0)?);
+        u64::try_from(u128::from(bytes) * 1_000_000 / micros).ok()
+    };
+    Transfer {
+        total_bytes: ram.transferred,
+        precopy_bytes: ram.precopy_bytes,
+        downtime_bytes: ram.downtime_bytes,
+        postcopy_bytes: ram.postcopy_bytes,
+        passes: Some(seen.report.ending.passes).filter(|passes| *passes > 0),
+        mean_bps: ram.transferred.and_then(mean),
+        peak_bps: digest.peak_bps,
+        ram_bytes: ram.total,
+    }
+}
+
+fn faults(seen: &Seen, digest: &Digest) -> Faults {
+    if !seen.report.ending.postcopy_happened {
+        return Faults::default();
+    }
+    let ram = seen.report.last[0].as_ref().and_then(|info| info.ram.as_ref());
+    let blocktime_ms = seen.report.last[1].as_ref().and_then(|info| info.postcopy_blocktime).or(digest.blocktime_ms);
+    Faults {
+        count: ram.and_then(|ram| ram.postcopy_requests),
+        blocktime_us: blocktime_ms.map(|ms| ms * 1000),
+        ..Faults::default()
+    }
+}
+
+/// The guest's own histogram of stalls: lower bounds of buckets in ns, and counts.
+fn stalls(buckets: &[(u64, u64)]) -> Stalls {
+    let Ok(mut histogram) = Histogram::<u64>::new(3) else { return Stalls::default() };
+    let mut total_ns = 0u64;
+    for (lower_ns, count) in buckets {
+        histogram.saturating_record_n(*lower_ns, *count);
+        total_ns = total_ns.saturating_add(lower_ns.saturating_mul(*count));
+    }
+    if histogram.is_empty() {
+        return Stalls::default();
+    }
+    let quantile = |q| Some(histogram.value_at_quantile(q) / 1000);
+    Stalls {
+        count: Some(histogram.len()),
+        p50_us: quantile(0.5),
+        p90_us: quantile(0.9),
+        p99_us: quantile(0.99),
+        p999_us: quantile(0.999),
+        max_us: Some(histogram.max() / 1000),
+        total_us: Some(total_ns / 1000),
+    }
+}
+
+fn guest(seen: &Seen) -> Guest {
+    let facts = &seen.guest;
+    let gap = |beats: &crate::observe::BeatReport| {
+        Some(beats.destination_first_ns?.checked_sub(beats.source_last_ns?)? / 1000)
+    };
+    Guest {
+        integrity: facts.integrity,
+        pages_checked: facts.check.map(|check| check.pages),
+        bad_pages: facts.check.map(|check| check.bad),
+        operations: facts.operations,
+        dirty_bps_before: facts.dirty_bps_before,
+        dirty_bps_during: facts.dirty_bps_during,
+        dirty_bps_after: facts.dirty_bps_after,
+        boot_us: seen.boot.and_then(|boot| u64::try_from(boot.as_micros()).ok()),
+        beats: seen.beats.map(|beats| beats.beats),
+        heartbeat_gap_us: seen.beats.as_ref().and_then(gap),
+    }
+}
+
+/// What a reader should know before trusting the numbers.
+fn warnings(summary: &Summary, seen: &Seen, digest: &Digest) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut warn = |text: String| warnings.push(text);
+    if summary.guest.integrity == Integrity::Corrupt {
+        let (bad, live) = seen.guest.check.map_or((0, 0), |check| (check.bad, check.live_errors));
+        warn(format!(
+            "the guest's memory is corrupt: {bad} pages are wrong, {live} were found wrong while it worked{}",
+            if summary.scenario["guest"]["inject_fault"] == true { " (a fault was injected on purpose)" } else { "" }
+        ));
+    }
+    if let Some(problem) = &seen.guest.problem {
+        warn(format!("the guest's memory could not be checked: {problem}"));
+    }
+    if let Some(absurd) = digest.reported_absurd {
+        warn(format!("QEMU reported a downtime of {absurd} ms, longer than the whole migration; not believed"));
+    }
+    if seen.clocks == Clocks::Separate {
+        warn("the two QEMUs may be on different hosts: the blackout is by the arrival of events here, so it includes the \
+              difference of their ways to us"
+            .to_owned());
+    }
+    if summary.postcopy_happened && summary.outcome == Outcome::Completed && summary.downtime.views.events_us.is_none() {
+        warn("no STOP or RESUME was seen: the guest was not running, or the destination was started with -S".to_owned());
+    }
+    for (side, sampled) in [("source", summary.sampling.source), ("destination", summary.sampling.destination)] {
+        if let Some(sampled) = sampled.filter(|s| s.longest_gap_us > 100_000 && s.rate_hz > 50.0) {
+            warn(format!("{side}: no sample for {} ms (QEMU was busy or this machine is)", sampled.longest_gap_us / 1000));
+        }
+    }
+    warnings
+}
