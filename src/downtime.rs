@@ -73,7 +73,13 @@ mod tests {
     use serde_json::json;
 
     fn event(side: Side, name: &str, at_us: u64) -> EventRecord {
-        EventRecord { side, event: name.into(), data: json!({}), qemu_us: Some(5_000_000 + at_us), mono_ns: at_us * 1000 + 40_000 }
+        EventRecord {
+            side,
+            event: name.into(),
+            data: json!({}),
+            qemu_us: Some(5_000_000 + at_us),
+            mono_ns: at_us * 1000 + 40_000,
+        }
     }
 
     #[test]

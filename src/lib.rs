@@ -1,13 +1,38 @@
-//! `switchover`
+//! Drives and measures live migration of QEMU virtual machines by speaking QMP to the QEMU processes themselves.
+//!
+//! The rooms, in the order in which data flows through them; a room may use those above it, never those below
+//! (ARCHITECTURE.md draws it):
+//!
+//! [`units`], [`clock`] → [`qmp`] → [`scenario`] → [`plan`] → [`policy`] → [`record`] → [`observe`] → [`drive`] → [`lab`] →
+//! [`downtime`] → [`run`] (the rooms in their order: one run) → [`report`]; [`inspect`] and [`doctor`] look without migrating.
+//!
+//! One migration in a lab, from Rust:
+//!
+//! ```no_run
+//! use switchover::drive::Interrupt;
+//! use switchover::run::{Options, in_lab};
+//! use switchover::scenario::Loader;
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let scenario = Loader::new().set("mode=postcopy")?.set("guest.rate=200MiB/s")?.load()?;
+//! let options = Options { scenario, out: None, interrupt: Interrupt::never(), progress: Box::new(|_| ()) };
+//! let run = in_lab(options).await?;
+//! println!("{:?}, blackout {:?}", run.summary.outcome, run.summary.downtime.best);
+//! # Ok(()) }
+//! ```
+
 pub mod clock;
+pub mod doctor;
 pub mod downtime;
 pub mod drive;
+pub mod inspect;
 pub mod lab;
 pub mod observe;
 pub mod plan;
 pub mod policy;
 pub mod qmp;
 pub mod record;
+pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod units;

@@ -58,9 +58,7 @@ impl Rules {
             SwitchWhen::Never => None,
             SwitchWhen::AtOnce => Some("mode is postcopy".to_owned()),
             SwitchWhen::AfterPass(n) => (seen.pass > n).then(|| format!("pass {} began, {n} asked for", seen.pass)),
-            SwitchWhen::After(time) => {
-                seen.active_us.filter(|active| *active >= time.0).map(|_| format!("active for {time}"))
-            }
+            SwitchWhen::After(time) => seen.active_us.filter(|active| *active >= time.0).map(|_| format!("active for {time}")),
         }
     }
 

@@ -91,8 +91,12 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 
 /// The largest unit that divides `value` without remainder, so that what is printed parses to the same value.
 fn exact(value: u64, units: &[(&'static str, u64)]) -> (u64, &'static str) {
-    let (unit, scale) =
-        units.iter().filter(|(_, scale)| value.is_multiple_of(*scale)).max_by_key(|(_, scale)| *scale).copied().unwrap_or(("", 1));
+    let (unit, scale) = units
+        .iter()
+        .filter(|(_, scale)| value.is_multiple_of(*scale))
+        .max_by_key(|(_, scale)| *scale)
+        .copied()
+        .unwrap_or(("", 1));
     (value / scale, unit)
 }
 

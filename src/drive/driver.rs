@@ -128,7 +128,7 @@ pub struct Report {
 /// What the loop hears of its own making.
 enum Heard {
     Refused(Command, String),
-    Info(Side, Option<MigrationInfo>),
+    Info(Side, Option<Box<MigrationInfo>>),
 }
 
 impl Driver {
@@ -199,7 +199,9 @@ impl Driver {
                         decisions += 1;
                         tracing::info!(action = %decision.action, reason = %decision.reason, "decided");
                         let stamp = Stamp::now();
-                        self.sink.give(Entry::Decision(json!({"mono_ns": stamp.mono_ns, "wall_ns": stamp.wall_ns, "decision": decision})));
+                        self.sink.give(Entry::Decision(
+                            json!({"mono_ns": stamp.mono_ns, "wall_ns": stamp.wall_ns, "decision": decision}),
+                        ));
                     }
                     Effect::End(ending) => return (ending, decisions),
                 }
@@ -283,7 +285,7 @@ impl Driver {
                 let session = if side == Side::Source { &self.source.session } else { &self.destination.session };
                 let (session, heard) = (session.clone(), heard.clone());
                 tokio::spawn(async move {
-                    let info = session.query_migrate(COMMAND_DEADLINE).await.ok();
+                    let info = session.query_migrate(COMMAND_DEADLINE).await.ok().map(Box::new);
                     let _ = heard.send(Heard::Info(side, info));
                 });
             }
@@ -374,7 +376,10 @@ async fn settle(sessions: &[Session; 2], ending: Ending, before: &str) -> (Endin
         (true, None) if !stays => ending,
         (_, state) => {
             let state = state.unwrap_or("not to be had");
-            let reason = format!("{}; but the source's run state is {state}, not {before}: look at both QEMUs before doing anything", ending.reason);
+            let reason = format!(
+                "{}; but the source's run state is {state}, not {before}: look at both QEMUs before doing anything",
+                ending.reason
+            );
             Ending { outcome: Outcome::Unknown, reason, ..ending }
         }
     };

@@ -352,7 +352,8 @@ impl Machine {
             Phase::Cancelling | Phase::Ended => {}
             Phase::Precopy | Phase::Switchover | Phase::Postcopy | Phase::OtherSide => {
                 if self.wants_out.is_none() {
-                    let note = format!("{reason}; not cancelled: past the point of no return, only the destination can have the guest");
+                    let note =
+                        format!("{reason}; not cancelled: past the point of no return, only the destination can have the guest");
                     self.note("go-on", &note, effects);
                     self.wants_out = Some((why, reason));
                 }
@@ -382,14 +383,16 @@ impl Machine {
         let over = |deadline| here_ns > deadline;
         match self.phase {
             Phase::Cancelling if over(CANCEL_DEADLINE_NS) => {
-                let reason = "the migration was cancelled, but the source has not confirmed it; see query-migrate and query-status there";
+                let reason =
+                    "the migration was cancelled, but the source has not confirmed it; see query-migrate and query-status there";
                 self.end(Outcome::Unknown, reason.to_owned(), effects);
             }
             // The state can stay `device` when starting post-copy fails (facts/qemu.md §4.4).
             Phase::Switchover if over(SWITCHOVER_DEADLINE_NS) => {
                 self.cancel(Why::Trouble, "stopped for switchover for 30 s without getting anywhere".to_owned(), now_ns, effects);
                 if self.phase == Phase::Switchover && over(2 * SWITCHOVER_DEADLINE_NS) {
-                    let reason = "stopped for switchover for 60 s; it cannot be cancelled safely. See query-migrate on both sides";
+                    let reason =
+                        "stopped for switchover for 60 s; it cannot be cancelled safely. See query-migrate on both sides";
                     self.end(Outcome::Unknown, reason.to_owned(), effects);
                 }
             }
@@ -426,11 +429,6 @@ impl Machine {
 
     fn end(&mut self, outcome: Outcome, reason: String, effects: &mut Vec<Effect>) {
         self.phase = Phase::Ended;
-        effects.push(Effect::End(Ending {
-            outcome,
-            reason,
-            postcopy_happened: self.postcopy_happened,
-            passes: self.seen.pass,
-        }));
+        effects.push(Effect::End(Ending { outcome, reason, postcopy_happened: self.postcopy_happened, passes: self.seen.pass }));
     }
 }

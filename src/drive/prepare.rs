@@ -29,8 +29,7 @@ pub(super) async fn prepare(plan: &Plan, source: &Session, destination: &Session
 async fn apply(side: Side, settings: &Settings, session: &Session) -> Result<(), DriveError> {
     let failed = |what| move |source: QmpError| DriveError::Prepare { side, what, source };
     if !settings.capabilities.is_empty() {
-        let list: Vec<_> =
-            settings.capabilities.iter().map(|(name, on)| json!({"capability": name, "state": on})).collect();
+        let list: Vec<_> = settings.capabilities.iter().map(|(name, on)| json!({"capability": name, "state": on})).collect();
         // Raw, not qapi's typed request: its closed enum cannot name what newer and older QEMUs have.
         let request = Request::raw("migrate-set-capabilities", json!({ "capabilities": list }));
         session.execute(request, DEADLINE).await.map_err(failed("capabilities"))?;

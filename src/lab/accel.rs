@@ -17,6 +17,8 @@ use tokio::time::timeout;
 /// A guest under a KVM that works beats in less than 100 ms.
 const BEATS_WITHIN: Duration = Duration::from_millis(600);
 const BEATS: usize = 20;
+/// The heartbeat socket of a QEMU that ends closes a moment before its end is known.
+const EXIT_GRACE: Duration = Duration::from_millis(50);
 
 /// An accelerator, and why that one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,11 +76,15 @@ async fn probe(scenario: &Scenario) -> Result<Result<(), String>, LabError> {
         let mut seen = [0; BEATS];
         stream.read_exact(&mut seen).await.map_err(|error| error.to_string()).map(drop)
     };
-    let verdict = tokio::select! {
-        biased;
-        Some((_, reason)) = exits.recv() => Err(format!("KVM does not work here: {reason}")),
-        beating = timeout(BEATS_WITHIN, beating) => beating
-            .unwrap_or_else(|_| Err(format!("/dev/kvm opens, but no guest beat {BEATS} times under it within {BEATS_WITHIN:?}"))),
+    let beating = match timeout(BEATS_WITHIN, beating).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(format!("the heartbeat could not be read: {error}")),
+        Err(_) => Err(format!("/dev/kvm opens, but no guest beat {BEATS} times under it within {BEATS_WITHIN:?}")),
+    };
+    // A QEMU that ended says best why there was no beat.
+    let verdict = match (beating, timeout(EXIT_GRACE, exits.recv()).await) {
+        (Err(_), Ok(Some((_, reason)))) => Err(format!("KVM does not work here: {reason}")),
+        (beating, _) => beating,
     };
     process.stop().await;
     Ok(verdict)

@@ -165,7 +165,13 @@ impl Lab {
     ///
     /// # Errors
     /// [`LabError`]; everything that was started is ended again.
-    pub async fn start(scenario: &Scenario, accelerator: Accelerator, sink: &Sink, logs: &Path, transcript: bool) -> Result<Lab, LabError> {
+    pub async fn start(
+        scenario: &Scenario,
+        accelerator: Accelerator,
+        sink: &Sink,
+        logs: &Path,
+        transcript: bool,
+    ) -> Result<Lab, LabError> {
         let directory = private_directory()?;
         let mut janitor = Janitor::start(directory.path()).map_err(system("the janitor process (sh)"))?;
         let image = directory.path().join("guest.elf");
@@ -226,7 +232,8 @@ impl Lab {
 }
 
 fn private_directory() -> Result<tempfile::TempDir, LabError> {
-    let parents = [std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from), Some(std::env::temp_dir()), Some(PathBuf::from("/tmp"))];
+    let parents =
+        [std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from), Some(std::env::temp_dir()), Some(PathBuf::from("/tmp"))];
     let fits = |parent: &PathBuf| parent.is_dir() && parent.as_os_str().len() + 32 < LONGEST_DIRECTORY;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "neither XDG_RUNTIME_DIR, TMPDIR nor /tmp is of use");
     for parent in parents.into_iter().flatten().filter(fits) {

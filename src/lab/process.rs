@@ -82,5 +82,9 @@ fn describe(status: Option<ExitStatus>, log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
-    if last.is_empty() { format!("QEMU {ended} and said nothing") } else { format!("QEMU {ended} and said: {}", last.join(" / ")) }
+    if last.is_empty() {
+        format!("QEMU {ended} and said nothing")
+    } else {
+        format!("QEMU {ended} and said: {}", last.join(" / "))
+    }
 }

@@ -24,6 +24,8 @@ const BATCH_AGE_NS: u64 = 100_000_000;
 const PARSE_EVERY_NS: u64 = 10_000_000;
 /// A sampler that waits for its next slot looks this often whether it should stop.
 const NAP_NS: u64 = 20_000_000;
+/// Answers that take longer are counted as this long.
+const LONGEST_RTT_US: u64 = 600_000_000;
 const SHARED_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The latest sample of one side, for the loop that drives.
@@ -67,7 +69,8 @@ impl Log {
             batch: Vec::with_capacity(BATCH_BYTES * 2),
             batch_began_ns: 0,
             parsed_ns: 0,
-            rtt_us: Histogram::new(3).ok(),
+            // With bounds: a histogram that grows by itself clamps in `saturating_record` instead of growing.
+            rtt_us: Histogram::new_with_bounds(1, LONGEST_RTT_US, 3).ok(),
             first_ns: 0,
             last_ns: 0,
             longest_gap_ns: 0,
@@ -120,10 +123,8 @@ impl Log {
         self.flush(self.last_ns);
         let quantile = |q| self.rtt_us.as_ref().map_or(0, |rtt| rtt.value_at_quantile(q));
         #[expect(clippy::cast_precision_loss, reason = "counts and nanoseconds of one run fit into 53 bits")]
-        let rate_hz = match self.last_ns - self.first_ns {
-            0 => 0.0,
-            span => (self.samples - 1) as f64 * 1e9 / span as f64,
-        };
+        let per_second = |count: u64, span_ns: u64| if span_ns == 0 { 0.0 } else { count as f64 * 1e9 / span_ns as f64 };
+        let rate_hz = per_second(self.samples.saturating_sub(1), self.last_ns - self.first_ns);
         SampledSide {
             samples: self.samples,
             rate_hz: (rate_hz * 10.0).round() / 10.0,
@@ -152,8 +153,7 @@ impl Schedule {
 
     /// The next slot that is not over; slots that were missed are not made up for.
     fn next(&mut self, now_ns: u64) -> u64 {
-        if self.period_ns > 0 {
-            let behind = now_ns.saturating_sub(self.due_ns) / self.period_ns;
+        if let Some(behind) = now_ns.saturating_sub(self.due_ns).checked_div(self.period_ns) {
             self.due_ns += (behind + 1) * self.period_ns;
         }
         self.due_ns
@@ -242,7 +242,14 @@ pub struct SharedSampler {
 impl SharedSampler {
     /// Starts sampling. `pass` is the last MIGRATION_PASS, kept by whoever reads the session's events.
     #[must_use]
-    pub fn start(session: Session, side: Side, rate: SampleRate, sink: Sink, latest: Latest, pass: Arc<AtomicU64>) -> SharedSampler {
+    pub fn start(
+        session: Session,
+        side: Side,
+        rate: SampleRate,
+        sink: Sink,
+        latest: Latest,
+        pass: Arc<AtomicU64>,
+    ) -> SharedSampler {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
@@ -275,6 +282,20 @@ impl SharedSampler {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn round_trips_of_any_length_are_counted_as_they_were() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = crate::record::RunDir::create(&dir.path().join("run"), "", false).unwrap();
+        let mut log = Log::new(Side::Source, record.sink(), Latest::default());
+        for rtt_us in [1000, 2000, 17_000] {
+            log.add(0, rtt_us * 1000, 0, b"{\"return\": {}}");
+        }
+        let report = log.finish();
+        record.discard();
+        let near = |value: u64, wanted: u64| value.abs_diff(wanted) <= wanted / 500;
+        assert!(near(report.rtt_p50_us, 2000) && near(report.rtt_max_us, 17_000), "{report:?}");
+    }
 
     #[test]
     fn missed_slots_are_not_made_up_for() {

@@ -73,10 +73,9 @@ fn coerce(name: &str, kind: &Kind, value: &toml::Value) -> Result<Value, String>
             .or_else(|| text.and_then(|t| t.parse::<f64>().ok()).map(Value::from))
             .ok_or_else(|| "a number".to_owned()),
         Kind::Str => text.map(Value::from).ok_or_else(|| "text in quotes".to_owned()),
-        Kind::Enum(values) => text
-            .filter(|t| values.iter().any(|v| v == t))
-            .map(Value::from)
-            .ok_or_else(|| format!("one of {}", values.join(", "))),
+        Kind::Enum(values) => {
+            text.filter(|t| values.iter().any(|v| v == t)).map(Value::from).ok_or_else(|| format!("one of {}", values.join(", ")))
+        }
         Kind::Other => serde_json::to_value(value).map_err(|error| error.to_string()),
     }
 }

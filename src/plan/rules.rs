@@ -71,11 +71,8 @@ const CONFLICTS: &[Conflict] = &[
 ];
 
 /// A capability that QEMU refuses unless another is on.
-const NEEDS: &[(&str, &str)] = &[
-    ("postcopy-preempt", "postcopy-ram"),
-    ("zero-copy-send", "multifd"),
-    ("switchover-ack", "return-path"),
-];
+const NEEDS: &[(&str, &str)] =
+    &[("postcopy-preempt", "postcopy-ram"), ("zero-copy-send", "multifd"), ("switchover-ack", "return-path")];
 
 /// What may be on beside background-snapshot.
 const BESIDE_SNAPSHOT: &[&str] = &["background-snapshot", "events", "x-ignore-shared", "mapped-ram"];
@@ -99,7 +96,9 @@ pub(super) fn check(side: Side, support: &Support, wanted: &BTreeMap<String, boo
     }
     let mut on = support.capabilities.clone();
     // What it does not know is reported above, once; no rule about it says more.
-    on.extend(wanted.iter().filter(|(name, _)| support.capabilities.contains_key(*name)).map(|(name, state)| (name.clone(), *state)));
+    on.extend(
+        wanted.iter().filter(|(name, _)| support.capabilities.contains_key(*name)).map(|(name, state)| (name.clone(), *state)),
+    );
     let is_on = |name: &str| on.get(name) == Some(&true);
 
     for conflict in CONFLICTS {
@@ -121,7 +120,9 @@ pub(super) fn check(side: Side, support: &Support, wanted: &BTreeMap<String, boo
         reasons.push(format!("{side}: background-snapshot goes with no other capability; {} is on", other.0));
     }
     if is_on("background-snapshot") && support.run_state == "prelaunch" {
-        reasons.push(format!("{side}: background-snapshot of a VM that was never started aborts QEMU (7.2, 10.0, 11.1); start it first"));
+        reasons.push(format!(
+            "{side}: background-snapshot of a VM that was never started aborts QEMU (7.2, 10.0, 11.1); start it first"
+        ));
     }
     if support.listens {
         // 10.0 and 11.1 refuse these late; 7.2 accepts them and hangs or dies.
@@ -146,9 +147,8 @@ fn check_uri(side: Side, uri: &Uri, is_on: &dyn Fn(&str) -> bool) -> Vec<String>
     for name in ["multifd", "postcopy-preempt"] {
         let into_file = name == "multifd" && scheme == "file" && is_on("mapped-ram");
         if is_on(name) && !several_channels && !into_file {
-            reasons.push(format!(
-                "{side}: {name} needs several channels, which `{scheme}:` cannot give: use tcp:, unix: or vsock:"
-            ));
+            reasons
+                .push(format!("{side}: {name} needs several channels, which `{scheme}:` cannot give: use tcp:, unix: or vsock:"));
         }
     }
     if is_on("mapped-ram") && scheme != "file" {

@@ -119,8 +119,19 @@ pub(super) mod tests {
     /// A QEMU like the real one of that version, for tests without QEMU.
     pub(in crate::plan) fn like(version: (u32, u32, u32), destination: bool) -> Support {
         let mut names = vec![
-            "xbzrle", "auto-converge", "events", "postcopy-ram", "release-ram", "return-path", "pause-before-switchover",
-            "postcopy-blocktime", "multifd", "x-ignore-shared", "background-snapshot", "zero-copy-send", "postcopy-preempt",
+            "xbzrle",
+            "auto-converge",
+            "events",
+            "postcopy-ram",
+            "release-ram",
+            "return-path",
+            "pause-before-switchover",
+            "postcopy-blocktime",
+            "multifd",
+            "x-ignore-shared",
+            "background-snapshot",
+            "zero-copy-send",
+            "postcopy-preempt",
         ];
         if version >= (10, 0, 0) {
             names.extend(["switchover-ack", "dirty-limit", "mapped-ram"]);

@@ -47,7 +47,9 @@ pub(super) fn choose(scenario: &Scenario, destination: &Support, local: Option<&
         (None, Some(uri), _) => uri.clone(),
         (None, None, Some(uri)) => uri.to_owned(),
         (None, None, None) => {
-            return Err("no migration URI: the two QEMUs may be on different hosts, so give one, such as --uri tcp:HOST:4444".to_owned());
+            return Err(
+                "no migration URI: the two QEMUs may be on different hosts, so give one, such as --uri tcp:HOST:4444".to_owned()
+            );
         }
     };
     let incoming = scenario.incoming_uri.clone().unwrap_or_else(|| outgoing.clone());

@@ -54,8 +54,8 @@ impl Blocking {
                 }
             }
         };
-        let stream = open()
-            .map_err(|source| QmpError::Connect { side: side.to_owned(), endpoint: endpoint.clone(), hint: "", source })?;
+        let stream =
+            open().map_err(|source| QmpError::Connect { side: side.to_owned(), endpoint: endpoint.clone(), hint: "", source })?;
         Blocking::negotiate(side, endpoint, stream, deadline)
     }
 
@@ -70,8 +70,12 @@ impl Blocking {
     }
 
     fn negotiate(side: &str, endpoint: &Endpoint, stream: Stream, deadline: Duration) -> Result<Blocking> {
-        let failed =
-            |source| QmpError::Connect { side: side.to_owned(), endpoint: endpoint.clone(), hint: " (while negotiating)", source };
+        let failed = |source| QmpError::Connect {
+            side: side.to_owned(),
+            endpoint: endpoint.clone(),
+            hint: " (while negotiating)",
+            source,
+        };
         stream.set_timeout(deadline).map_err(failed)?;
         let mut connection = Blocking { stream, buffer: vec![0; 64 << 10], consumed: 0, filled: 0, searched: 0 };
         let (line, arrived) = connection.read_line().map_err(|error| match error.kind() {

@@ -62,7 +62,9 @@ pub enum QmpError {
         description: String,
     },
     /// No answer in time. Whether the command took effect is not known.
-    #[error("{side}: no answer to {command} within {after:?}; QEMU may still carry it out. Is the process stopped or overloaded?")]
+    #[error(
+        "{side}: no answer to {command} within {after:?}; QEMU may still carry it out. Is the process stopped or overloaded?"
+    )]
     Deadline {
         /// Which side.
         side: String,

@@ -94,7 +94,10 @@ impl Status {
 
 impl From<&str> for Status {
     fn from(text: &str) -> Status {
-        STATUSES.iter().find(|(name, _)| *name == text).map_or_else(|| Status::Other(text.to_owned()), |(_, status)| status.clone())
+        STATUSES
+            .iter()
+            .find(|(name, _)| *name == text)
+            .map_or_else(|| Status::Other(text.to_owned()), |(_, status)| status.clone())
     }
 }
 

@@ -25,5 +25,5 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use error::{QmpError, Result};
 pub use info::{MigrationInfo, RamStats, Status, XbzrleStats};
 pub use schema::{Kind, Member, Schema};
-pub use session::{Closed, Notices, Session, Tap};
+pub use session::{Closed, Notices, OnLine, Session, Tap};
 pub use wire::{Direction, Event, Greeting, Notice, Request};

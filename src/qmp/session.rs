@@ -26,9 +26,12 @@ const READ_AT_ONCE: usize = 64 << 10;
 /// Queue of requests not yet written; a caller waits when it is full.
 const QUEUE: usize = 32;
 
-/// Sees every line both ways, as it is on the wire, with the time at which it was sent or had arrived.
+/// What a [`Tap`] calls: direction, when the line was sent or had arrived, the line.
+pub type OnLine = dyn Fn(Direction, Stamp, &[u8]) + Send + Sync;
+
+/// Sees every line both ways, as it is on the wire.
 #[derive(Clone)]
-pub struct Tap(pub Arc<dyn Fn(Direction, Stamp, &[u8]) + Send + Sync>);
+pub struct Tap(pub Arc<OnLine>);
 
 impl fmt::Debug for Tap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -231,7 +234,8 @@ impl Session {
         let oob = greeting.oob;
         tokio::spawn(read_task(lines, shared.clone(), notice_tx, tap.clone()));
         tokio::spawn(write_task(writer, urgent_rx, background_rx, shared.clone(), tap, oob));
-        let session = Session { side: side.into(), greeting: Arc::new(greeting), urgent, background, shared: shared.clone(), can_pass_fds };
+        let session =
+            Session { side: side.into(), greeting: Arc::new(greeting), urgent, background, shared: shared.clone(), can_pass_fds };
 
         let enable = if oob { serde_json::json!({"enable": ["oob"]}) } else { serde_json::Value::Null };
         session.execute(Request::raw("qmp_capabilities", enable), deadline).await?;
@@ -307,9 +311,16 @@ impl Session {
         QmpError::Decode { side: self.side.to_string(), command: command.to_owned(), detail: error.to_string() }
     }
 
-    async fn submit(&self, queue: &mpsc::Sender<Job>, request: Request, fd: Option<OwnedFd>, deadline: Duration) -> Result<String> {
+    async fn submit(
+        &self,
+        queue: &mpsc::Sender<Job>,
+        request: Request,
+        fd: Option<OwnedFd>,
+        deadline: Duration,
+    ) -> Result<String> {
         let command = request.name.to_string();
-        let closed = || QmpError::Closed { side: self.side.to_string(), command: command.clone(), reason: self.shared.end_reason() };
+        let closed =
+            || QmpError::Closed { side: self.side.to_string(), command: command.clone(), reason: self.shared.end_reason() };
         let (answer, reply) = oneshot::channel();
         let exchange = async {
             queue.send(Job { request, fd, answer }).await.map_err(|_| closed())?;

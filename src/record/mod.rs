@@ -17,10 +17,10 @@ pub use reader::{EventRecord, Run};
 pub use samples::{SampleRow, append_line};
 pub use sink::{Beat, Entry, Sink};
 pub use summary::{
-    Best, Check, Convergence, Downtime, Environment, Faults, Guest, Integrity, Outcome, Policy, SampledSide, Sampling, Stalls,
-    Summary, SCHEMA, TimeUs, Transfer, Views,
+    Best, Check, Convergence, Downtime, Environment, Faults, Guest, Integrity, Outcome, Policy, SCHEMA, SampledSide, Sampling,
+    Stalls, Summary, TimeUs, Transfer, Views,
 };
-pub use writer::{ClosedRun, RunDir};
+pub use writer::{ClosedRun, RunDir, write_summary};
 
 use std::path::PathBuf;
 

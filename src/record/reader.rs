@@ -112,8 +112,7 @@ impl Run {
     pub fn sample_count(&self) -> Result<u64, RecordError> {
         let path = self.path.join(SAMPLES);
         let file = File::open(&path).map_err(|source| RecordError::Read { path: path.clone(), source })?;
-        let reader =
-            SerializedFileReader::new(file).map_err(|error| RecordError::Content { path, detail: error.to_string() })?;
+        let reader = SerializedFileReader::new(file).map_err(|error| RecordError::Content { path, detail: error.to_string() })?;
         Ok(u64::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(0))
     }
 

@@ -41,7 +41,8 @@ pub struct SampleRow {
 /// Adds the line of one sample to `buffer`. `answer` is QEMU's line: `{"return": {...}}`.
 pub fn append_line(buffer: &mut Vec<u8>, side: Side, sent_ns: u64, received_ns: u64, pass: u64, answer: &[u8]) {
     // Writing to a Vec does not fail.
-    let _ = write!(buffer, "{{\"side\":\"{side}\",\"sent_ns\":{sent_ns},\"received_ns\":{received_ns},\"pass\":{pass},\"answer\":");
+    let _ =
+        write!(buffer, "{{\"side\":\"{side}\",\"sent_ns\":{sent_ns},\"received_ns\":{received_ns},\"pass\":{pass},\"answer\":");
     buffer.extend_from_slice(answer);
     buffer.extend_from_slice(b"}\n");
 }
@@ -194,7 +195,9 @@ fn write_group(writer: &mut SerializedFileWriter<File>, rows: &[SampleRow]) -> R
                 write_column::<Int64Type>(&mut group, rows, cell)?;
             }
             Get::Float(get) => write_column::<DoubleType>(&mut group, rows, get)?,
-            Get::Text(get) => write_column::<ByteArrayType>(&mut group, rows, |row: &SampleRow| get(row).map(|t| ByteArray::from(t.into_bytes())))?,
+            Get::Text(get) => write_column::<ByteArrayType>(&mut group, rows, |row: &SampleRow| {
+                get(row).map(|t| ByteArray::from(t.into_bytes()))
+            })?,
         }
     }
     group.close().map(drop)

@@ -36,7 +36,8 @@ impl RunDir {
     /// [`RecordError::Create`] if it is not an empty or a new directory, [`RecordError::Write`].
     pub fn create(path: &Path, scenario_toml: &str, transcript: bool) -> Result<RunDir, RecordError> {
         let failed = |source| RecordError::Create { path: path.to_owned(), source };
-        let made: Vec<PathBuf> = path.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists()).map(Into::into).collect();
+        let made: Vec<PathBuf> =
+            path.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists()).map(Into::into).collect();
         fs::create_dir_all(path).map_err(failed)?;
         if fs::read_dir(path).map_err(failed)?.next().is_some() {
             return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "it exists and is not empty")));
@@ -124,16 +125,24 @@ impl ClosedRun {
     /// # Errors
     /// [`RecordError::Write`].
     pub fn finish(&self, summary: &Summary) -> Result<(), RecordError> {
-        let path = self.path.join(RUN_JSON);
-        let failed = |source| RecordError::Write { path: path.clone(), source };
-        let mut text = serde_json::to_string_pretty(summary).map_err(|error| failed(error.into()))?;
-        text.push('\n');
-        let mut file = tempfile::NamedTempFile::new_in(&self.path).map_err(failed)?;
-        file.write_all(text.as_bytes()).map_err(failed)?;
-        file.as_file().sync_all().map_err(failed)?;
-        file.persist(&path).map_err(|error| failed(error.error))?;
-        Ok(())
+        write_summary(&self.path, summary)
     }
+}
+
+/// Writes `run.json` into a run directory, by a temporary file and a rename.
+///
+/// # Errors
+/// [`RecordError::Write`].
+pub fn write_summary(directory: &Path, summary: &Summary) -> Result<(), RecordError> {
+    let path = directory.join(RUN_JSON);
+    let failed = |source| RecordError::Write { path: path.clone(), source };
+    let mut text = serde_json::to_string_pretty(summary).map_err(|error| failed(error.into()))?;
+    text.push('\n');
+    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(&path).map_err(|error| failed(error.error))?;
+    Ok(())
 }
 
 type Zstd = zstd::Encoder<'static, BufWriter<File>>;

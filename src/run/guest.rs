@@ -47,20 +47,29 @@ impl Reading {
     }
 }
 
+impl Reading {
+    /// Bytes dirtied a second since it was ready, on the guest's clock: fine as long as nothing has stopped it.
+    fn rate_since_ready(&self) -> Option<u64> {
+        let bytes = u128::from(self.status.writes) * u128::from(PAGE);
+        u64::try_from(bytes * 1_000_000 / u128::from(self.status.elapsed_us.max(1))).ok()
+    }
+}
+
 /// Follows the guest through a run.
 pub(super) struct GuestWatch {
-    first: Reading,
+    ready_ns: u64,
     before: Option<Reading>,
 }
 
 impl GuestWatch {
-    pub(super) async fn start(console: &mut Console) -> Result<GuestWatch, LabError> {
-        Ok(GuestWatch { first: Reading::take(console).await?, before: None })
+    /// From the moment on at which the guest is ready.
+    pub(super) fn start() -> GuestWatch {
+        GuestWatch { ready_ns: monotonic_ns(), before: None }
     }
 
-    /// Just before `migrate`: what it writes undisturbed.
+    /// Just before `migrate`: what it writes undisturbed. It is asked only once, because it does nothing else while it prints.
     pub(super) async fn before_migrate(&mut self, console: &mut Console) {
-        let passed = Duration::from_nanos(monotonic_ns() - self.first.at_ns);
+        let passed = Duration::from_nanos(monotonic_ns() - self.ready_ns);
         tokio::time::sleep(WINDOW.saturating_sub(passed)).await;
         self.before = Reading::take(console).await.ok();
     }
@@ -76,7 +85,7 @@ impl GuestWatch {
 
     async fn ask(&self, console: &mut Console, wanted: &Guest, report: &Report, facts: &mut GuestFacts) -> Result<(), LabError> {
         let at_end = Reading::take(console).await?;
-        facts.dirty_bps_before = self.before.and_then(|before| before.rate_since(&self.first));
+        facts.dirty_bps_before = self.before.and_then(|before| before.rate_since_ready());
         // Up to this reading, which comes some ms after the end.
         facts.dirty_bps_during = self.before.filter(|b| b.at_ns <= report.ended.mono_ns).and_then(|b| at_end.rate_since(&b));
         tokio::time::sleep(WINDOW).await;
@@ -85,6 +94,8 @@ impl GuestWatch {
         facts.operations = Some(later.status.operations);
         facts.stalls = console.stalls().await?;
         if wanted.inject_fault {
+            // Paused first: with touch = "page" the guest's next write would heal the damage.
+            console.pause(true).await?;
             console.inject_fault().await?;
         }
         let gib = u32::try_from(wanted.working_set.0 >> 30).unwrap_or(u32::MAX) + 1;

@@ -129,7 +129,7 @@ async fn lab_run(mut options: Options, directory: &RunDir) -> Result<(Scenario, 
 }
 
 async fn lab_migration(options: Options, lab: &mut Lab, sink: Sink) -> Result<Seen, RunError> {
-    let mut watch = GuestWatch::start(&mut lab.source.console).await?;
+    let mut watch = GuestWatch::start();
     let lost = || LabError::System { what: "the lab's connections".to_owned(), source: std::io::ErrorKind::NotConnected.into() };
     let ends = [lab.source.end.take().ok_or_else(lost)?, lab.destination.end.take().ok_or_else(lost)?];
     let stream = |side: &mut crate::lab::LabSide| -> Result<_, LabError> {
@@ -197,10 +197,7 @@ async fn attached_run(
 async fn migrate(options: Options, sides: Sides, sink: Sink, before_migrate: impl Future<Output = ()>) -> Result<Seen, RunError> {
     let Options { scenario, interrupt, progress, .. } = options;
     let Sides { ends: [source, destination], sampling, exits, local_uri, clocks } = sides;
-    let supports = [
-        Support::ask(&source.session, ASK_DEADLINE).await?,
-        Support::ask(&destination.session, ASK_DEADLINE).await?,
-    ];
+    let supports = [Support::ask(&source.session, ASK_DEADLINE).await?, Support::ask(&destination.session, ASK_DEADLINE).await?];
     let plan = plan(&scenario, &supports[0], &supports[1], local_uri.as_deref())?;
     let latest = [Latest::default(), Latest::default()];
     let pass = Arc::new(AtomicU64::new(0));
@@ -298,6 +295,14 @@ fn finish(result: Result<(Scenario, Seen), RunError>, id: String, directory: Run
     Ok(Finished { summary, path, record_error })
 }
 
+/// Writes `run.json` again, for a summary to which checks were added.
+///
+/// # Errors
+/// [`RecordError::Write`].
+pub fn rewrite(finished: &Finished) -> Result<(), RecordError> {
+    crate::record::write_summary(&finished.path, &finished.summary)
+}
+
 /// Exit codes that a run can give by itself; the command adds those of its own. See ARCHITECTURE.md.
 #[must_use]
 pub fn exit_code(summary: &Summary) -> u8 {
@@ -309,4 +314,3 @@ pub fn exit_code(summary: &Summary) -> u8 {
         (Outcome::Completed, _) => 0,
     }
 }
-

@@ -11,11 +11,14 @@ use crate::record::{
 use crate::scenario::{Scenario, spelling};
 use hdrhistogram::Histogram;
 
+/// Longer stalls are counted as this long.
+const LONGEST_STALL_NS: u64 = 3_600_000_000_000;
+
 /// A name for a run: when, and which process.
 pub(super) fn new_id() -> String {
     let now = Stamp::now();
     let when: String = rfc3339(now.wall_ns).chars().take(19).filter(|c| !matches!(c, '-' | ':')).collect();
-    format!("{when}Z-{:04x}{:03x}", std::process::id() & 0xffff, now.mono_ns / 1000 & 0xfff)
+    format!("{when}Z-{:04x}{:03x}", std::process::id() & 0xffff, (now.mono_ns / 1000) & 0xfff)
 }
 
 /// Puts the summary together.
@@ -113,7 +116,7 @@ fn faults(seen: &Seen, digest: &Digest) -> Faults {
 
 /// The guest's own histogram of stalls: lower bounds of buckets in ns, and counts.
 fn stalls(buckets: &[(u64, u64)]) -> Stalls {
-    let Ok(mut histogram) = Histogram::<u64>::new(3) else { return Stalls::default() };
+    let Ok(mut histogram) = Histogram::<u64>::new_with_bounds(1, LONGEST_STALL_NS, 3) else { return Stalls::default() };
     let mut total_ns = 0u64;
     for (lower_ns, count) in buckets {
         histogram.saturating_record_n(*lower_ns, *count);
@@ -136,9 +139,7 @@ fn stalls(buckets: &[(u64, u64)]) -> Stalls {
 
 fn guest(seen: &Seen) -> Guest {
     let facts = &seen.guest;
-    let gap = |beats: &crate::observe::BeatReport| {
-        Some(beats.destination_first_ns?.checked_sub(beats.source_last_ns?)? / 1000)
-    };
+    let gap = |beats: &crate::observe::BeatReport| Some(beats.destination_first_ns?.checked_sub(beats.source_last_ns?)? / 1000);
     Guest {
         integrity: facts.integrity,
         pages_checked: facts.check.map(|check| check.pages),
@@ -171,9 +172,11 @@ fn warnings(summary: &Summary, seen: &Seen, digest: &Digest) -> Vec<String> {
         warn(format!("QEMU reported a downtime of {absurd} ms, longer than the whole migration; not believed"));
     }
     if seen.clocks == Clocks::Separate {
-        warn("the two QEMUs may be on different hosts: the blackout is by the arrival of events here, so it includes the \
+        warn(
+            "the two QEMUs may be on different hosts: the blackout is by the arrival of events here, so it includes the \
               difference of their ways to us"
-            .to_owned());
+                .to_owned(),
+        );
     }
     if summary.postcopy_happened && summary.outcome == Outcome::Completed && summary.downtime.views.events_us.is_none() {
         warn("no STOP or RESUME was seen: the guest was not running, or the destination was started with -S".to_owned());
@@ -184,4 +187,17 @@ fn warnings(summary: &Summary, seen: &Seen, digest: &Digest) -> Vec<String> {
         }
     }
     warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stalls_of_all_lengths_are_counted_as_they_were() {
+        let stalls = stalls(&[(300, 98), (5_000_000, 1), (40_000_000, 1)]);
+        assert_eq!((stalls.count, stalls.p50_us), (Some(100), Some(0)));
+        assert!(stalls.max_us.is_some_and(|max| (40_000..40_040).contains(&max)), "{stalls:?}");
+        assert_eq!(super::stalls(&[]), Stalls::default());
+    }
 }

@@ -232,7 +232,8 @@ fn nearest(key: &str) -> String {
     match (same_name, closest) {
         (Some(known), _) => format!("; did you mean `{known}`?"),
         (None, Some((distance, known))) if distance <= 1 + key.len() / 3 => format!("; did you mean `{known}`?"),
-        _ => "; `switchover run --print-scenario` shows all keys. QEMU's own names go under [capabilities] and [parameters]".to_owned(),
+        _ => "; `switchover run --print-scenario` shows all keys. QEMU's own names go under [capabilities] and [parameters]"
+            .to_owned(),
     }
 }
 
@@ -246,13 +247,19 @@ fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     let guest = &scenario.guest;
     let largest = Bytes(12 << 30);
     if guest.memory.0 < 16 << 20 || guest.memory > largest {
-        return impossible("guest.memory", format!("{} is out of range; the micro-guest takes from 16MiB to {largest}", guest.memory));
+        return impossible(
+            "guest.memory",
+            format!("{} is out of range; the micro-guest takes from 16MiB to {largest}", guest.memory),
+        );
     }
-    if guest.memory.0 % (1 << 20) != 0 {
+    if !guest.memory.0.is_multiple_of(1 << 20) {
         return impossible("guest.memory", format!("{} is not a whole number of MiB", guest.memory));
     }
     if guest.working_set.0 < 4096 {
         return impossible("guest.working_set", format!("{} is less than one page (4KiB)", guest.working_set));
+    }
+    if !guest.working_set.0.is_multiple_of(4096) {
+        return impossible("guest.working_set", format!("{} is not a whole number of pages (4KiB)", guest.working_set));
     }
     let needed = guest.working_set.0.saturating_add(guest_overhead(guest.working_set));
     if needed > guest.memory.0 {
@@ -286,7 +293,10 @@ fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
         return impossible("switch", "give after_pass or after, not both".to_owned());
     }
     if scenario.mode != Mode::Hybrid && scenario.switch != super::Switch::default() {
-        return impossible("switch", "only mode = \"hybrid\" has a moment to switch; post-copy starts at once, pre-copy never".to_owned());
+        return impossible(
+            "switch",
+            "only mode = \"hybrid\" has a moment to switch; post-copy starts at once, pre-copy never".to_owned(),
+        );
     }
     if scenario.timeout.0 == 0 {
         return impossible("timeout", "must be more than nothing".to_owned());

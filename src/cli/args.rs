@@ -1,0 +1,264 @@
+//! The arguments. Every flag that sets something is a scenario key by another name, so there is one way in.
+
+use clap::{Args, Parser, ValueEnum};
+use std::path::PathBuf;
+use switchover::qmp::Endpoint;
+use switchover::record::Outcome;
+use switchover::scenario::{Loader, Scenario, ScenarioError};
+
+/// Drives and measures live migration of QEMU virtual machines over QMP.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, propagate_version = true)]
+pub(super) struct Arguments {
+    /// Say what is decided (-v) and everything else (-vv), on stderr.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(super) verbose: u8,
+    #[command(subcommand)]
+    pub(super) command: Subcommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Subcommand {
+    /// Start a pair of QEMUs with a guest, migrate, measure, write a run directory.
+    Run(RunArgs),
+    /// Migrate between two QEMUs that you started, and measure.
+    Migrate(MigrateArgs),
+    /// Show capabilities, parameters, what differs between two QEMUs, which combinations don't work.
+    Inspect(InspectArgs),
+    /// Find out whether this machine can do all that, by trying.
+    Doctor(DoctorArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// A scenario (TOML). Without one: the built-in scenario.
+    pub(super) scenario: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) lab: LabArgs,
+    #[command(flatten)]
+    pub(super) common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MigrateArgs {
+    /// A scenario (TOML) for everything but the QEMUs themselves.
+    #[arg(long)]
+    pub(super) scenario: Option<PathBuf>,
+    /// QMP socket of the source: unix:PATH or tcp:HOST:PORT.
+    #[arg(long, value_name = "QMP")]
+    pub(super) source: Endpoint,
+    /// QMP socket of the destination, started with the source's options and `-incoming defer`.
+    #[arg(long, value_name = "QMP")]
+    pub(super) destination: Endpoint,
+    /// A second QMP socket of the source, only for sampling.
+    #[arg(long, value_name = "QMP")]
+    pub(super) source_sampling: Option<Endpoint>,
+    /// A second QMP socket of the destination, only for sampling.
+    #[arg(long, value_name = "QMP")]
+    pub(super) destination_sampling: Option<Endpoint>,
+    #[command(flatten)]
+    pub(super) common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    /// QMP sockets: one, or two to compare.
+    #[arg(required = true, num_args = 1..=2, value_name = "QMP")]
+    pub(super) endpoints: Vec<Endpoint>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    #[command(flatten)]
+    pub(super) lab: LabArgs,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// What only a lab has.
+#[derive(Debug, Args)]
+pub(super) struct LabArgs {
+    /// QEMU of both sides.
+    #[arg(long, value_name = "PROGRAM")]
+    qemu: Option<String>,
+    /// QEMU of the source.
+    #[arg(long, value_name = "PROGRAM")]
+    source_qemu: Option<String>,
+    /// QEMU of the destination.
+    #[arg(long, value_name = "PROGRAM")]
+    destination_qemu: Option<String>,
+    /// Accelerator; auto is KVM if a guest really runs under it.
+    #[arg(long, value_enum)]
+    accel: Option<AccelArg>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum AccelArg {
+    Auto,
+    Tcg,
+    Kvm,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ModeArg {
+    Precopy,
+    Postcopy,
+    Hybrid,
+}
+
+/// Outcomes that can be expected.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum OutcomeArg {
+    Completed,
+    NotConverged,
+    Cancelled,
+    Failed,
+    Lost,
+}
+
+/// What all migrations have.
+#[derive(Debug, Args)]
+pub(super) struct CommonArgs {
+    /// How memory moves.
+    #[arg(long, value_enum)]
+    mode: Option<ModeArg>,
+    /// Hybrid: start post-copy after so many passes.
+    #[arg(long, value_name = "N")]
+    after_pass: Option<u32>,
+    /// Migration URI (tcp:HOST:PORT, unix:PATH ...); needed between hosts.
+    #[arg(long)]
+    uri: Option<String>,
+    /// QEMU's downtime-limit, such as 300ms.
+    #[arg(long, value_name = "TIME")]
+    downtime_limit: Option<String>,
+    /// QEMU's max-bandwidth, such as 100MiB/s or unlimited.
+    #[arg(long, value_name = "RATE")]
+    max_bandwidth: Option<String>,
+    /// Any capability by QEMU's name: --cap xbzrle=on.
+    #[arg(long, value_name = "NAME=on|off")]
+    cap: Vec<String>,
+    /// Any parameter by QEMU's name: --param multifd-channels=4.
+    #[arg(long, value_name = "NAME=VALUE")]
+    param: Vec<String>,
+    /// How often the source is asked: 1kHz, max, off.
+    #[arg(long, value_name = "HZ|max|off")]
+    sample_rate: Option<String>,
+    /// Then give up; the guest stays on the source.
+    #[arg(long, value_name = "TIME")]
+    timeout: Option<String>,
+    /// Any scenario key: --set guest.rate=10MiB/s.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The run directory; a fresh one under ./runs unless given.
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// Exit with 4 if this is true of run.json: 'downtime.best.us > 300ms'.
+    #[arg(long, value_name = "EXPR")]
+    pub(super) fail_if: Vec<String>,
+    /// Exit with 0 for this outcome and with 4 for others.
+    #[arg(long, value_enum, value_name = "OUTCOME")]
+    pub(super) expect: Option<OutcomeArg>,
+    /// Print the scenario as resolved, and do nothing.
+    #[arg(long)]
+    pub(super) print_scenario: bool,
+    /// Print run.json on stdout.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl OutcomeArg {
+    pub(super) fn outcome(self) -> Outcome {
+        match self {
+            OutcomeArg::Completed => Outcome::Completed,
+            OutcomeArg::NotConverged => Outcome::NotConverged,
+            OutcomeArg::Cancelled => Outcome::Cancelled,
+            OutcomeArg::Failed => Outcome::Failed,
+            OutcomeArg::Lost => Outcome::Lost,
+        }
+    }
+}
+
+/// The name of a choice, as the scenario spells it.
+fn name<T: ValueEnum>(choice: T) -> String {
+    choice.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+/// Defaults, then the file, then the flags.
+pub(super) fn scenario(
+    file: Option<&PathBuf>,
+    lab: Option<&LabArgs>,
+    common: Option<&CommonArgs>,
+) -> Result<Scenario, ScenarioError> {
+    let mut loader = Loader::new();
+    if let Some(file) = file {
+        loader.file(file)?;
+    }
+    let mut texts: Vec<(&str, Option<String>)> = Vec::new();
+    if let Some(lab) = lab {
+        texts.push(("qemu.source", lab.source_qemu.clone().or_else(|| lab.qemu.clone())));
+        texts.push(("qemu.destination", lab.destination_qemu.clone().or_else(|| lab.qemu.clone())));
+        texts.push(("qemu.accel", lab.accel.map(name)));
+    }
+    if let Some(common) = common {
+        texts.push(("mode", common.mode.map(name)));
+        texts.push(("uri", common.uri.clone()));
+        texts.push(("limits.downtime", common.downtime_limit.clone()));
+        texts.push(("limits.bandwidth", common.max_bandwidth.clone()));
+        texts.push(("sampling.source", common.sample_rate.clone().map(with_hertz)));
+        texts.push(("timeout", common.timeout.clone()));
+    }
+    for (key, text) in texts {
+        if let Some(text) = text {
+            loader.set_text(key, text)?;
+        }
+    }
+    if let Some(common) = common {
+        if let Some(passes) = common.after_pass {
+            loader.set_value("switch.after_pass", i64::from(passes))?;
+        }
+        for capability in &common.cap {
+            let (name, state) = capability.split_once('=').unwrap_or((capability, "on"));
+            let state = match state {
+                "on" | "true" => true.into(),
+                "off" | "false" => false.into(),
+                // Left for the loader to refuse, in its words.
+                other => toml::Value::from(other),
+            };
+            loader.set_value(&format!("capabilities.{name}"), state)?;
+        }
+        for parameter in &common.param {
+            loader.set(&format!("parameters.{parameter}"))?;
+        }
+        for assignment in &common.set {
+            loader.set(assignment)?;
+        }
+    }
+    loader.load()
+}
+
+/// `--sample-rate 1000` means Hz, as its name says.
+fn with_hertz(text: String) -> String {
+    if text.chars().all(|c| c.is_ascii_digit()) { format!("{text}Hz") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent_and_every_flag_has_help() {
+        let mut command = Arguments::command();
+        command.build();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+            for argument in sub.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {} has no help", sub.get_name(), argument.get_id());
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Exit codes, which scripts rely on:
+//!
+//! 0 done, every check passed · 1 internal error · 2 usage or scenario error · 3 did not converge, the VM runs on the source ·
+//! 4 a check failed · 5 the environment lacks something, no VM was touched · 6 the guest was lost or its memory is corrupt ·
+//! 7 the state of the VMs is unknown · 8 the migration failed, the VM runs on the source · 9 the results could not be written.
+//! A signal is re-raised after the VM was left safe.
+
+use std::error::Error;
+use std::process::ExitCode;
+use switchover::drive::DriveError;
+use switchover::run::RunError;
+
+/// How the command ends.
+#[derive(Debug)]
+pub(super) struct Exit {
+    code: u8,
+    message: Option<String>,
+}
+
+impl Exit {
+    pub(super) fn code(code: u8) -> Exit {
+        Exit { code, message: None }
+    }
+
+    pub(super) fn error(code: u8, error: &dyn Error) -> Exit {
+        Exit { code, message: Some(chain(error)) }
+    }
+
+    pub(super) fn usage(error: &dyn Error) -> Exit {
+        Exit::error(2, error)
+    }
+
+    pub(super) fn internal(error: &dyn Error) -> Exit {
+        Exit::error(1, error)
+    }
+
+    pub(super) fn from_run(error: &RunError) -> Exit {
+        let code = match error {
+            RunError::Record(_) => 9,
+            RunError::Drive(DriveError::Interrupted) => 3,
+            _ => 5,
+        };
+        Exit::error(code, error)
+    }
+
+    /// Prints what is to be said, re-raises the signal that ended us, or gives the code.
+    #[expect(clippy::print_stderr, reason = "the one place where errors are printed")]
+    pub(super) fn finish(self, signal: Option<i32>) -> ExitCode {
+        if let Some(message) = self.message {
+            eprintln!("switchover: {message}");
+        }
+        if let Some(signal) = signal {
+            // Dying of it tells the shell the truth: a script that was interrupted stops.
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+/// An error and its causes on one line; a cause that its error repeats is said once.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let said = next.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = next.source();
+    }
+    text
+}

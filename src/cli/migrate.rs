@@ -1,0 +1,23 @@
+//! `switchover migrate`
+
+use super::args::{MigrateArgs, scenario};
+use super::exit::Exit;
+use super::output;
+use super::run::conclude;
+use switchover::drive::Interrupt;
+use switchover::run::{Attach, Options, attached};
+
+pub(super) async fn migrate(args: MigrateArgs, interrupt: Interrupt) -> Exit {
+    let scenario = match scenario(args.scenario.as_ref(), None, Some(&args.common)) {
+        Ok(scenario) => scenario,
+        Err(error) => return Exit::usage(&error),
+    };
+    if args.common.print_scenario {
+        output::result(&scenario.to_toml());
+        return Exit::code(0);
+    }
+    let source = Attach { qmp: args.source, sampling: args.source_sampling };
+    let destination = Attach { qmp: args.destination, sampling: args.destination_sampling };
+    let options = Options { scenario, out: args.common.out.clone(), interrupt, progress: output::progress() };
+    conclude(attached(options, source, destination).await, &args.common)
+}

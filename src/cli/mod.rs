@@ -1,0 +1,47 @@
+//! The command line: one file a subcommand. Parses, calls the library, prints, gives the exit code. No logic of its own.
+
+mod args;
+mod doctor;
+mod exit;
+mod inspect;
+mod migrate;
+mod output;
+mod run;
+mod signals;
+
+use args::{Arguments, Subcommand};
+use clap::Parser;
+use exit::Exit;
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+
+/// Parses, runs, and ends the way the design says: see `exit`.
+pub(crate) fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    output::start_log(arguments.verbose);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Exit::internal(&error).finish(None),
+    };
+    let mut signals = None;
+    // A panic must not skip the clean-up of what lives in the future (unwinding does that) nor look like success.
+    let exit = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            let caught = signals.insert(signals::Signals::listen()?);
+            Ok::<Exit, std::io::Error>(match arguments.command {
+                Subcommand::Run(args) => run::run(args, caught.interrupt()).await,
+                Subcommand::Migrate(args) => migrate::migrate(args, caught.interrupt()).await,
+                Subcommand::Inspect(args) => inspect::inspect(args).await,
+                Subcommand::Doctor(args) => doctor::doctor(args).await,
+            })
+        })
+    }));
+    // Sessions and children that the runtime still holds end here.
+    drop(runtime);
+    let exit = match exit {
+        Ok(Ok(exit)) => exit,
+        Ok(Err(error)) => Exit::internal(&error),
+        Err(_) => Exit::code(1),
+    };
+    exit.finish(signals.and_then(|signals| signals.caught()))
+}

@@ -1,0 +1,50 @@
+//! Where the command writes: results to stdout, everything else to stderr.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{self, IsTerminal, Write};
+use switchover::drive::Progress;
+use switchover::report::ProgressLine;
+use tracing_subscriber::EnvFilter;
+
+/// Logs to stderr: warnings; with -v what is decided; with -vv everything. `SWITCHOVER_LOG` overrides.
+pub(super) fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_env("SWITCHOVER_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).without_time().init();
+}
+
+/// Writes a result. A reader that has gone away (`| head`) is no error.
+pub(super) fn result(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// A progress line on stderr, if a person watches.
+pub(super) fn progress() -> Box<dyn FnMut(&Progress) + Send> {
+    if !io::stderr().is_terminal() {
+        return Box::new(|_| ());
+    }
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        bar.set_style(style);
+    }
+    let mut line = ProgressLine::default();
+    // The bar clears itself when it is dropped with this closure, at the end of the migration.
+    let bar = ClearOnDrop(bar);
+    Box::new(move |progress| {
+        bar.0.set_message(line.update(progress));
+        bar.0.tick();
+    })
+}
+
+struct ClearOnDrop(ProgressBar);
+
+impl Drop for ClearOnDrop {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

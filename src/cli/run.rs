@@ -1,0 +1,68 @@
+//! `switchover run`
+
+use super::args::{CommonArgs, RunArgs, scenario};
+use super::exit::Exit;
+use super::output;
+use switchover::drive::Interrupt;
+use switchover::record::{Check, Integrity};
+use switchover::report;
+use switchover::run::{Finished, Options, RunError, exit_code, in_lab};
+
+pub(super) async fn run(args: RunArgs, interrupt: Interrupt) -> Exit {
+    let scenario = match scenario(args.scenario.as_ref(), Some(&args.lab), Some(&args.common)) {
+        Ok(scenario) => scenario,
+        Err(error) => return Exit::usage(&error),
+    };
+    if args.common.print_scenario {
+        output::result(&scenario.to_toml());
+        return Exit::code(0);
+    }
+    let options = Options { scenario, out: args.common.out.clone(), interrupt, progress: output::progress() };
+    conclude(in_lab(options).await, &args.common)
+}
+
+/// Checks, prints, and gives the exit code: `run` and `migrate` end alike.
+pub(super) fn conclude(result: Result<Finished, RunError>, args: &CommonArgs) -> Exit {
+    let mut finished = match result {
+        Ok(finished) => finished,
+        Err(error) => return Exit::from_run(&error),
+    };
+    let mut unusable = None;
+    for expression in &args.fail_if {
+        match report::check(expression, &finished.summary) {
+            Ok(check) => finished.summary.checks.push(check),
+            Err(error) => unusable = Some(error),
+        }
+    }
+    let mut code = exit_code(&finished.summary);
+    if let Some(expected) = args.expect.map(super::args::OutcomeArg::outcome) {
+        let actual = finished.summary.outcome;
+        let pass = actual == expected;
+        let name = format!("outcome == {}", expected.name());
+        finished.summary.checks.push(Check { name, limit: expected.name(), actual: actual.name(), pass });
+        // An outcome that was expected is a success, unless the guest's memory says otherwise.
+        if pass && finished.summary.guest.integrity != Integrity::Corrupt {
+            code = 0;
+        }
+    }
+    if code == 0 && finished.summary.checks.iter().any(|check| !check.pass) {
+        code = 4;
+    }
+    if !finished.summary.checks.is_empty()
+        && let Err(error) = switchover::run::rewrite(&finished)
+    {
+        finished.record_error.get_or_insert(error);
+    }
+    if args.json {
+        let json = serde_json::to_string_pretty(&finished.summary).unwrap_or_default();
+        output::result(&format!("{json}\n"));
+    } else {
+        output::result(&report::summary(&finished.summary, &finished.path));
+    }
+    match (unusable, finished.record_error) {
+        (Some(error), _) if code == 0 => Exit::usage(&error),
+        (_, Some(error)) if code == 0 => Exit::error(9, &error),
+        (_, Some(error)) => Exit::error(code, &error),
+        _ => Exit::code(code),
+    }
+}

@@ -1,0 +1,224 @@
+//! The summary on one screen, readable without colour.
+
+use crate::record::{Guest, Integrity, Outcome, SampledSide, Summary};
+use crate::units::{human_bytes, human_micros};
+use std::fmt::Write;
+use std::path::Path;
+
+/// What was done, the blackout, transfer, guest, and where the rest is.
+#[must_use]
+pub fn summary(run: &Summary, directory: &Path) -> String {
+    let mut screen = String::new();
+    let env = &run.environment;
+    let outcome = match run.outcome {
+        Outcome::Completed => run.reason.clone(),
+        other => format!("{}: {}", other.name(), run.reason),
+    };
+    let mut line = |name: &str, text: String| {
+        // Writing to a String does not fail.
+        let _ = writeln!(screen, "  {name:<11} {text}");
+    };
+    let on = [env.machine.as_deref(), env.accelerator.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let on = if on.is_empty() { String::new() } else { format!("{on}, ") };
+    line("QEMU", format!("{} → {}, {on}{}", short(&env.source_qemu), short(&env.destination_qemu), env.transport));
+    if let Some(reason) = env.accelerator_reason.as_ref().filter(|reason| *reason != "asked for") {
+        line("", format!("{}: {reason}", env.accelerator.as_deref().unwrap_or_default()));
+    }
+    line("blackout", blackout(run));
+    line("total", time(run));
+    line("transfer", transfer(run));
+    line("guest", guest(&run.guest));
+    let rates = dirty_rates(&run.guest);
+    if !rates.is_empty() {
+        line("", rates);
+    }
+    if let Some(count) = run.faults.count {
+        let blocked =
+            run.faults.blocktime_us.map(|us| format!(", all vCPUs blocked for {}", human_micros(us))).unwrap_or_default();
+        line("faults", format!("{count} pages asked for{blocked}"));
+    }
+    for (side, sampled) in [("source", run.sampling.source), ("destination", run.sampling.destination)] {
+        if let Some(sampled) = sampled {
+            line(if side == "source" { "sampling" } else { "" }, sampling(side, &sampled));
+        }
+    }
+    for check in &run.checks {
+        line("check", format!("{}: {} (is {})", if check.pass { "held" } else { "BROKEN" }, check.name, check.actual));
+    }
+    for warning in &run.warnings {
+        line("warning", warning.clone());
+    }
+    line("results", directory.display().to_string());
+    format!("{outcome}\n{screen}")
+}
+
+fn short(version: &str) -> &str {
+    version.split(' ').next().unwrap_or(version)
+}
+
+fn blackout(run: &Summary) -> String {
+    let Some(best) = &run.downtime.best else { return "none: the guest stayed where it was, or was not running".to_owned() };
+    let how = match best.view.as_str() {
+        "events" => "STOP on the source to RESUME on the destination",
+        other => other,
+    };
+    match run.downtime.views.reported_us.filter(|_| best.view != "reported") {
+        Some(reported) => format!("{} ({how}; QEMU itself says {} ms)", human_micros(best.us), reported / 1000),
+        None => format!("{} ({how})", human_micros(best.us)),
+    }
+}
+
+fn time(run: &Summary) -> String {
+    let time = run.time_us;
+    let parts =
+        [("setup", time.setup), ("pre-copy", time.precopy), ("switchover", time.switchover), ("post-copy", time.postcopy)];
+    let parts: Vec<String> = parts.iter().filter_map(|(name, us)| us.map(|us| format!("{name} {}", human_micros(us)))).collect();
+    let total = time.total.map_or_else(|| "not completed".to_owned(), human_micros);
+    if parts.is_empty() { total } else { format!("{total} = {}", parts.join(" + ")) }
+}
+
+fn transfer(run: &Summary) -> String {
+    let transfer = run.transfer;
+    let Some(total) = transfer.total_bytes else { return "not known".to_owned() };
+    let mut text = human_bytes(total);
+    let mut add = |words: String| {
+        let _ = write!(text, ", {words}");
+    };
+    if let Some(ram) = transfer.ram_bytes {
+        add(format!("of {} RAM", human_bytes(ram)));
+    }
+    if let Some(passes) = transfer.passes {
+        add(format!("MIGRATION_PASS {passes}"));
+    }
+    if let Some(mean) = transfer.mean_bps {
+        add(format!("mean {}/s", human_bytes(mean)));
+    }
+    if let Some(peak) = transfer.peak_bps {
+        add(format!("peak {}/s", human_bytes(peak)));
+    }
+    text
+}
+
+fn guest(guest: &Guest) -> String {
+    let integrity = match guest.integrity {
+        Integrity::Intact => "intact",
+        Integrity::Corrupt => "CORRUPT",
+        Integrity::Unknown => "memory not checked",
+    };
+    let mut text = integrity.to_owned();
+    if let Some(pages) = guest.pages_checked {
+        let _ = write!(text, ", {pages} pages checked");
+    }
+    if let Some(bad) = guest.bad_pages.filter(|bad| *bad > 0) {
+        let _ = write!(text, ", {bad} wrong");
+    }
+    if let Some(gap) = guest.heartbeat_gap_us {
+        let _ = write!(text, "; heartbeat gap {}", human_micros(gap));
+    }
+    text
+}
+
+fn dirty_rates(guest: &Guest) -> String {
+    let rates = [("before", guest.dirty_bps_before), ("during", guest.dirty_bps_during), ("after", guest.dirty_bps_after)];
+    let rates = rates.iter().filter_map(|(when, rate)| rate.map(|rate| format!("{}/s {when}", human_bytes(rate))));
+    let rates: Vec<String> = rates.collect();
+    if rates.is_empty() { String::new() } else { format!("dirtied {}", rates.join(", ")) }
+}
+
+fn sampling(side: &str, sampled: &SampledSide) -> String {
+    format!(
+        "{side}: {} at {:.0} Hz, answered in {} (p50), {} (p99), longest gap {}",
+        sampled.samples,
+        sampled.rate_hz,
+        human_micros(sampled.rtt_p50_us),
+        human_micros(sampled.rtt_p99_us),
+        human_micros(sampled.longest_gap_us)
+    )
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::record::*;
+
+    pub(in crate::report) fn example() -> Summary {
+        let sampled =
+            SampledSide { samples: 312, rate_hz: 999.0, rtt_p50_us: 141, rtt_p99_us: 400, rtt_max_us: 900, longest_gap_us: 2100 };
+        Summary {
+            schema: SCHEMA.into(),
+            id: "example".into(),
+            started: "2026-11-23T03:38:05.120Z".into(),
+            finished: "2026-11-23T03:38:05.440Z".into(),
+            outcome: Outcome::Completed,
+            reason: "completed by pre-copy".into(),
+            mode: "precopy".into(),
+            postcopy_happened: false,
+            scenario: serde_json::json!({}),
+            environment: Environment {
+                source_qemu: "10.0.2 (Debian 1:10.0.2)".into(),
+                destination_qemu: "10.0.2".into(),
+                accelerator: Some("tcg".into()),
+                accelerator_reason: Some("no KVM here".into()),
+                machine: Some("microvm".into()),
+                transport: "unix".into(),
+                ..Environment::default()
+            },
+            time_us: TimeUs {
+                setup: Some(1200),
+                precopy: Some(305_000),
+                switchover: Some(4710),
+                postcopy: None,
+                total: Some(312_000),
+            },
+            downtime: Downtime {
+                best: Some(Best { view: "events".into(), us: 4710, uncertainty_us: None }),
+                views: Views { reported_us: Some(2000), events_us: Some(4710), ..Views::default() },
+                breakdown_us: serde_json::Value::Null,
+            },
+            stalls: Stalls::default(),
+            faults: Faults::default(),
+            transfer: Transfer {
+                total_bytes: Some(98_700_000),
+                passes: Some(4),
+                mean_bps: Some(316_000_000),
+                ram_bytes: Some(256 << 20),
+                ..Transfer::default()
+            },
+            sampling: Sampling { source: Some(sampled), destination: None },
+            guest: crate::record::Guest {
+                integrity: Integrity::Intact,
+                pages_checked: Some(16_384),
+                dirty_bps_before: Some(52_428_800),
+                heartbeat_gap_us: Some(5600),
+                ..crate::record::Guest::default()
+            },
+            convergence: Convergence::default(),
+            policy: Policy::default(),
+            checks: vec![Check {
+                name: "downtime.best.us > 1ms".into(),
+                limit: "> 1ms".into(),
+                actual: "4710".into(),
+                pass: false,
+            }],
+            warnings: vec!["the machine is busy".into()],
+        }
+    }
+
+    #[test]
+    fn one_screen_tells_it_all() {
+        insta::assert_snapshot!(summary(&example(), Path::new("runs/example")), @r"
+        completed by pre-copy
+          QEMU        10.0.2 → 10.0.2, microvm, tcg, unix
+                      tcg: no KVM here
+          blackout    4.71 ms (STOP on the source to RESUME on the destination; QEMU itself says 2 ms)
+          total       312 ms = setup 1.20 ms + pre-copy 305 ms + switchover 4.71 ms
+          transfer    94.1 MiB, of 256 MiB RAM, MIGRATION_PASS 4, mean 301 MiB/s
+          guest       intact, 16384 pages checked; heartbeat gap 5.60 ms
+                      dirtied 50.0 MiB/s before
+          sampling    source: 312 at 999 Hz, answered in 141 µs (p50), 400 µs (p99), longest gap 2.10 ms
+          check       BROKEN: downtime.best.us > 1ms (is 4710)
+          warning     the machine is busy
+          results     runs/example
+        ");
+    }
+}
