@@ -54,7 +54,7 @@ pub struct Difference {
 /// # Errors
 /// What the session gives.
 pub async fn inspect(endpoint: String, session: &Session) -> Result<Inspection> {
-    let support = Support::ask(session, DEADLINE).await?;
+    let support = Support::ask(session, None, DEADLINE).await?;
     let values: Map<String, Value> = session.call(&qapi::qmp::query_migrate_parameters {}, DEADLINE).await?;
     let names = support.parameters.iter().map(|member| member.name.clone());
     let parameters = names.map(|name| (name.clone(), values.get(&name).cloned().unwrap_or(Value::Null))).collect();

@@ -30,8 +30,6 @@ pub struct GuestStatus {
     pub operations: u64,
     /// Writes; each dirties one page.
     pub writes: u64,
-    /// Since it was ready, by its own clock.
-    pub elapsed_us: u64,
     /// Pages found wrong while working.
     pub live_errors: u64,
 }
@@ -84,7 +82,6 @@ impl Console {
         Ok(GuestStatus {
             operations: number(&values, "operations"),
             writes: number(&values, "writes"),
-            elapsed_us: number(&values, "elapsed_us"),
             live_errors: number(&values, "live_errors"),
         })
     }

@@ -45,23 +45,35 @@ struct RunState {
 impl Support {
     /// Asks a QEMU. Changes nothing.
     ///
+    /// `twin` is a QEMU that was asked before: where it is the same build, its schema is taken over. QEMU holds its big lock for
+    /// some 10 ms while it answers `query-qmp-schema`, which a running guest feels.
+    ///
     /// # Errors
     /// What the session gives.
-    pub async fn ask(session: &Session, deadline: Duration) -> Result<Support> {
-        let schema = session.schema(deadline).await?;
+    pub async fn ask(session: &Session, twin: Option<&Support>, deadline: Duration) -> Result<Support> {
+        let greeting = session.greeting();
+        let same_build =
+            |twin: &&Support| !twin.package.is_empty() && twin.package == greeting.package && twin.version == greeting.version;
+        let (parameters, incoming_has_exit_on_error) = match twin.filter(same_build) {
+            Some(twin) => (twin.parameters.clone(), twin.incoming_has_exit_on_error),
+            None => {
+                let schema = session.schema(deadline).await?;
+                let takes = schema.arguments("migrate-incoming").iter().any(|m| m.name == "exit-on-error");
+                (schema.arguments("migrate-set-parameters"), takes)
+            }
+        };
         let text = session.execute(Request::typed(&qapi::qmp::query_migrate_capabilities {}), deadline).await?;
         // Read as text, not as qapi's enum: 7.2 has capabilities that the crate does not know (facts/qapi.md §1.2).
         let states: Vec<CapabilityState> = serde_json::from_str(&text).unwrap_or_default();
         let text = session.execute(Request::typed(&qapi::qmp::query_status {}), deadline).await?;
         let run_state = serde_json::from_str::<RunState>(&text).map(|r| r.status).unwrap_or_default();
         let info = session.query_migrate(deadline).await?;
-        let greeting = session.greeting();
         Ok(Support {
             version: greeting.version,
             package: greeting.package.clone(),
             capabilities: states.into_iter().map(|c| (c.capability, c.state)).collect(),
-            parameters: schema.arguments("migrate-set-parameters"),
-            incoming_has_exit_on_error: schema.arguments("migrate-incoming").iter().any(|m| m.name == "exit-on-error"),
+            parameters,
+            incoming_has_exit_on_error,
             run_state,
             status: info.status.unwrap_or(Status::None),
             blocked_reasons: info.blocked_reasons.unwrap_or_default(),

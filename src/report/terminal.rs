@@ -74,7 +74,10 @@ fn time(run: &Summary) -> String {
         [("setup", time.setup), ("pre-copy", time.precopy), ("switchover", time.switchover), ("post-copy", time.postcopy)];
     let parts: Vec<String> = parts.iter().filter_map(|(name, us)| us.map(|us| format!("{name} {}", human_micros(us)))).collect();
     let total = time.total.map_or_else(|| "not completed".to_owned(), human_micros);
-    if parts.is_empty() { total } else { format!("{total} = {}", parts.join(" + ")) }
+    match (time.total, parts.as_slice()) {
+        (_, []) | (None, _) => total,
+        _ => format!("{total} = {}", parts.join(" + ")),
+    }
 }
 
 fn transfer(run: &Summary) -> String {

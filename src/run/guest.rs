@@ -47,31 +47,21 @@ impl Reading {
     }
 }
 
-impl Reading {
-    /// Bytes dirtied a second since it was ready, on the guest's clock: fine as long as nothing has stopped it.
-    fn rate_since_ready(&self) -> Option<u64> {
-        let bytes = u128::from(self.status.writes) * u128::from(PAGE);
-        u64::try_from(bytes * 1_000_000 / u128::from(self.status.elapsed_us.max(1))).ok()
-    }
-}
-
 /// Follows the guest through a run.
+#[derive(Default)]
 pub(super) struct GuestWatch {
-    ready_ns: u64,
     before: Option<Reading>,
+    bps_before: Option<u64>,
 }
 
 impl GuestWatch {
-    /// From the moment on at which the guest is ready.
-    pub(super) fn start() -> GuestWatch {
-        GuestWatch { ready_ns: monotonic_ns(), before: None }
-    }
-
-    /// Just before `migrate`: what it writes undisturbed. It is asked only once, because it does nothing else while it prints.
+    /// Just before `migrate`, when all settings are made: what it writes undisturbed. Earlier, our own questions would show:
+    /// QEMU holds its lock while it answers query-qmp-schema, and the guest's heartbeat needs that lock.
     pub(super) async fn before_migrate(&mut self, console: &mut Console) {
-        let passed = Duration::from_nanos(monotonic_ns() - self.ready_ns);
-        tokio::time::sleep(WINDOW.saturating_sub(passed)).await;
+        let Ok(first) = Reading::take(console).await else { return };
+        tokio::time::sleep(WINDOW).await;
         self.before = Reading::take(console).await.ok();
+        self.bps_before = self.before.and_then(|before| before.rate_since(&first));
     }
 
     /// When it is over, on the side where the guest is now.
@@ -85,7 +75,7 @@ impl GuestWatch {
 
     async fn ask(&self, console: &mut Console, wanted: &Guest, report: &Report, facts: &mut GuestFacts) -> Result<(), LabError> {
         let at_end = Reading::take(console).await?;
-        facts.dirty_bps_before = self.before.and_then(|before| before.rate_since_ready());
+        facts.dirty_bps_before = self.bps_before;
         // Up to this reading, which comes some ms after the end.
         facts.dirty_bps_during = self.before.filter(|b| b.at_ns <= report.ended.mono_ns).and_then(|b| at_end.rate_since(&b));
         tokio::time::sleep(WINDOW).await;

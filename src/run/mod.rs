@@ -129,7 +129,7 @@ async fn lab_run(mut options: Options, directory: &RunDir) -> Result<(Scenario, 
 }
 
 async fn lab_migration(options: Options, lab: &mut Lab, sink: Sink) -> Result<Seen, RunError> {
-    let mut watch = GuestWatch::start();
+    let mut watch = GuestWatch::default();
     let lost = || LabError::System { what: "the lab's connections".to_owned(), source: std::io::ErrorKind::NotConnected.into() };
     let ends = [lab.source.end.take().ok_or_else(lost)?, lab.destination.end.take().ok_or_else(lost)?];
     let stream = |side: &mut crate::lab::LabSide| -> Result<_, LabError> {
@@ -197,7 +197,9 @@ async fn attached_run(
 async fn migrate(options: Options, sides: Sides, sink: Sink, before_migrate: impl Future<Output = ()>) -> Result<Seen, RunError> {
     let Options { scenario, interrupt, progress, .. } = options;
     let Sides { ends: [source, destination], sampling, exits, local_uri, clocks } = sides;
-    let supports = [Support::ask(&source.session, ASK_DEADLINE).await?, Support::ask(&destination.session, ASK_DEADLINE).await?];
+    // The destination first: where both are one build, its schema serves for both, and the running guest is not held up.
+    let on_destination = Support::ask(&destination.session, None, ASK_DEADLINE).await?;
+    let supports = [Support::ask(&source.session, Some(&on_destination), ASK_DEADLINE).await?, on_destination];
     let plan = plan(&scenario, &supports[0], &supports[1], local_uri.as_deref())?;
     let latest = [Latest::default(), Latest::default()];
     let pass = Arc::new(AtomicU64::new(0));
