@@ -370,6 +370,18 @@ mod tests {
     }
 
     #[test]
+    fn every_scenario_in_fixtures_loads() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/scenarios");
+        let mut loaded = 0;
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            Loader::new().file(&path).unwrap().load().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            loaded += 1;
+        }
+        assert!(loaded >= 4);
+    }
+
+    #[test]
     fn bad_input_says_what_would_be_right() {
         let message = |text: &str| load(text).unwrap_err().to_string();
         insta::assert_snapshot!(message("[guest]\nworkingset = \"1MiB\""), @"test.toml: there is no key `guest.workingset`; did you mean `guest.working_set`?");
