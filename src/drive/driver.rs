@@ -162,7 +162,7 @@ impl Driver {
         for (session, slot) in sessions.iter().zip(&mut last) {
             *slot = session.query_migrate(COMMAND_DEADLINE).await.ok();
         }
-        let ending = with_qemus_text(ending, last[0].as_ref());
+        let ending = with_qemus_text(ending, &last);
         Report { ending, started, ended, run_states, last, decisions }
     }
 
@@ -395,11 +395,12 @@ async fn run_state(session: &Session) -> Option<String> {
     serde_json::from_str::<Answer>(&text).ok().map(|answer| answer.status)
 }
 
-/// Adds QEMU's own text to a failure.
-fn with_qemus_text(mut ending: Ending, source: Option<&MigrationInfo>) -> Ending {
+/// Adds QEMU's own text to a failure: the destination's where it has one, as the source mostly knows only that the stream broke.
+fn with_qemus_text(mut ending: Ending, last: &[Option<MigrationInfo>; 2]) -> Ending {
+    let text = |side: &Option<MigrationInfo>| side.as_ref().and_then(|info| info.error_desc.clone());
     if ending.outcome == Outcome::Failed
-        && let Some(text) = source.and_then(|info| info.error_desc.as_deref())
-        && !ending.reason.contains(text)
+        && let Some(text) = text(&last[1]).or_else(|| text(&last[0]))
+        && !ending.reason.contains(&text)
     {
         ending.reason = format!("{} (QEMU: {text})", ending.reason);
     }

@@ -292,7 +292,7 @@ fn finish(result: Result<(Scenario, Seen), RunError>, id: String, directory: Run
         Err(error) => (None, Some(error)),
     };
     let events = crate::record::Run::open(&path).events().unwrap_or_default();
-    let summary = summarize::summarize(id, &scenario, &seen, &events, &digest);
+    let summary = summarize::summarize(id, &scenario, &seen, &events, &digest, &path);
     let record_error = record_error.or_else(|| closed.and_then(|closed| closed.finish(&summary).err()));
     Ok(Finished { summary, path, record_error })
 }

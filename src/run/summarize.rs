@@ -4,12 +4,13 @@ use super::Seen;
 use super::digest::Digest;
 use crate::clock::{Stamp, rfc3339};
 use crate::downtime::{self, Clocks};
-use crate::plan::Support;
+use crate::plan::{Side, Support};
 use crate::record::{
     Convergence, Environment, EventRecord, Faults, Guest, Integrity, Outcome, Policy, SCHEMA, Stalls, Summary, Transfer,
 };
 use crate::scenario::{Scenario, spelling};
 use hdrhistogram::Histogram;
+use std::path::Path;
 
 /// Longer stalls are counted as this long.
 const LONGEST_STALL_NS: u64 = 3_600_000_000_000;
@@ -21,8 +22,15 @@ pub(super) fn new_id() -> String {
     format!("{when}Z-{:04x}{:03x}", std::process::id() & 0xffff, (now.mono_ns / 1000) & 0xfff)
 }
 
-/// Puts the summary together.
-pub(super) fn summarize(id: String, scenario: &Scenario, seen: &Seen, events: &[EventRecord], samples: &Digest) -> Summary {
+/// Puts the summary together. `directory` is looked at for what QEMU printed.
+pub(super) fn summarize(
+    id: String,
+    scenario: &Scenario,
+    seen: &Seen,
+    events: &[EventRecord],
+    samples: &Digest,
+    directory: &Path,
+) -> Summary {
     let report = &seen.report;
     let mut digest = samples.clone();
     let last = report.last[0].as_ref();
@@ -54,6 +62,9 @@ pub(super) fn summarize(id: String, scenario: &Scenario, seen: &Seen, events: &[
         warnings: Vec::new(),
     };
     summary.warnings = warnings(&summary, seen, &digest);
+    if summary.outcome != Outcome::Completed {
+        summary.warnings.extend(last_words(directory));
+    }
     summary
 }
 
@@ -75,7 +86,7 @@ fn environment(scenario: &Scenario, seen: &Seen) -> Environment {
         accelerator_reason: seen.accelerator.as_ref().map(|accelerator| accelerator.reason.clone()),
         source_qemu: qemu(&seen.supports[0]),
         destination_qemu: qemu(&seen.supports[1]),
-        machine: seen.accelerator.as_ref().map(|_| spelling(&scenario.qemu.machine)),
+        machine: seen.accelerator.as_ref().map(|_| scenario.qemu.machine.name().to_owned()),
         transport: seen.plan.uri.outgoing.split(':').next().unwrap_or_default().to_owned(),
         return_path: seen.plan.return_path,
     }
@@ -152,6 +163,18 @@ fn guest(seen: &Seen) -> Guest {
         beats: seen.beats.map(|beats| beats.beats),
         heartbeat_gap_us: seen.beats.as_ref().and_then(gap),
     }
+}
+
+/// The last line that each QEMU printed: what went wrong on the destination is often only there.
+fn last_words(directory: &Path) -> Vec<String> {
+    let sides = [Side::Source, Side::Destination].into_iter();
+    sides
+        .filter_map(|side| {
+            let text = std::fs::read_to_string(directory.join(format!("qemu.{side}.log"))).ok()?;
+            let line = text.lines().rfind(|line| !line.trim().is_empty())?;
+            Some(format!("the {side} printed: {line}"))
+        })
+        .collect()
 }
 
 /// What a reader should know before trusting the numbers.

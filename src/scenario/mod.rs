@@ -96,16 +96,38 @@ pub struct Qemu {
     pub accel: Accel,
 }
 
-/// Machine types that the micro-guest runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Machine {
-    /// The least of a machine.
-    Microvm,
-    /// PCI Express.
-    Q35,
-    /// PCI.
-    Pc,
+/// A machine type that the micro-guest runs on: `microvm`, `q35` or `pc`, or a version of the latter two, such as
+/// `pc-i440fx-7.2`, which a migration from one QEMU version to another needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Machine(String);
+
+impl Machine {
+    /// As QEMU spells it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Machine {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Machine, String> {
+        let versioned = ["pc-q35-", "pc-i440fx-"].iter().any(|family| name.starts_with(family));
+        let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'));
+        if plain && (versioned || matches!(name.as_str(), "microvm" | "q35" | "pc")) {
+            Ok(Machine(name))
+        } else {
+            Err(format!("`{name}` is not a machine type that the guest runs on: microvm, q35, pc, or a version like pc-q35-7.2"))
+        }
+    }
+}
+
+impl From<Machine> for String {
+    fn from(machine: Machine) -> String {
+        machine.0
+    }
 }
 
 /// What runs the guest's instructions.
@@ -301,7 +323,12 @@ impl Default for Scenario {
 
 impl Default for Qemu {
     fn default() -> Qemu {
-        Qemu { source: "qemu-system-x86_64".to_owned(), destination: None, machine: Machine::Microvm, accel: Accel::Auto }
+        Qemu {
+            source: "qemu-system-x86_64".to_owned(),
+            destination: None,
+            machine: Machine("microvm".to_owned()),
+            accel: Accel::Auto,
+        }
     }
 }
 
