@@ -197,7 +197,11 @@ impl Driver {
                     Effect::Send(command) => self.send(command, &heard_tx),
                     Effect::Decided(decision) => {
                         decisions += 1;
-                        tracing::info!(action = %decision.action, reason = %decision.reason, "decided");
+                        // What goes against the user's wish must not pass unseen.
+                        match decision.action.as_str() {
+                            "go-on" => tracing::warn!("{}", decision.reason),
+                            action => tracing::info!(action, reason = %decision.reason, "decided"),
+                        }
                         let stamp = Stamp::now();
                         self.sink.give(Entry::Decision(
                             json!({"mono_ns": stamp.mono_ns, "wall_ns": stamp.wall_ns, "decision": decision}),

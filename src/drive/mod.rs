@@ -8,6 +8,8 @@
 
 mod driver;
 mod machine;
+#[cfg(test)]
+mod machine_tests;
 mod prepare;
 
 pub use driver::{Driver, End, Interrupt, Progress, Report, RunStates};

@@ -2,7 +2,6 @@
 
 use super::{DECISIONS, EVENTS, HEARTBEATS, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM, SampleRow, Summary, samples};
 use crate::plan::Side;
-use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde::Deserialize;
 use serde_json::Value;
 use std::fs::File;
@@ -97,23 +96,14 @@ impl Run {
         Ok(json_lines(BufReader::new(decoder)))
     }
 
-    /// Its samples, also of a run that was cut off: from the stream while there is no Parquet.
-    ///
-    /// # Errors
-    /// [`RecordError::Read`].
-    pub fn samples(&self, each: impl FnMut(SampleRow)) -> Result<(), RecordError> {
-        samples::read_stream(&self.path.join(SAMPLES_STREAM), each)
-    }
-
-    /// The number of samples in the Parquet file of a whole run.
+    /// Its samples, from Parquet, or from the stream of a run that was cut off before there was any.
     ///
     /// # Errors
     /// [`RecordError::Read`], [`RecordError::Content`].
-    pub fn sample_count(&self) -> Result<u64, RecordError> {
-        let path = self.path.join(SAMPLES);
-        let file = File::open(&path).map_err(|source| RecordError::Read { path: path.clone(), source })?;
-        let reader = SerializedFileReader::new(file).map_err(|error| RecordError::Content { path, detail: error.to_string() })?;
-        Ok(u64::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(0))
+    pub fn samples(&self, each: impl FnMut(SampleRow)) -> Result<(), RecordError> {
+        let stream = self.path.join(SAMPLES_STREAM);
+        // The stream goes only when the Parquet file is complete; while both are there, the latter may be half written.
+        if stream.exists() { samples::read_stream(&stream, each) } else { samples::read_parquet(&self.path.join(SAMPLES), each) }
     }
 
     fn lines<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Vec<T>, RecordError> {

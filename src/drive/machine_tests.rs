@@ -1,0 +1,491 @@
+//! What the machine must never do, tried on every short story and on many long ones; and each ending with its words.
+
+use super::{Command, Effect, Ending, Input, Machine, Phase};
+use crate::clock::Stamp;
+use crate::plan::{GiveUpWhen, Plan, Settings, Side, SwitchWhen, Uri};
+use crate::qmp::{Event, MigrationInfo, Status};
+use crate::record::Outcome;
+use crate::scenario::Mode;
+use crate::units::Micros;
+use Side::{Destination, Source};
+use proptest::prelude::*;
+use serde_json::json;
+use std::collections::HashSet;
+
+const SECOND: u64 = 1_000_000_000;
+
+fn plan(mode: Mode, cancel_is_guarded: bool) -> Plan {
+    Plan {
+        mode,
+        source: Settings::default(),
+        destination: Settings::default(),
+        incoming: None,
+        uri: Uri::default(),
+        switch: match mode {
+            Mode::Precopy => SwitchWhen::Never,
+            Mode::Postcopy => SwitchWhen::AtOnce,
+            Mode::Hybrid => SwitchWhen::AfterPass(1),
+        },
+        give_up: GiveUpWhen { passes: Some(5), bytes: None, after: Micros(100_000_000) },
+        cancel_is_guarded,
+        return_path: true,
+    }
+}
+
+/// One thing that can happen, as a value that can be listed, generated and printed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Happening {
+    Status(Side, &'static str),
+    Sampled(Side, &'static str),
+    Pass(u64),
+    Refused(Command),
+    Gone(Side),
+    Exited(Side),
+    Interrupt,
+    /// So many seconds pass; everything else takes one.
+    Wait(u64),
+}
+use Happening::{Exited, Gone, Interrupt, Pass, Refused, Sampled, Wait};
+
+fn event(name: &str, data: serde_json::Value) -> Event {
+    Event { name: name.to_owned(), data, qemu_us: None, arrived: Stamp { mono_ns: 0, wall_ns: 0 } }
+}
+
+fn step(machine: &mut Machine, happening: Happening, now_ns: u64) -> Vec<Effect> {
+    match happening {
+        Happening::Status(side, status) => {
+            machine.step(&Input::Event(side, &event("MIGRATION", json!({"status": status}))), now_ns)
+        }
+        Sampled(side, status) => {
+            let info = MigrationInfo { status: Some(Status::from(status)), ..MigrationInfo::default() };
+            machine.step(&Input::Sample(side, &info), now_ns)
+        }
+        Pass(pass) => machine.step(&Input::Event(Source, &event("MIGRATION_PASS", json!({"pass": pass}))), now_ns),
+        Refused(command) => machine.step(&Input::Refused(command, "QEMU's words".to_owned()), now_ns),
+        Gone(side) => machine.step(&Input::Gone(side, "QEMU closed it".to_owned()), now_ns),
+        Exited(side) => machine.step(&Input::Exited(side, "QEMU was killed".to_owned()), now_ns),
+        Interrupt => machine.step(&Input::Interrupt, now_ns),
+        Wait(_) => machine.step(&Input::Tick, now_ns),
+    }
+}
+
+/// A machine, and what a strict observer remembers of it to hold its effects against the safety rules.
+#[derive(Clone, Debug)]
+struct Watched {
+    machine: Machine,
+    cancel_is_guarded: bool,
+    now_ns: u64,
+    postcopy_seen: bool,
+    postcopy_sent: bool,
+    cancel_unanswered: bool,
+    source_completed: bool,
+    destination_completed: bool,
+    source_exited: bool,
+    ending: Option<Ending>,
+}
+
+impl Watched {
+    fn start(plan: &Plan) -> Watched {
+        let mut watched = Watched {
+            machine: Machine::new(plan),
+            cancel_is_guarded: plan.cancel_is_guarded,
+            now_ns: SECOND,
+            postcopy_seen: false,
+            postcopy_sent: false,
+            cancel_unanswered: false,
+            source_completed: false,
+            destination_completed: false,
+            source_exited: false,
+            ending: None,
+        };
+        let effects = watched.machine.step(&Input::Started, SECOND);
+        watched.judge(&effects, Wait(0));
+        watched
+    }
+
+    fn tell(&mut self, story: &[Happening]) -> &mut Watched {
+        for happening in story {
+            self.take(*happening);
+        }
+        self
+    }
+
+    /// Lets it happen; panics if a rule is broken.
+    fn take(&mut self, happening: Happening) {
+        self.now_ns += if let Wait(seconds) = happening { seconds * SECOND } else { SECOND };
+        match happening {
+            Happening::Status(side, status) | Sampled(side, status) => {
+                self.postcopy_seen |= status.starts_with("postcopy");
+                self.source_completed |= (side, status) == (Source, "completed");
+                self.destination_completed |= (side, status) == (Destination, "completed");
+            }
+            Refused(Command::Cancel) => self.cancel_unanswered = false,
+            Exited(side) => self.source_exited |= side == Source,
+            _ => {}
+        }
+        let effects = step(&mut self.machine, happening, self.now_ns);
+        self.judge(&effects, happening);
+    }
+
+    fn judge(&mut self, effects: &[Effect], happening: Happening) {
+        assert!(self.ending.is_none() || effects.is_empty(), "after the end: {effects:?}");
+        for (index, effect) in effects.iter().enumerate() {
+            match effect {
+                Effect::Send(Command::Cancel) => {
+                    assert!(!self.postcopy_seen, "cancelled in post-copy");
+                    assert!(self.cancel_is_guarded || !self.postcopy_sent, "a QEMU that obeys was told to cancel in post-copy");
+                    assert!(!self.cancel_unanswered, "cancelled twice");
+                    assert!(!self.source_completed, "cancelled after the source handed over");
+                    self.cancel_unanswered = true;
+                }
+                Effect::Send(Command::StartPostcopy) => {
+                    assert!(!self.postcopy_sent, "post-copy was asked for twice");
+                    assert!(!self.cancel_unanswered, "post-copy was asked for after a cancel");
+                    self.postcopy_sent = true;
+                }
+                Effect::Send(Command::Continue) => {
+                    let ready = Status::PreSwitchover;
+                    let says_so = |status: &str| Status::from(status) == ready;
+                    assert!(
+                        matches!(happening, Happening::Status(Source, status) | Sampled(Source, status) if says_so(status)),
+                        "the switchover was let go on at {happening:?}"
+                    );
+                    assert!(!self.cancel_unanswered, "the switchover was let go on after a cancel");
+                }
+                Effect::Decided(_) => {}
+                Effect::End(ending) => {
+                    assert_eq!(index + 1, effects.len(), "effects after the end: {effects:?}");
+                    self.judge_ending(ending, happening);
+                    self.ending = Some(ending.clone());
+                }
+            }
+        }
+        assert_eq!(self.ending.is_some(), self.machine.phase() == Phase::Ended);
+    }
+
+    /// What an ending claims about the guest must have been seen.
+    fn judge_ending(&self, ending: &Ending, happening: Happening) {
+        assert_eq!(ending.postcopy_happened, self.postcopy_seen, "{ending:?}");
+        match ending.outcome {
+            Outcome::Completed => {
+                assert!(self.destination_completed && (self.source_completed || self.source_exited), "{ending:?}");
+            }
+            // "The guest runs on the source": only on the source's word, and never once it may run elsewhere.
+            Outcome::NotConverged | Outcome::Cancelled | Outcome::Failed => {
+                let word = matches!(
+                    happening,
+                    Happening::Status(Source, "cancelled" | "failed") | Sampled(Source, "cancelled" | "failed")
+                );
+                assert!(word && !self.postcopy_seen && !self.source_completed, "{ending:?} on {happening:?}");
+            }
+            Outcome::Lost => assert!(
+                matches!(happening, Exited(_)) || self.postcopy_seen,
+                "lost without a process that ended or post-copy: {ending:?} on {happening:?}"
+            ),
+            Outcome::Unknown => {}
+        }
+    }
+}
+
+/// Everything of note that can happen, once each; refusals only of what was sent.
+fn alphabet(watched: &Watched) -> Vec<Happening> {
+    let mut all = vec![
+        Happening::Status(Source, "active"),
+        Happening::Status(Source, "pre-switchover"),
+        Happening::Status(Source, "device"),
+        Happening::Status(Source, "postcopy-active"),
+        Happening::Status(Source, "postcopy-paused"),
+        Happening::Status(Source, "completed"),
+        Happening::Status(Source, "cancelled"),
+        Happening::Status(Source, "failed"),
+        Happening::Status(Destination, "postcopy-active"),
+        Happening::Status(Destination, "completed"),
+        Happening::Status(Destination, "failed"),
+        Pass(2),
+        Pass(6),
+        Gone(Source),
+        Gone(Destination),
+        Exited(Source),
+        Exited(Destination),
+        Interrupt,
+        Wait(70),
+    ];
+    if watched.cancel_unanswered {
+        all.push(Refused(Command::Cancel));
+    }
+    if watched.postcopy_sent {
+        all.push(Refused(Command::StartPostcopy));
+    }
+    all
+}
+
+/// Tries every story of at most `depth` happenings; states that were reached before by another way are not gone through
+/// again. Gives the number of different states.
+fn explore(plan: &Plan, depth: usize) -> usize {
+    let mut layer = vec![(Watched::start(plan), Vec::new())];
+    let mut states = 0;
+    for _ in 0..depth {
+        let mut reached = HashSet::new();
+        let mut next = Vec::new();
+        for (watched, story) in &layer {
+            for happening in alphabet(watched) {
+                let mut story: Vec<Happening> = story.clone();
+                story.push(happening);
+                let mut after: Watched = watched.clone();
+                let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| after.take(happening)));
+                assert!(ran.is_ok(), "a rule was broken (see above) by {story:?} in {:?}", plan.mode);
+                // An ended machine does nothing more: a test of its own says so.
+                if after.ending.is_none() && reached.insert(format!("{after:?}")) {
+                    next.push((after, story));
+                }
+            }
+        }
+        states += next.len();
+        layer = next;
+    }
+    states
+}
+
+#[test]
+fn no_story_of_pre_copy_breaks_a_safety_rule() {
+    assert!(explore(&plan(Mode::Precopy, true), 6) > 1000);
+}
+
+#[test]
+fn no_story_of_post_copy_breaks_a_safety_rule() {
+    assert!(explore(&plan(Mode::Postcopy, true), 6) > 1000);
+}
+
+#[test]
+fn no_story_of_hybrid_breaks_a_safety_rule_where_qemu_refuses_to_cancel_in_post_copy() {
+    assert!(explore(&plan(Mode::Hybrid, true), 6) > 1000);
+}
+
+#[test]
+fn no_story_of_hybrid_breaks_a_safety_rule_where_qemu_would_obey() {
+    assert!(explore(&plan(Mode::Hybrid, false), 6) > 1000);
+}
+
+fn any_happening() -> impl Strategy<Value = Happening> {
+    let side = prop_oneof![Just(Source), Just(Destination)];
+    let status = prop::sample::select(vec![
+        "none",
+        "setup",
+        "wait-unplug",
+        "active",
+        "pre-switchover",
+        "device",
+        "postcopy-device",
+        "postcopy-active",
+        "postcopy-recover",
+        "completed",
+        "cancelling",
+        "cancelled",
+        "failing",
+        "failed",
+        "warp",
+    ]);
+    let command = prop::sample::select(vec![Command::StartPostcopy, Command::Cancel, Command::Continue]);
+    prop_oneof![
+        6 => (side.clone(), status.clone()).prop_map(|(side, status)| Happening::Status(side, status)),
+        4 => (side.clone(), status).prop_map(|(side, status)| Sampled(side, status)),
+        2 => (0..9u64).prop_map(Pass),
+        1 => command.prop_map(Refused),
+        1 => side.clone().prop_map(Gone),
+        1 => side.prop_map(Exited),
+        1 => Just(Interrupt),
+        3 => (0..120u64).prop_map(Wait),
+    ]
+}
+
+fn any_plan() -> impl Strategy<Value = Plan> {
+    (prop::sample::select(vec![Mode::Precopy, Mode::Postcopy, Mode::Hybrid]), any::<bool>())
+        .prop_map(|(mode, guarded)| plan(mode, guarded))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_long_story_breaks_a_safety_rule(plan in any_plan(), story in prop::collection::vec(any_happening(), 0..40)) {
+        Watched::start(&plan).tell(&story);
+    }
+
+    #[test]
+    fn the_final_word_of_both_sides_ends_it_whatever_came_before(
+        plan in any_plan(),
+        story in prop::collection::vec(any_happening(), 0..20),
+        words in prop::sample::select(vec![("completed", "completed"), ("cancelled", "failed"), ("failed", "failed")]),
+        source_first in any::<bool>(),
+    ) {
+        let mut watched = Watched::start(&plan);
+        watched.tell(&story);
+        let mut last = [Sampled(Source, words.0), Sampled(Destination, words.1)];
+        if !source_first {
+            last.reverse();
+        }
+        watched.tell(&last);
+        prop_assert!(watched.ending.is_some(), "{:?}", watched.machine);
+    }
+
+    #[test]
+    fn silence_ends_it_too(plan in any_plan(), story in prop::collection::vec(any_happening(), 0..20)) {
+        let mut watched = Watched::start(&plan);
+        watched.tell(&story);
+        watched.tell(&[Wait(101); 6]);
+        prop_assert!(watched.ending.is_some(), "{:?}", watched.machine);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_does_not_make_it_panic(
+        plan in any_plan(),
+        story in prop::collection::vec((any_happening(), any::<u64>()), 0..20),
+    ) {
+        let mut machine = Machine::new(&plan);
+        let _ = machine.step(&Input::Started, SECOND);
+        for (happening, now_ns) in story {
+            let _ = step(&mut machine, happening, now_ns);
+        }
+    }
+}
+
+/// How a story ends, in words, with the commands that were sent on the way.
+fn told(plan: &Plan, story: &[Happening]) -> String {
+    let mut watched = Watched::start(plan);
+    let mut sent = Vec::new();
+    // `Started` may send already; told again on a machine of its own.
+    let mut note = |effects: Vec<Effect>| {
+        sent.extend(effects.into_iter().filter_map(|effect| match effect {
+            Effect::Send(command) => Some(format!("{command:?}")),
+            _ => None,
+        }));
+    };
+    note(Machine::new(plan).step(&Input::Started, SECOND));
+    for happening in story {
+        let mut machine = watched.machine.clone();
+        watched.take(*happening);
+        note(step(&mut machine, *happening, watched.now_ns));
+    }
+    let ending = watched.ending.map_or_else(
+        || format!("not over: {:?}", watched.machine.phase()),
+        |ending| format!("{}: {}", ending.outcome.name(), ending.reason),
+    );
+    format!("[{}] {ending}", sent.join(" "))
+}
+
+fn precopy(story: &[Happening]) -> String {
+    told(&plan(Mode::Precopy, true), story)
+}
+
+fn hybrid(story: &[Happening]) -> String {
+    told(&plan(Mode::Hybrid, true), story)
+}
+
+const ACTIVE: Happening = Happening::Status(Source, "active");
+const STOPPED: Happening = Happening::Status(Source, "device");
+const POSTCOPY: Happening = Happening::Status(Source, "postcopy-active");
+const SOURCE_DONE: Happening = Happening::Status(Source, "completed");
+const DESTINATION_DONE: Happening = Happening::Status(Destination, "completed");
+const CANCELLED: Happening = Happening::Status(Source, "cancelled");
+const SOURCE_FAILED: Happening = Happening::Status(Source, "failed");
+const DESTINATION_FAILED: Happening = Happening::Status(Destination, "failed");
+
+#[test]
+fn completed_is_said_of_both_sides_and_tells_how() {
+    insta::assert_snapshot!(precopy(&[ACTIVE, STOPPED, DESTINATION_DONE, SOURCE_DONE]), @"");
+    insta::assert_snapshot!(hybrid(&[ACTIVE, Pass(2), STOPPED, POSTCOPY, SOURCE_DONE, DESTINATION_DONE]), @"");
+    insta::assert_snapshot!(hybrid(&[ACTIVE, Pass(2), SOURCE_DONE, DESTINATION_DONE]), @"");
+    insta::assert_snapshot!(precopy(&[ACTIVE, Interrupt, SOURCE_DONE, DESTINATION_DONE]), @"");
+    insta::assert_snapshot!(precopy(&[ACTIVE, STOPPED, DESTINATION_DONE, Exited(Source)]), @"");
+}
+
+#[test]
+fn not_converged_says_which_bound_was_met() {
+    insta::assert_snapshot!(precopy(&[ACTIVE, Pass(5), Pass(6), CANCELLED]), @"");
+    insta::assert_snapshot!(precopy(&[ACTIVE, Wait(100), DESTINATION_FAILED, CANCELLED]), @"");
+}
+
+#[test]
+fn cancelled_says_by_whom() {
+    insta::assert_snapshot!(precopy(&[ACTIVE, Interrupt, Interrupt, CANCELLED]), @"");
+    insta::assert_snapshot!(precopy(&[ACTIVE, CANCELLED]), @"");
+}
+
+#[test]
+fn failed_is_said_only_while_the_guest_is_on_the_source() {
+    insta::assert_snapshot!(precopy(&[ACTIVE, SOURCE_FAILED]), @"");
+    insta::assert_snapshot!(precopy(&[ACTIVE, DESTINATION_FAILED, CANCELLED]), @"");
+    insta::assert_snapshot!(precopy(&[ACTIVE, Exited(Destination), CANCELLED]), @"");
+    insta::assert_snapshot!(precopy(&[ACTIVE, Gone(Destination), CANCELLED]), @"");
+}
+
+#[test]
+fn lost_is_said_when_nobody_can_have_the_guest() {
+    insta::assert_snapshot!(hybrid(&[ACTIVE, Pass(2), POSTCOPY, SOURCE_FAILED]), @"");
+    insta::assert_snapshot!(hybrid(&[ACTIVE, Pass(2), POSTCOPY, Exited(Destination)]), @"");
+    insta::assert_snapshot!(precopy(&[ACTIVE, Exited(Source)]), @"");
+}
+
+#[test]
+fn unknown_says_where_to_look() {
+    insta::assert_snapshot!(precopy(&[ACTIVE, Gone(Source)]), @"");
+    insta::assert_snapshot!(precopy(&[ACTIVE, Interrupt, Wait(16)]), @"");
+    insta::assert_snapshot!(precopy(&[ACTIVE, STOPPED, SOURCE_DONE, Wait(21)]), @"");
+    insta::assert_snapshot!(precopy(&[ACTIVE, STOPPED, DESTINATION_DONE, Wait(21)]), @"");
+    insta::assert_snapshot!(precopy(&[ACTIVE, STOPPED, SOURCE_DONE, DESTINATION_FAILED]), @"");
+    insta::assert_snapshot!(hybrid(&[ACTIVE, Pass(2), POSTCOPY, Happening::Status(Source, "postcopy-paused")]), @"");
+    insta::assert_snapshot!(hybrid(&[ACTIVE, Pass(2), POSTCOPY, Wait(61)]), @"");
+}
+
+#[test]
+fn a_cancel_by_somebody_else_in_post_copy_is_not_taken_for_a_guest_on_the_source() {
+    // 7.2 obeys it.
+    insta::assert_snapshot!(told(&plan(Mode::Hybrid, false), &[ACTIVE, Pass(2), POSTCOPY, CANCELLED]), @"");
+    insta::assert_snapshot!(precopy(&[ACTIVE, SOURCE_DONE, CANCELLED]), @"");
+}
+
+#[test]
+fn a_cancel_that_is_refused_goes_on_to_the_end() {
+    let refused = Refused(Command::Cancel);
+    insta::assert_snapshot!(hybrid(&[ACTIVE, Pass(2), Interrupt, refused, POSTCOPY, SOURCE_DONE, DESTINATION_DONE]), @"");
+    insta::assert_snapshot!(precopy(&[ACTIVE, STOPPED, Interrupt, refused, Wait(31), CANCELLED]), @"");
+}
+
+#[test]
+fn once_post_copy_was_asked_for_a_qemu_that_would_obey_a_cancel_gets_none() {
+    let story = [ACTIVE, Pass(2), Interrupt, Pass(6), Gone(Destination)];
+    insta::assert_snapshot!(told(&plan(Mode::Hybrid, false), &story), @"");
+    insta::assert_snapshot!(told(&plan(Mode::Hybrid, true), &story), @"");
+    insta::assert_snapshot!(told(&plan(Mode::Hybrid, false), &[ACTIVE, Pass(2), Interrupt, Wait(61)]), @"");
+}
+
+#[test]
+fn a_switchover_that_hangs_is_cancelled_where_that_is_safe() {
+    insta::assert_snapshot!(precopy(&[ACTIVE, STOPPED, Wait(31), CANCELLED]), @"");
+    insta::assert_snapshot!(told(&plan(Mode::Hybrid, false), &[ACTIVE, Pass(2), STOPPED, Wait(31), Wait(30)]), @"");
+}
+
+#[test]
+fn pre_switchover_is_let_go_on_once() {
+    let ready = Happening::Status(Source, "pre-switchover");
+    insta::assert_snapshot!(precopy(&[ACTIVE, ready, Sampled(Source, "pre-switchover"), STOPPED, SOURCE_DONE, DESTINATION_DONE]), @"");
+    insta::assert_snapshot!(precopy(&[ACTIVE, Interrupt, ready, CANCELLED]), @"");
+}
+
+#[test]
+fn states_that_are_not_the_end_change_nothing() {
+    let odd = ["none", "setup", "wait-unplug", "cancelling", "failing", "colo", "warp"];
+    let story: Vec<Happening> =
+        odd.iter().flat_map(|status| [Happening::Status(Source, status), Sampled(Destination, status)]).collect();
+    insta::assert_snapshot!(precopy(&story), @"");
+}
+
+#[test]
+fn nothing_is_done_after_the_end() {
+    let mut watched = Watched::start(&plan(Mode::Hybrid, true));
+    watched.tell(&[ACTIVE, SOURCE_FAILED]);
+    assert!(watched.ending.is_some());
+    for happening in alphabet(&watched) {
+        watched.take(happening);
+    }
+}
