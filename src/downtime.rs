@@ -22,8 +22,9 @@ pub enum Clocks {
 /// STOP on the source and RESUME on the destination, if both were seen.
 fn blackout(events: &[EventRecord]) -> Option<(&EventRecord, &EventRecord)> {
     let resume = events.iter().find(|e| e.side == Side::Destination && e.event == "RESUME")?;
-    // The last STOP before it: an earlier one was somebody's `stop` and `cont`.
-    let stop = events.iter().rfind(|e| e.side == Side::Source && e.event == "STOP" && e.mono_ns <= resume.mono_ns)?;
+    // The last STOP: an earlier one was somebody's `stop` and `cont`. Not "the last that arrived before RESUME": over TCP it can
+    // arrive 40 ms late, and so after it (QEMU's Nagle waits for our delayed ACK).
+    let stop = events.iter().rfind(|e| e.side == Side::Source && e.event == "STOP")?;
     Some((stop, resume))
 }
 
@@ -32,7 +33,7 @@ fn blackout(events: &[EventRecord]) -> Option<(&EventRecord, &EventRecord)> {
 pub fn measure(events: &[EventRecord], clocks: Clocks, reported_ms: Option<u64>) -> Downtime {
     let events_us = blackout(events).and_then(|(stop, resume)| match (clocks, stop.qemu_us, resume.qemu_us) {
         (Clocks::Shared, Some(stop_us), Some(resume_us)) => resume_us.checked_sub(stop_us),
-        _ => Some((resume.mono_ns - stop.mono_ns) / 1000),
+        _ => resume.mono_ns.checked_sub(stop.mono_ns).map(|ns| ns / 1000),
     });
     let views = Views { reported_us: reported_ms.map(|ms| ms * 1000), events_us, trace_us: None, heartbeat_us: None };
     let best = |view: &str, us| Best { view: view.to_owned(), us, uncertainty_us: None };
@@ -94,6 +95,15 @@ mod tests {
         assert_eq!(downtime.views.events_us, Some(3500));
         assert_eq!(downtime.views.reported_us, Some(1000));
         assert_eq!(downtime.best.unwrap().view, "events");
+    }
+
+    #[test]
+    fn a_stop_that_arrives_after_the_resume_counts_by_qemus_clock() {
+        let mut events = [event(Side::Destination, "RESUME", 4500), event(Side::Source, "STOP", 1000)];
+        events[1].mono_ns = 40_000_000;
+        assert_eq!(measure(&events, Clocks::Shared, None).views.events_us, Some(3500));
+        assert_eq!(measure(&events, Clocks::Separate, None).views.events_us, None);
+        assert_eq!(times(&events, 0, false).switchover, None);
     }
 
     #[test]

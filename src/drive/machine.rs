@@ -246,6 +246,12 @@ impl Machine {
                 self.destination_done = true;
                 self.done(now_ns, effects);
             }
+            // 7.2 obeys a cancel in post-copy: the source runs on, and so may the destination.
+            (Side::Source, Status::Cancelled) if self.postcopy_happened || self.source_done => {
+                let reason = "somebody else cancelled it after the destination had taken over: the guest may be on either side, or on \
+                              both. Stop both before doing anything";
+                self.end(Outcome::Unknown, reason.to_owned(), effects);
+            }
             (Side::Source, Status::Cancelled) => {
                 self.stopped(Outcome::Cancelled, "somebody else cancelled it".to_owned(), effects);
             }
@@ -284,13 +290,13 @@ impl Machine {
         let text = error.map_or_else(|| format!("{side}: the migration failed"), |error| format!("{side}: {error}"));
         if self.postcopy_happened {
             self.end(Outcome::Lost, format!("post-copy failed: {text}"), effects);
-        } else if side == Side::Source {
+        } else if side == Side::Source && !self.source_done {
             // QEMU's text is in a sample only; the driver asks for it when it reads both sides at the end.
             self.stopped(Outcome::Failed, text, effects);
         } else if !self.source_done {
             self.cancel(Why::Trouble, text, now_ns, effects);
         } else {
-            self.end(Outcome::Unknown, format!("the source handed over and the destination failed: {text}"), effects);
+            self.end(Outcome::Unknown, format!("the source had handed over, and then {text}"), effects);
         }
     }
 

@@ -210,11 +210,11 @@ fn sample(mut qmp: Blocking, rate: SampleRate, stop: &AtomicBool, log: &mut Log)
         };
         let previous_sent_ns = sent_ns;
         let flat_out = rate == SampleRate::Max && !stop.load(Ordering::Relaxed);
-        if flat_out {
-            sent_ns = qmp.send(QUERY)?;
-        }
+        let sent = flat_out.then(|| qmp.send(QUERY));
         log.add(previous_sent_ns, received_ns, pass, &answer);
-        if flat_out {
+        if let Some(sent) = sent {
+            // Only now may it fail: a QEMU that is gone must not take its last answer along.
+            sent_ns = sent?;
             continue;
         }
         let due_ns = schedule.next(received_ns);

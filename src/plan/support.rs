@@ -1,6 +1,6 @@
 //! What one QEMU offers and the state it is in.
 
-use super::{OLDEST, Side};
+use super::Side;
 use crate::qmp::{Kind, Member, Request, Result, Session, Status};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -98,10 +98,6 @@ impl Support {
     /// Reasons why this QEMU cannot be the given side, whatever the scenario.
     pub(super) fn unfit(&self, side: Side) -> Vec<String> {
         let mut reasons = Vec::new();
-        if self.version < OLDEST {
-            let (major, minor, _) = OLDEST;
-            reasons.push(format!("{side}: QEMU {} is too old; {major}.{minor} or newer is needed", self.version_text()));
-        }
         match (side, self.run_state.as_str()) {
             (Side::Source, "postmigrate") => {
                 reasons.push("source: its VM has already been migrated away (run state postmigrate)".to_owned());
@@ -109,6 +105,12 @@ impl Support {
             (Side::Source, "inmigrate") => {
                 reasons.push("source: it waits for a migration itself (run state inmigrate); are the two sides swapped?".to_owned());
             }
+            // Its `migrate-incoming` would say: "The incoming migration has already been started" (qmp_migrate_incoming, to 11.1).
+            (Side::Destination, "inmigrate") if self.status.is_final() => reasons.push(format!(
+                "destination: the migration that it waited for has ended ({}), and QEMU waits only once; start it again, with the same \
+                 options as the source and `-incoming defer`",
+                self.status
+            )),
             (Side::Destination, state) if state != "inmigrate" => reasons.push(format!(
                 "destination: it does not wait for a migration (run state {state}); start it with the same options as the source and \
                  `-incoming defer`"

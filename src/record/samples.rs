@@ -23,8 +23,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Rows held in memory at a time while converting: 16 k rows of 40 columns are about 6 MB.
-const ROWS_AT_ONCE: usize = 16 << 10;
+/// Rows held in memory at a time while converting: 8 k rows of some 800 bytes are about 7 MB (benches/memory.rs).
+const ROWS_AT_ONCE: usize = 8 << 10;
 
 /// One answer, with when it was asked and when it came.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,6 +5,7 @@ use super::sink::Message;
 use super::{
     DECISIONS, EVENTS, Entry, HEARTBEATS, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM, SCENARIO, Sink, Summary, TRANSCRIPT,
 };
+use crate::clock::monotonic_ns;
 use crate::plan::Side;
 use crate::qmp::Notice;
 use serde_json::{Value, json};
@@ -180,13 +181,19 @@ impl Files {
     /// Writes until it is told to end. After a failure it goes on taking records, so that nobody waits for it.
     fn write_all(mut self, records: &Receiver<Message>) -> Result<(), RecordError> {
         let mut failure = None;
+        let mut flushed_ns = monotonic_ns();
         loop {
-            let result = match records.recv_timeout(FLUSH_EVERY) {
+            let mut result = match records.recv_timeout(FLUSH_EVERY) {
                 Ok(Message::Record(entry)) if failure.is_none() => self.write(&entry),
-                Ok(Message::Record(_)) => Ok(()),
-                Err(RecvTimeoutError::Timeout) => self.flush(),
+                Ok(Message::Record(_)) | Err(RecvTimeoutError::Timeout) => Ok(()),
                 Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => break,
             };
+            // By the clock, not in pauses: beats and samples come all the time, so there is none.
+            let now_ns = monotonic_ns();
+            if u128::from(now_ns - flushed_ns) >= FLUSH_EVERY.as_nanos() && failure.is_none() {
+                flushed_ns = now_ns;
+                result = result.and_then(|()| self.flush());
+            }
             if let Err(source) = result {
                 tracing::warn!(path = %self.root.display(), %source, "the record of this run is incomplete");
                 failure.get_or_insert(source);

@@ -16,7 +16,7 @@ pub use attached::Attach;
 use crate::drive::{DriveError, Driver, End, Interrupt, Progress, Report};
 use crate::lab::{Accelerator, Lab, LabError, choose_accelerator};
 use crate::observe::{BeatReport, Heartbeats, Latest, Sampler, SharedSampler};
-use crate::plan::{Plan, Refused, Side, Support, plan};
+use crate::plan::{OLDEST, Plan, Refused, Side, Support, plan};
 use crate::qmp::{Blocking, QmpError, Session};
 use crate::record::{Integrity, Outcome, RecordError, RunDir, Sampling, Sink, Summary};
 use crate::scenario::Scenario;
@@ -197,6 +197,10 @@ async fn attached_run(
 async fn migrate(options: Options, sides: Sides, sink: Sink, before_migrate: impl Future<Output = ()>) -> Result<Seen, RunError> {
     let Options { scenario, interrupt, progress, .. } = options;
     let Sides { ends: [source, destination], sampling, exits, local_uri, clocks } = sides;
+    // Before anything is asked: what is too old may not know the questions.
+    for session in [&source.session, &destination.session] {
+        too_old(session)?;
+    }
     // The destination first: where both are one build, its schema serves for both, and the running guest is not held up.
     let on_destination = Support::ask(&destination.session, None, ASK_DEADLINE).await?;
     let supports = [Support::ask(&source.session, Some(&on_destination), ASK_DEADLINE).await?, on_destination];
@@ -233,6 +237,16 @@ async fn migrate(options: Options, sides: Sides, sink: Sink, before_migrate: imp
     let sampling = Sampling { source, destination };
     let (beats, guest, accelerator, boot) = (None, GuestFacts::default(), None, None);
     Ok(Seen { supports, plan, report, sampling, beats, guest, accelerator, boot, clocks })
+}
+
+fn too_old(session: &Session) -> Result<(), Refused> {
+    let greeting = session.greeting();
+    if greeting.version >= OLDEST {
+        return Ok(());
+    }
+    let (major, minor, _) = OLDEST;
+    let reason = format!("{}: QEMU {} is too old; {major}.{minor} or newer is needed", session.side(), greeting.version_text());
+    Err(Refused(vec![reason]))
 }
 
 enum AnySampler {

@@ -1,0 +1,21 @@
+//! Against real QEMU, by the command, with exit code, run.json and leftovers checked.
+//!
+//! Map: `modes` migrations that work, by mode, version, machine, transport and capability · `give_up` those that don't converge ·
+//! `judge` the guest's verdict against a comparison of both sides' memory, byte by byte · `signals` · `attached` QEMUs of
+//! the user's · `refusals` what cannot be done · `looking` subcommands that migrate nothing.
+
+mod attached;
+mod give_up;
+mod judge;
+mod looking;
+mod modes;
+mod refusals;
+mod signals;
+
+/// One test for each line, so that a failure names its cell.
+macro_rules! cells {
+    ($check:path; $($name:ident: $($argument:expr),+;)+) => {
+        $(#[test] fn $name() { $check($($argument),+); })+
+    };
+}
+use cells;

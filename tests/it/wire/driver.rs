@@ -1,0 +1,322 @@
+//! Migrations between two scripted QEMUs: what real ones do only once in a while.
+
+use super::server::{Peer, connected};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+use switchover::drive::{Driver, End, Interrupt, Progress, Report, RunStates};
+use switchover::observe::Latest;
+use switchover::plan::{GiveUpWhen, Plan, Settings, Side, SwitchWhen, Uri};
+use switchover::record::{Outcome, RunDir};
+use switchover::scenario::Mode;
+use switchover::units::Micros;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+fn plan(mode: Mode) -> Plan {
+    Plan {
+        mode,
+        source: Settings::default(),
+        destination: Settings::default(),
+        incoming: None,
+        uri: Uri::default(),
+        switch: match mode {
+            Mode::Precopy => SwitchWhen::Never,
+            Mode::Postcopy => SwitchWhen::AtOnce,
+            Mode::Hybrid => SwitchWhen::AfterPass(1),
+        },
+        give_up: GiveUpWhen { passes: Some(2), bytes: None, after: Micros(60_000_000) },
+        cancel_is_guarded: true,
+        return_path: true,
+    }
+}
+
+/// A migration that has been started, and the servers' ends of it.
+struct Running {
+    source: Peer,
+    destination: Peer,
+    interrupt: watch::Sender<bool>,
+    exits: mpsc::UnboundedSender<(Side, String)>,
+    migration: JoinHandle<Report>,
+    phases: Arc<Mutex<Vec<String>>>,
+    record: RunDir,
+    _directory: tempfile::TempDir,
+}
+
+/// Starts a migration; `migrate` is not answered yet.
+async fn start(plan: Plan) -> Running {
+    let (source_session, source_notices, source) = connected().await;
+    let (destination_session, destination_notices, destination) = connected().await;
+    let directory = tempfile::tempdir().unwrap();
+    let record = RunDir::create(&directory.path().join("run"), "", false).unwrap();
+    let (interrupt, interrupted) = watch::channel(false);
+    let (exits, exited) = mpsc::unbounded_channel();
+    let phases: Arc<Mutex<Vec<String>>> = Arc::default();
+    let progress = {
+        let phases = phases.clone();
+        move |progress: &Progress| {
+            let phase = format!("{:?}", progress.phase);
+            let mut phases = phases.lock().unwrap();
+            if phases.last() != Some(&phase) {
+                phases.push(phase);
+            }
+        }
+    };
+    let driver = Driver {
+        plan,
+        source: End { session: source_session, notices: source_notices },
+        destination: End { session: destination_session, notices: destination_notices },
+        sink: record.sink(),
+        latest: [Latest::default(), Latest::default()],
+        pass: Arc::default(),
+        interrupt: Interrupt(interrupted),
+        exits: exited,
+        run_state_before: "running".to_owned(),
+        progress: Box::new(progress),
+    };
+    let migration = tokio::spawn(driver.migrate("unix:/nowhere".to_owned()));
+    Running { source, destination, interrupt, exits, migration, phases, record, _directory: directory }
+}
+
+/// A migration whose `migrate` was accepted and whose source copies.
+async fn start_copying(plan: Plan) -> Running {
+    let mut running = start(plan).await;
+    let migrate = running.source.expect("migrate").await;
+    assert_eq!(migrate.arguments, json!({"uri": "unix:/nowhere"}));
+    running.source.answer(&migrate, json!({})).await;
+    running.source.status("setup").await;
+    running.source.status("active").await;
+    running
+}
+
+/// Answers for the rest: state of the migration, run state.
+fn state(status: &str, run_state: &str) -> [(&'static str, Value); 2] {
+    [
+        ("query-migrate", json!({"status": status})),
+        ("query-status", json!({"status": run_state, "running": run_state == "running"})),
+    ]
+}
+
+impl Running {
+    /// Waits for the end, while both sides answer as they are told.
+    async fn end(mut self, source: [(&'static str, Value); 2], destination: [(&'static str, Value); 2]) -> Report {
+        let (report, (), ()) = tokio::join!(self.migration, self.source.serve(&source), self.destination.serve(&destination));
+        self.record.discard();
+        report.unwrap()
+    }
+}
+
+fn words(report: &Report) -> String {
+    format!("{}: {}", report.ending.outcome.name(), report.ending.reason)
+}
+
+#[tokio::test]
+async fn post_copy_that_was_asked_for_and_did_not_happen_is_told_so() {
+    let mut running = start_copying(plan(Mode::Postcopy)).await;
+    let asked = running.source.serve_until("migrate-start-postcopy", &[]).await;
+    running.source.answer(&asked, json!({})).await;
+    running.source.status("device").await;
+    running.destination.status("completed").await;
+    running.source.status("completed").await;
+    let report = running.end(state("completed", "postmigrate"), state("completed", "running")).await;
+    insta::assert_snapshot!(words(&report), @"completed: completed; post-copy was asked for, but pre-copy finished first");
+    assert!(!report.ending.postcopy_happened);
+    let there = RunStates { source: Some("postmigrate".to_owned()), destination: Some("running".to_owned()) };
+    assert_eq!(report.run_states, there);
+}
+
+#[tokio::test]
+async fn states_that_nobody_knows_are_states_in_progress() {
+    let mut running = start_copying(plan(Mode::Precopy)).await;
+    for status in ["warp", "device", "failing", "warp"] {
+        running.source.status(status).await;
+    }
+    running.destination.status("completed").await;
+    running.source.status("completed").await;
+    let report = running.end(state("completed", "postmigrate"), state("completed", "running")).await;
+    insta::assert_snapshot!(words(&report), @"completed: completed by pre-copy");
+}
+
+#[tokio::test]
+async fn failing_is_not_the_end_and_failed_comes_with_qemus_text() {
+    let mut running = start_copying(plan(Mode::Precopy)).await;
+    running.source.status("failing").await;
+    running.source.status("failed").await;
+    let mut source = state("failed", "running");
+    source[0].1["error-desc"] = json!("Unable to write to socket: Broken pipe");
+    let report = running.end(source, state("failed", "inmigrate")).await;
+    insta::assert_snapshot!(
+        words(&report),
+        @"failed: source: the migration failed (QEMU: Unable to write to socket: Broken pipe)"
+    );
+}
+
+#[tokio::test]
+async fn post_copy_is_asked_for_on_the_event_alone() {
+    let mut running = start_copying(plan(Mode::Hybrid)).await;
+    running.source.event("MIGRATION_PASS", json!({"pass": 1})).await;
+    running.source.event("MIGRATION_PASS", json!({"pass": 2})).await;
+    // Nothing is answered until it is asked for: no sample can have told.
+    let asked = running.source.serve_until("migrate-start-postcopy", &[]).await;
+    running.source.answer(&asked, json!({})).await;
+    running.source.status("postcopy-active").await;
+    running.destination.status("postcopy-active").await;
+    running.destination.status("completed").await;
+    running.source.status("completed").await;
+    let report = running.end(state("completed", "postmigrate"), state("completed", "running")).await;
+    insta::assert_snapshot!(words(&report), @"completed: completed by post-copy");
+    assert!(report.ending.postcopy_happened);
+    assert_eq!((report.ending.passes, report.decisions), (2, 1));
+}
+
+#[tokio::test]
+async fn a_start_of_post_copy_that_is_refused_leaves_pre_copy_to_finish() {
+    let mut running = start_copying(plan(Mode::Postcopy)).await;
+    let asked = running.source.serve_until("migrate-start-postcopy", &[]).await;
+    running
+        .source
+        .refuse(&asked, "GenericError", "Enable postcopy with migrate_set_capability before the start of migration")
+        .await;
+    running.destination.status("completed").await;
+    running.source.status("completed").await;
+    let report = running.end(state("completed", "postmigrate"), state("completed", "running")).await;
+    assert_eq!((report.ending.outcome, report.ending.postcopy_happened), (Outcome::Completed, false));
+}
+
+#[tokio::test]
+async fn giving_up_waits_until_the_guest_runs_on_the_source() {
+    let mut running = start_copying(plan(Mode::Precopy)).await;
+    running.source.event("MIGRATION_PASS", json!({"pass": 3})).await;
+    let asked = running.source.serve_until("migrate_cancel", &[]).await;
+    running.source.answer(&asked, json!({})).await;
+    running.source.status("cancelling").await;
+    assert!(!running.migration.is_finished());
+    running.source.status("cancelled").await;
+    // QEMU reports the cancel before it starts the guest again.
+    let (stopped, waiting) = (state("cancelled", "paused"), state("failed", "inmigrate"));
+    let first = running.source.serve_until("query-status", &stopped).await;
+    running.source.answer(&first, stopped[1].1.clone()).await;
+    let there = running.destination.serve_until("query-status", &waiting).await;
+    running.destination.answer(&there, waiting[1].1.clone()).await;
+    let again = running.source.serve_until("query-status", &stopped).await;
+    running.source.answer(&again, stopped[1].1.clone()).await;
+    let report = running.end(state("cancelled", "running"), waiting).await;
+    insta::assert_snapshot!(words(&report), @"not-converged: not converged after 2 passes");
+    assert_eq!(report.run_states.source.as_deref(), Some("running"));
+}
+
+#[tokio::test]
+async fn a_source_that_does_not_run_again_after_a_cancel_is_unknown() {
+    let mut running = start_copying(plan(Mode::Precopy)).await;
+    running.interrupt.send(true).unwrap();
+    let asked = running.source.serve_until("migrate_cancel", &[]).await;
+    running.source.answer(&asked, json!({})).await;
+    running.source.status("cancelled").await;
+    let paused = state("cancelled", "paused");
+    let waiting = state("failed", "inmigrate");
+    // Both are asked once; what comes then is the wait for the guest to run again, which need not be waited for here.
+    let first = running.source.serve_until("query-status", &paused[..1]).await;
+    running.source.answer(&first, paused[1].1.clone()).await;
+    let there = running.destination.serve_until("query-status", &waiting[..1]).await;
+    running.destination.answer(&there, waiting[1].1.clone()).await;
+    let again = running.source.serve_until("query-status", &paused[..1]).await;
+    tokio::time::pause();
+    running.source.answer(&again, paused[1].1.clone()).await;
+    let report = running.end(paused, waiting).await;
+    insta::assert_snapshot!(
+        words(&report),
+        @"unknown: interrupted; but the source's run state is paused, not running: look at both QEMUs before doing anything"
+    );
+}
+
+#[tokio::test]
+async fn a_cancel_that_is_refused_in_post_copy_goes_on_to_the_end() {
+    let mut running = start_copying(plan(Mode::Postcopy)).await;
+    let asked = running.source.serve_until("migrate-start-postcopy", &[]).await;
+    running.source.answer(&asked, json!({})).await;
+    running.interrupt.send(true).unwrap();
+    let cancel = running.source.serve_until("migrate_cancel", &[]).await;
+    running.source.refuse(&cancel, "GenericError", "Postcopy migration in progress, cannot cancel.").await;
+    running.source.status("postcopy-active").await;
+    running.destination.status("completed").await;
+    running.source.status("completed").await;
+    let report = running.end(state("completed", "postmigrate"), state("completed", "running")).await;
+    insta::assert_snapshot!(words(&report), @"completed: completed before it could be cancelled (interrupted)");
+    assert!(report.ending.postcopy_happened);
+}
+
+#[tokio::test]
+async fn where_qemu_would_obey_an_interrupt_in_post_copy_cancels_nothing() {
+    let mut running = start_copying(Plan { cancel_is_guarded: false, ..plan(Mode::Postcopy) }).await;
+    let asked = running.source.serve_until("migrate-start-postcopy", &[]).await;
+    running.source.answer(&asked, json!({})).await;
+    running.source.status("postcopy-active").await;
+    running.interrupt.send(true).unwrap();
+    running.destination.status("completed").await;
+    running.source.status("completed").await;
+    let report = running.end(state("completed", "postmigrate"), state("completed", "running")).await;
+    assert_eq!(report.ending.outcome, Outcome::Completed, "{report:?}");
+}
+
+#[tokio::test]
+async fn a_migrate_that_is_refused_has_changed_nothing() {
+    let mut running = start(plan(Mode::Precopy)).await;
+    let migrate = running.source.expect("migrate").await;
+    running.source.refuse(&migrate, "GenericError", "Guest is not migratable").await;
+    let report = running.end(state("none", "running"), state("setup", "inmigrate")).await;
+    insta::assert_snapshot!(words(&report), @"failed: source: QEMU refused migrate: Guest is not migratable (GenericError)");
+}
+
+#[tokio::test]
+async fn pre_switchover_is_let_go_on() {
+    let mut running = start_copying(plan(Mode::Precopy)).await;
+    running.source.status("pre-switchover").await;
+    let asked = running.source.serve_until("migrate-continue", &[]).await;
+    assert_eq!(asked.arguments, json!({"state": "pre-switchover"}));
+    running.source.answer(&asked, json!({})).await;
+    running.source.status("device").await;
+    running.destination.status("completed").await;
+    running.source.status("completed").await;
+    let report = running.end(state("completed", "postmigrate"), state("completed", "running")).await;
+    assert_eq!(report.ending.outcome, Outcome::Completed);
+}
+
+#[tokio::test]
+async fn a_destination_that_ends_in_pre_copy_leaves_the_guest_on_the_source() {
+    let mut running = start_copying(plan(Mode::Precopy)).await;
+    running.exits.send((Side::Destination, "QEMU was killed by signal 9".to_owned())).unwrap();
+    let cancel = running.source.serve_until("migrate_cancel", &[]).await;
+    running.source.answer(&cancel, json!({})).await;
+    running.source.status("cancelled").await;
+    let report = running.end(state("cancelled", "running"), state("", "")).await;
+    insta::assert_snapshot!(words(&report), @"failed: destination: QEMU was killed by signal 9");
+}
+
+#[tokio::test]
+async fn a_source_whose_connection_ends_is_unknown() {
+    let running = start_copying(plan(Mode::Precopy)).await;
+    let Running { source, mut destination, migration, record, .. } = running;
+    drop(source);
+    let answers = state("active", "inmigrate");
+    let (report, ()) = tokio::join!(migration, destination.serve(&answers));
+    record.discard();
+    let report = report.unwrap();
+    insta::assert_snapshot!(
+        words(&report),
+        @"unknown: source: the QMP connection ended: QEMU closed it (has the process ended?)"
+    );
+    assert_eq!(report.run_states.source, None);
+}
+
+#[tokio::test]
+async fn progress_is_shown_while_it_goes_on() {
+    let mut running = start_copying(plan(Mode::Precopy)).await;
+    let phases = running.phases.clone();
+    // The loop asks by itself when no sampler does.
+    let asked = running.source.serve_until("query-migrate", &[]).await;
+    running.source.answer(&asked, json!({"status": "active"})).await;
+    assert_eq!(*phases.lock().unwrap(), ["Precopy"]);
+    running.destination.status("completed").await;
+    running.source.status("completed").await;
+    let report = running.end(state("completed", "postmigrate"), state("completed", "running")).await;
+    assert_eq!(report.ending.outcome, Outcome::Completed);
+}
