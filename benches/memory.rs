@@ -151,7 +151,8 @@ fn answer_to(answer: &mut Vec<u8>, number: usize, samples: usize) -> Result<()> 
     for (value, piece) in moving.iter().zip(pieces) {
         write!(answer, "{value}{piece}")?;
     }
-    Ok(answer.extend_from_slice(b"\r\n"))
+    answer.extend_from_slice(b"\r\n");
+    Ok(())
 }
 
 /// One request: they come one at a time and in one piece, ending with a brace.

@@ -153,7 +153,7 @@ fn sampler(socket: &Path, seconds: f64) -> Result<Part> {
     let connection = Blocking::connect("source", &Endpoint::Unix(socket.to_owned()), DEADLINE)?;
     let cpu_ns = process_cpu_ns();
     let sampler = Sampler::start(Side::Source, connection, SampleRate::Max, record.sink(), Latest::default())?;
-    sleep_until(monotonic_ns() + (seconds * 1e9).round().max(0.0) as u64);
+    sleep_until(monotonic_ns() + u64::try_from(Duration::from_secs_f64(seconds).as_nanos())?);
     let report = sampler.stop();
     record.discard();
     let cpu_us = (process_cpu_ns() - cpu_ns) as f64 / 1e3 / report.samples as f64;

@@ -5,6 +5,7 @@
 
 use super::Result;
 use serde_json::{Value, json};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -15,13 +16,15 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// Less than the guest dirties, and 10 minutes for its working set.
 const BANDWIDTH: u64 = 128 << 10;
 
-/// A process that ends when this is dropped.
-struct Killed(Child);
+/// A process that ends when this is dropped, and when we are killed: then the pipe to the shell beside it ends.
+struct Killed(Child, Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        for child in [&mut self.0, &mut self.1] {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
@@ -44,11 +47,9 @@ impl Migrating {
     }
 
     fn bring_up(program: &str, directory: &Path) -> Result<(Blocking, [Killed; 2])> {
-        let at = |name: &str| directory.path().join(name);
-        let processes = [
-            spawn(program, directory.path(), "source", &[])?,
-            spawn(program, directory.path(), "destination", &["-incoming", "defer"])?,
-        ];
+        let at = |name: &str| directory.join(name);
+        let processes =
+            [spawn(program, directory, "source", &[])?, spawn(program, directory, "destination", &["-incoming", "defer"])?];
         let mut source = connect(&at("source.control"))?;
         let mut destination = connect(&at("destination.control"))?;
         until("the guest is ready", || Ok(std::fs::read_to_string(at("source.console"))?.contains("ready")))?;
@@ -94,7 +95,10 @@ fn spawn(program: &str, directory: &Path, side: &str, more: &[&str]) -> Result<K
     let log = std::fs::File::create(directory.join(format!("{side}.log")))?;
     let child =
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().map_err(|error| format!("{program}: {error}"))?;
-    Ok(Killed(child))
+    let watch = ["-c", "read -r _; kill -9 \"$0\"", &child.id().to_string()];
+    // In a group of its own, or Ctrl-C would end it before it can do its work.
+    let shell = Command::new("sh").args(watch).stdin(Stdio::piped()).stderr(Stdio::null()).process_group(0).spawn()?;
+    Ok(Killed(child, shell))
 }
 
 /// Connects as soon as the socket is there.

@@ -17,6 +17,8 @@ const CANCEL_DEADLINE_NS: u64 = 15_000_000_000;
 const SWITCHOVER_DEADLINE_NS: u64 = 30_000_000_000;
 /// One side is done, the other says nothing.
 const OTHER_SIDE_DEADLINE_NS: u64 = 20_000_000_000;
+/// Post-copy that lost its channel may have lost it with a QEMU; that its process ended is known a moment later, and says more.
+const PAUSED_GRACE_NS: u64 = 1_000_000_000;
 /// Post-copy that sends nothing.
 const POSTCOPY_STALL_NS: u64 = 60_000_000_000;
 
@@ -130,6 +132,8 @@ pub struct Machine {
     source_done: bool,
     destination_done: bool,
     progress_ns: u64,
+    /// Since when post-copy has been paused.
+    paused_ns: Option<u64>,
 }
 
 impl Machine {
@@ -150,6 +154,7 @@ impl Machine {
             source_done: false,
             destination_done: false,
             progress_ns: 0,
+            paused_ns: None,
         }
     }
 
@@ -217,6 +222,10 @@ impl Machine {
 
     fn status(&mut self, side: Side, status: &Status, error: Option<&str>, now_ns: u64, effects: &mut Vec<Effect>) {
         if status.is_postcopy() && self.phase != Phase::Ended {
+            if *status != Status::PostcopyPaused {
+                // Somebody recovered it.
+                self.paused_ns = None;
+            }
             self.postcopy_happened = true;
             if matches!(self.phase, Phase::Precopy | Phase::Switchover | Phase::Cancelling) {
                 self.enter(Phase::Postcopy, now_ns);
@@ -234,9 +243,7 @@ impl Machine {
             }
             (Side::Source, Status::Device) if self.phase == Phase::Precopy => self.enter(Phase::Switchover, now_ns),
             (_, Status::PostcopyPaused) => {
-                let reason = "post-copy lost its channel and waits for recovery (migrate-recover on the destination, then migrate with \
-                              resume on the source); the guest is on the destination and stops at the first page that is missing";
-                self.end(Outcome::Unknown, reason.to_owned(), effects);
+                self.paused_ns.get_or_insert(now_ns);
             }
             (Side::Source, Status::Completed) => {
                 self.source_done = true;
@@ -388,6 +395,12 @@ impl Machine {
         let here_ns = now_ns.saturating_sub(self.since_ns);
         let over = |deadline| here_ns > deadline;
         match self.phase {
+            Phase::Ended => {}
+            _ if self.paused_ns.is_some_and(|paused_ns| now_ns.saturating_sub(paused_ns) > PAUSED_GRACE_NS) => {
+                let reason = "post-copy lost its channel and waits for recovery (migrate-recover on the destination, then migrate with \
+                              resume on the source); the guest is on the destination and stops at the first page that is missing";
+                self.end(Outcome::Unknown, reason.to_owned(), effects);
+            }
             Phase::Cancelling if over(CANCEL_DEADLINE_NS) => {
                 let reason =
                     "the migration was cancelled, but the source has not confirmed it; see query-migrate and query-status there";

@@ -34,7 +34,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// QEMU has started and speaks QMP.
-const QEMU_DEADLINE: Duration = Duration::from_secs(10);
+const QEMU_DEADLINE: Duration = Duration::from_secs(30);
 /// The guest beats.
 const BEAT_DEADLINE: Duration = Duration::from_secs(20);
 /// The guest has filled its working set, for each GiB of it.

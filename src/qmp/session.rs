@@ -22,7 +22,7 @@ use tokio::net::{TcpStream, UnixListener, UnixStream, tcp, unix};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-/// The longest line we take: `query-qmp-schema` of 11.1 is 0.2 MiB. A peer that sends more is cut off.
+/// The longest line we take: `query-qmp-schema` of 11.1 is 0.2 MiB. Of a peer that sends more, nothing more is read.
 const LONGEST_LINE: usize = 16 << 20;
 const READ_AT_ONCE: usize = 64 << 10;
 /// Queue of requests not yet written; a caller waits when it is full.
@@ -217,7 +217,10 @@ impl Session {
                 let (side, endpoint) = (side.to_owned(), endpoint.clone());
                 return Err(QmpError::NoGreeting { side, endpoint, after: deadline });
             }
-            Ok(Err(end)) => return Err(not_qmp(side, endpoint, format!("nothing, then: {end}").as_bytes())),
+            Ok(Err(end)) => {
+                let source = io::Error::new(io::ErrorKind::UnexpectedEof, format!("it closed before its greeting: {end}"));
+                return Err(connect_error(side, endpoint, source));
+            }
             Ok(Ok(line)) => match wire::classify(&line, lines.arrived) {
                 Line::Greeting(greeting) => {
                     if let Some(tap) = &tap {

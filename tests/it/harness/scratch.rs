@@ -1,7 +1,10 @@
 //! A test's own directory: TMPDIR of the command under test, so that all it leaves behind can be told from others'.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
 use std::path::{Path, PathBuf};
+use switchover::plan::Side;
 
 /// Removed when dropped.
 pub(crate) struct Scratch(tempfile::TempDir);
@@ -35,16 +38,27 @@ impl Scratch {
     pub(crate) fn leftovers(&self) -> Vec<String> {
         let files = fs::read_dir(self.path()).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
         let mut found: Vec<String> = files.filter(|name| name.starts_with("switchover-")).collect();
-        for entry in fs::read_dir("/proc").unwrap().flatten() {
-            // The command's children inherit its TMPDIR. What the test itself started does not have it.
-            let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
-            let wanted = format!("TMPDIR={}", self.path().display());
-            if environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes()) {
-                let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-                found.push(format!("{}: {}", entry.path().display(), String::from_utf8_lossy(&words).replace('\0', " ")));
-            }
-        }
+        found.extend(self.processes().map(|(pid, words)| format!("process {pid}: {words}")));
         found
+    }
+
+    /// The command and its children: they inherit its TMPDIR. What the test itself started does not have it.
+    fn processes(&self) -> impl Iterator<Item = (Pid, String)> {
+        let wanted = format!("TMPDIR={}", self.path().display());
+        let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+        pids.filter_map(move |pid: i32| {
+            let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            let environment = read("environ");
+            let ours = environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes());
+            ours.then(|| (Pid::from_raw(pid), String::from_utf8_lossy(&read("cmdline")).replace('\0', " ")))
+        })
+    }
+
+    /// Kills the QEMU of one side of the command's lab.
+    pub(crate) fn kill_qemu(&self, side: Side) {
+        let name = format!("-name switchover-{side} ");
+        let (pid, _) = self.processes().find(|(_, words)| words.contains(&name)).unwrap();
+        kill(pid, Signal::SIGKILL).unwrap();
     }
 
     pub(crate) fn assert_clean(&self) {

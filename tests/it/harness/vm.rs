@@ -166,6 +166,10 @@ impl Vm {
         bytes
     }
 
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+    }
+
     pub(crate) fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

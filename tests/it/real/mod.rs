@@ -1,10 +1,11 @@
 //! Against real QEMU, by the command, with exit code, run.json and leftovers checked.
 //!
 //! Map: `modes` migrations that work, by mode, version, machine, transport and capability · `give_up` those that don't converge ·
-//! `judge` the guest's verdict against a comparison of both sides' memory, byte by byte · `signals` · `attached` QEMUs of
+//! `judge` the guest's verdict against a comparison of both sides' memory, byte by byte · `signals` · `deaths` of QEMUs · `attached` QEMUs of
 //! the user's · `refusals` what cannot be done · `looking` subcommands that migrate nothing.
 
 mod attached;
+mod deaths;
 mod give_up;
 mod judge;
 mod looking;

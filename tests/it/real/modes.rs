@@ -121,6 +121,23 @@ fn hybrid_whose_moment_never_comes_completes_by_pre_copy() {
     assert_eq!(summary["reason"], "completed by pre-copy");
 }
 
+/// "Asked for" is not "happened": with so little to do, either may be first.
+fn tells_whether_postcopy_happened(version: &'static str) {
+    let arguments = ["--mode", "hybrid", "--after-pass", "1", "--set", "guest.rate=1MiB/s"];
+    let Some(summary) = completes_intact([version; 2], &arguments) else { return };
+    let reasons: &[&str] = if summary["postcopy_happened"] == true {
+        &["completed by post-copy"]
+    } else {
+        &["completed by pre-copy", "completed; post-copy was asked for, but pre-copy finished first"]
+    };
+    assert!(reasons.contains(&summary["reason"].as_str().unwrap()), "{summary}");
+}
+
+cells! { tells_whether_postcopy_happened;
+    hybrid_on_7_2_tells_whether_post_copy_happened: "7.2";
+    hybrid_on_10_0_tells_whether_post_copy_happened: "10.0";
+}
+
 fn pauses_before_switchover(version: &'static str) {
     let scratch = Scratch::new();
     let Some(done) = run(&scratch, [version; 2], &["--cap", "pause-before-switchover=on"]) else { return };

@@ -23,7 +23,7 @@ fn a_qemu_that_is_not_there() {
 fn a_qemu_that_dies_at_start_is_quoted() {
     let scratch = Scratch::new();
     let qemu = scratch.file("qemu", "#!/bin/sh\necho boom >&2\nexit 1\n");
-    lab(&scratch, qemu.to_str().unwrap(), &[]).assert_refused(&scratch, 5, &["source: QEMU ended with exit status: 1", "boom"]);
+    lab(&scratch, qemu.to_str().unwrap(), &[]).assert_refused(&scratch, 5, &["QEMU ended with exit status: 1 and said: boom"]);
 }
 
 #[test]

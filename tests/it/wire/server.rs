@@ -8,9 +8,12 @@ use switchover::qmp::{Endpoint, Notices, Session};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::timeout;
 
 /// For what must not take long; no test waits for it to pass.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
+/// What does not come in this time is missing. Longer than anything that a test with a stopped clock skips over.
+const HANGS: Duration = Duration::from_secs(60);
 
 pub(super) const GREETING: &str =
     r#"{"QMP": {"version": {"qemu": {"micro": 2, "minor": 0, "major": 10}, "package": "scripted"}, "capabilities": ["oob"]}}"#;
@@ -104,7 +107,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
                 let text: Vec<u8> = self.buffer.drain(..values.byte_offset()).collect();
                 return Some(asked(&value, text));
             }
-            if self.stream.read_buf(&mut self.buffer).await.unwrap() == 0 {
+            let read = timeout(HANGS, self.stream.read_buf(&mut self.buffer)).await;
+            if read.expect("no command comes").unwrap() == 0 {
                 assert_eq!(self.buffer, b"", "the client closed in the middle of a command");
                 return None;
             }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use switchover::clock::Stamp;
 use switchover::qmp::{Direction, Endpoint, Notice, Notices, QmpError, Request, Session, Tap};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 fn status() -> Request {
     Request::raw("query-status", Value::Null)
@@ -24,15 +25,19 @@ fn refused<T: Debug>(result: Result<T, QmpError>) -> QmpError {
     result.unwrap_err()
 }
 
+async fn next_notice(notices: &mut Notices) -> Notice {
+    timeout(DEADLINE, notices.next()).await.expect("no notice comes").unwrap()
+}
+
 async fn next_event(notices: &mut Notices) -> switchover::qmp::Event {
-    match notices.next().await.unwrap() {
+    match next_notice(notices).await {
         Notice::Event(event) => event,
         Notice::Unknown { line, .. } => panic!("not understood: {line}"),
     }
 }
 
 async fn next_unknown(notices: &mut Notices) -> String {
-    match notices.next().await.unwrap() {
+    match next_notice(notices).await {
         Notice::Unknown { line, .. } => line,
         Notice::Event(event) => panic!("{event:?}"),
     }
@@ -142,7 +147,9 @@ async fn events_that_no_schema_knows_arrive_all_the_same() {
 #[tokio::test]
 async fn lines_that_are_no_messages_are_kept_and_the_session_lives() {
     let (session, mut notices, mut peer) = connected().await;
-    for line in ["not json", "17", "{}", r#"{"return": {}}"#, r#"{"return": 1, "id": "ours are numbers"}"#] {
+    let both = r#"{"return": {}, "error": {"class": "GenericError", "desc": ""}, "id": 7}"#;
+    let textual = r#"{"return": 1, "id": "ours are numbers"}"#;
+    for line in ["not json", "17", "{}", r#"{"return": {}}"#, r#"{"id": 7}"#, both, textual] {
         peer.line(line).await;
         assert_eq!(next_unknown(&mut notices).await, line);
     }
@@ -267,13 +274,13 @@ async fn a_server_that_does_not_greet_is_told_from_one_that_is_no_qmp() {
 }
 
 #[tokio::test]
-async fn a_server_that_closes_before_it_greets_is_said_to_have_sent_nothing() {
+async fn a_server_that_closes_before_it_greets_cannot_be_connected_to() {
     let server = Server::start();
     let close = async { drop(server.accept().await) };
     let (connected, ()) = tokio::join!(Session::connect("source", &server.endpoint, None, DEADLINE), close);
     insta::assert_snapshot!(
         text(&refused(connected), &server.endpoint),
-        @"source: unix:QMP does not speak QMP: it sent `nothing, then: QEMU closed it (has the process ended?)`. Give the socket of QEMU's `-qmp` option (not the human monitor's, nor the migration socket)"
+        @"source: cannot connect to unix:QMP"
     );
 }
 
@@ -407,6 +414,24 @@ async fn what_is_urgent_goes_before_what_is_in_the_background() {
     peer.answer(&second, json!({})).await;
     let third = peer.expect("sample").await;
     peer.answer(&third, json!({})).await;
+    assert!(calls.join_all().await.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn of_what_waits_together_the_urgent_goes_first() {
+    let (session, _notices, mut peer) = connected().await;
+    // On one thread nothing is written before all six are in their queues.
+    let mut calls = JoinSet::new();
+    let background = session.clone();
+    calls.spawn(async move { background.execute_in_background(Request::raw("sample", Value::Null), DEADLINE).await });
+    for _ in 0..5 {
+        let session = session.clone();
+        calls.spawn(async move { session.execute(status(), DEADLINE).await });
+    }
+    for name in ["query-status", "query-status", "query-status", "query-status", "query-status", "sample"] {
+        let asked = peer.expect(name).await;
+        peer.answer(&asked, json!({})).await;
+    }
     assert!(calls.join_all().await.iter().all(Result::is_ok));
 }
 
