@@ -4,6 +4,7 @@
 //! `Machine::step`, which is all that stands between its arrival and a command. Target: none is above 10 µs.
 //!
 //!   append_line       the sampler, every sample: its line for the record
+//!   zstd              the record's writer, every sample: its share of packing and flushing a batch of 64 KiB
 //!   MigrationInfo     the sampler, every 10 ms, and the conversion to Parquet, every sample: QEMU's answer parsed
 //!   Machine::step     the driver, every event, sample and tick
 //!
@@ -13,6 +14,7 @@ mod support;
 
 use serde_json::json;
 use std::hint::black_box;
+use std::io::Write;
 use std::process::ExitCode;
 use support::stats::{median, quantile};
 use support::{Arguments, Result, machine, say, verdict};
@@ -47,6 +49,15 @@ fn run(arguments: &Arguments) -> Result<()> {
         }
         append_line(&mut buffer, Side::Source, 123_456_789_012_345, 123_456_789_112_345, 7, black_box(answer.as_bytes()));
     });
+    let lines = batch(&answer);
+    let mut encoder = zstd::Encoder::new(std::io::sink(), 1)?;
+    let mut at = 0;
+    batches("zstd, level 1, flushed every 64 KiB", loops, || {
+        // Goes round the same lines, as the file's window is much larger than they are: real lines are alike, too.
+        at = (at + 1) % lines.len();
+        let flushed = if at % 100 == 0 { encoder.flush() } else { Ok(()) };
+        black_box(encoder.write_all(&lines[at]).and(flushed).is_ok());
+    });
     batches("MigrationInfo from JSON", loops / 10, || {
         black_box(serde_json::from_str::<MigrationInfo>(black_box(value)).is_ok());
     });
@@ -69,6 +80,24 @@ fn run(arguments: &Arguments) -> Result<()> {
         });
     }
     Ok(())
+}
+
+/// Lines of samples with counters that move.
+fn batch(answer: &str) -> Vec<Vec<u8>> {
+    let line = |number: u64| {
+        let mut line = Vec::new();
+        let answer = answer.replace("123456789", &(100_000_000 + number * 4137).to_string());
+        append_line(
+            &mut line,
+            Side::Source,
+            123_456_789_012_345 + number * 105_123,
+            123_456_789_117_000 + number * 105_123,
+            7,
+            answer.as_bytes(),
+        );
+        line
+    };
+    (0..20_000).map(line).collect()
 }
 
 fn batches(name: &str, loops: usize, mut once: impl FnMut()) {

@@ -92,6 +92,15 @@ impl Running {
     }
 }
 
+/// Whether this version, as a source under TCG, is known to lose guest writes.
+///
+/// 7.2 does in pre-copy; most likely that is what 9.0 mended with "physmem: Fix migration dirty bitmap coherency with TCG memory
+/// access" (the sync of the dirty bitmap left the vCPU's TLB entries as they were). 11.1 does in post-copy asked for early; why is
+/// not known.
+pub(crate) fn loses_writes(source: &str, postcopy_happened: bool) -> bool {
+    source == "7.2" || source == "newest" && postcopy_happened
+}
+
 /// A call that has ended.
 #[derive(Debug)]
 pub(crate) struct Done {
@@ -165,6 +174,24 @@ impl Done {
         assert!(summary["guest"]["pages_checked"].as_u64().unwrap() > 0);
         assert_eq!(summary["guest"]["bad_pages"], 0);
         summary
+    }
+
+    /// That it completed with the guest's memory as it should be; or else, from a source that is known to lose guest writes under
+    /// TCG (`real::judge` shows it), that the run says so: by its exit code, in its record, in a warning.
+    #[track_caller]
+    pub(crate) fn assert_completed(&self, source: &str) -> Value {
+        let summary = self.summary();
+        let corrupt = summary["guest"]["integrity"] == "corrupt";
+        // After a signal there is none.
+        if let Some(code) = self.status.code() {
+            assert_eq!(code, if corrupt { 6 } else { 0 }, "{}", self.story());
+        }
+        if corrupt && loses_writes(source, summary["postcopy_happened"] == true) {
+            assert_eq!(summary["outcome"], "completed", "{}", self.story());
+            assert!(summary["warnings"].to_string().contains("the guest's memory is corrupt"), "{}", self.story());
+            return summary;
+        }
+        self.assert_intact("completed")
     }
 
     /// The decisions, as `ACTION: REASON`.

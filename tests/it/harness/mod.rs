@@ -9,7 +9,7 @@ mod qmp;
 mod scratch;
 mod vm;
 
-pub(crate) use command::{Done, Running, Switchover};
+pub(crate) use command::{Done, Running, Switchover, loses_writes};
 pub(crate) use programs::qemu;
 pub(crate) use qmp::Qmp;
 pub(crate) use scratch::Scratch;

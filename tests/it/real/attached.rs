@@ -1,7 +1,7 @@
 //! QEMUs that the user started: they are migrated between, and left running.
 
 use super::cells;
-use crate::harness::{Done, Pair, Scratch, Switchover, Vm, Wish, qemu};
+use crate::harness::{Done, Pair, Scratch, Switchover, Vm, Wish, loses_writes, qemu};
 use switchover::drive::Interrupt;
 use switchover::record::Outcome;
 use switchover::run::{Attach, Options, attached};
@@ -14,7 +14,7 @@ fn migrate(scratch: &Scratch, endpoints: &[String], arguments: &[&str]) -> Done 
 
 /// That the guest was moved, its memory is right, and the user's QEMUs are there as the user would expect.
 #[track_caller]
-fn assert_moved(pair: &mut Pair, done: &Done, scratch: &Scratch) {
+fn assert_moved(version: &str, pair: &mut Pair, done: &Done, scratch: &Scratch) {
     done.assert_code(0);
     let summary = done.summary();
     assert_eq!(summary["outcome"], "completed", "{}", done.story());
@@ -26,7 +26,7 @@ fn assert_moved(pair: &mut Pair, done: &Done, scratch: &Scratch) {
     assert!(pair.source.is_alive() && pair.destination.is_alive());
     assert_eq!((pair.source.qmp.run_state(), pair.destination.qmp.run_state()), ("postmigrate".to_owned(), "running".to_owned()));
     let verdict = pair.destination.check();
-    assert!(verdict.intact, "{:?}", verdict.said);
+    assert!(verdict.intact || loses_writes(version, false), "{:?}", verdict.said);
     scratch.assert_clean();
 }
 
@@ -35,7 +35,7 @@ fn shared_sampling(version: &'static str) {
     let scratch = Scratch::new();
     let mut pair = Pair::start(&scratch, qemu, qemu, &Wish::default());
     let done = migrate(&scratch, &pair.endpoints(), &[]);
-    assert_moved(&mut pair, &done, &scratch);
+    assert_moved(version, &mut pair, &done, &scratch);
 }
 
 cells! { shared_sampling;
@@ -52,7 +52,7 @@ fn a_second_socket_takes_the_sampling() {
     let sampling = ["--source-sampling", &pair.source.samples(), "--destination-sampling", &pair.destination.samples()];
     let done = migrate(&scratch, &pair.endpoints(), &sampling);
     assert!(done.summary()["sampling"]["destination"]["samples"].as_u64().unwrap() > 0, "{}", done.story());
-    assert_moved(&mut pair, &done, &scratch);
+    assert_moved("10.0", &mut pair, &done, &scratch);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn qmp_over_tcp_with_a_uri_works() {
     refused.assert_refused(&scratch, 5, &["no migration URI", "--uri tcp:"]);
     let done = migrate(&scratch, &endpoints, &["--uri", "tcp:127.0.0.1:0"]);
     assert_eq!(done.summary()["environment"]["transport"], "tcp", "{}", done.story());
-    assert_moved(&mut pair, &done, &scratch);
+    assert_moved("10.0", &mut pair, &done, &scratch);
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_destination_that_listens_already_is_taken_as_it_is() {
     let wish = Wish { destination: &["-incoming", "tcp:127.0.0.1:0"], ..Wish::default() };
     let mut pair = Pair::start(&scratch, qemu, qemu, &wish);
     let done = migrate(&scratch, &pair.endpoints(), &[]);
-    assert_moved(&mut pair, &done, &scratch);
+    assert_moved("10.0", &mut pair, &done, &scratch);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_source_that_was_migrated_away_is_refused() {
     let scratch = Scratch::new();
     let mut pair = Pair::start(&scratch, qemu, qemu, &Wish::default());
     let done = migrate(&scratch, &pair.endpoints(), &[]);
-    assert_moved(&mut pair, &done, &scratch);
+    assert_moved("10.0", &mut pair, &done, &scratch);
     std::fs::rename(done.out(), scratch.join("first")).unwrap();
     let again = migrate(&scratch, &pair.endpoints(), &[]);
     again.assert_refused(&scratch, 5, &["source: its VM has already been migrated away (run state postmigrate)"]);
@@ -122,7 +122,7 @@ fn gives_up_and_tries_again(version: &'static str) {
     pair.destination = Vm::start(&scratch, "fresh", qemu, &Wish::default(), &["-incoming", "defer"]);
     // The source still has the limits of the first try.
     let again = migrate(&scratch, &pair.endpoints(), &["--max-bandwidth", "unlimited", "--downtime-limit", "1s"]);
-    assert_moved(&mut pair, &again, &scratch);
+    assert_moved(version, &mut pair, &again, &scratch);
 }
 
 cells! { gives_up_and_tries_again;

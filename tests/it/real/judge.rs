@@ -1,14 +1,14 @@
 //! Is the guest right about its memory? A judge that asks neither the guest nor QEMU: both sides' memory, byte by byte.
 //!
-//! The destination is held with `-S`, so that after a post-copy nothing has run on it, and its memory must be the source's. Why
-//! it matters: QEMU 11.1 loses guest writes when post-copy is asked for early (facts/guest.md, last finding). We report such a run
-//! as corrupt; this is the proof that it is, and that a guest which says "intact" is.
+//! The destination is held with `-S`, so that nothing has run on it, and its memory must be the source's. Why it matters: under
+//! TCG two of our QEMUs really lose guest writes (`harness::loses_writes`). We report such a run as corrupt; this is the proof that
+//! it is, and that a guest which says "intact" is.
 
 use super::cells;
 use crate::harness::{Pair, Scratch, Switchover, Wish, qemu};
 use serde_json::json;
 
-/// Rounds in which post-copy happened; and how often that is tried, as pre-copy may finish first.
+/// Rounds of the mode that is judged; and how often that is tried, as pre-copy may finish before post-copy begins.
 const ROUNDS: usize = 4;
 const TRIES: usize = 12;
 const PAGE: usize = 4096;

@@ -43,8 +43,7 @@ fn postcopy_goes_on(version: &'static str) {
     kill(running.pid(), Signal::SIGINT).unwrap();
     let done = running.wait();
     assert_eq!(done.status.signal(), Some(Signal::SIGINT as i32), "{}", done.story());
-    let summary = done.assert_intact("completed");
-    assert_eq!(summary["postcopy_happened"], true);
+    assert_eq!(done.assert_completed(version)["postcopy_happened"], true);
     let last = done.decisions().pop().unwrap();
     assert!(last.starts_with("go-on: interrupted; not cancelled"), "{}", done.story());
     scratch.assert_clean();
