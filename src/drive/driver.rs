@@ -24,6 +24,8 @@ const TICK: Duration = Duration::from_millis(20);
 const ASK_AFTER_NS: u64 = 500_000_000;
 /// When a connection ends, the end of the process is usually known a moment later, and says more.
 const GONE_GRACE_NS: u64 = 300_000_000;
+/// A source whose post-copy failed early runs again by then, if it ever does.
+const LOST_GRACE: Duration = Duration::from_secs(2);
 /// The guest must run again on the source this long after a cancel or a failure.
 const SETTLE: Duration = Duration::from_secs(5);
 
@@ -375,6 +377,9 @@ async fn settle(sessions: &[Session; 2], ending: Ending, before: &str) -> (Endin
         }
     };
     let settled = tokio::time::timeout(SETTLE, wait).await.is_ok();
+    if ending.outcome == Outcome::Lost {
+        return not_lost_after_all(sessions, ending, before).await;
+    }
     let ending = match (settled, states.source.as_deref()) {
         (true, Some(_)) => ending,
         (true, None) if !stays => ending,
@@ -385,6 +390,31 @@ async fn settle(sessions: &[Session; 2], ending: Ending, before: &str) -> (Endin
                 ending.reason
             );
             Ending { outcome: Outcome::Unknown, reason, ..ending }
+        }
+    };
+    (ending, states)
+}
+
+/// Post-copy that fails early enough is no loss since 10.2: until the destination has loaded the package (`postcopy-device`), the
+/// source still is the whole guest, and QEMU lets it run on. Its run state, and the destination's, say whether that happened.
+async fn not_lost_after_all(sessions: &[Session; 2], ending: Ending, before: &str) -> (Ending, RunStates) {
+    let [source, destination] = sessions;
+    let back = async {
+        while run_state(source).await.is_some_and(|state| state != before) {
+            tokio::time::sleep(TICK).await;
+        }
+    };
+    let _ = tokio::time::timeout(LOST_GRACE, back).await;
+    let states = RunStates { source: run_state(source).await, destination: run_state(destination).await };
+    let ending = match (states.source.as_deref() == Some(before), states.destination.as_deref()) {
+        (false, _) => ending,
+        (true, Some("running")) => {
+            let reason = format!("{}; and both sides' VMs run: stop one before doing anything", ending.reason);
+            Ending { outcome: Outcome::Unknown, reason, ..ending }
+        }
+        (true, _) => {
+            let reason = format!("{}; QEMU let the guest run on, on the source", ending.reason);
+            Ending { outcome: Outcome::Failed, reason, ..ending }
         }
     };
     (ending, states)

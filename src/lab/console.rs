@@ -45,6 +45,10 @@ pub struct GuestCheck {
     pub bad: u64,
     /// Pages that were found wrong while working.
     pub live_errors: u64,
+    /// Writes by the table that holds a generation for each page.
+    pub generations: u64,
+    /// Writes by its one counter: both are memory that moves too, and must agree.
+    pub writes: u64,
 }
 
 impl Console {
@@ -98,6 +102,8 @@ impl Console {
             pages: number(&values, "pages"),
             bad: number(&values, "bad"),
             live_errors: number(&values, "live_errors"),
+            generations: number(&values, "generations"),
+            writes: number(&values, "writes"),
         })
     }
 

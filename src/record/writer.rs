@@ -16,8 +16,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Records that may wait for the writer. A batch of samples is one record.
-const QUEUE: usize = 4096;
+/// Records that may wait for the writer. A batch of samples is one record of some 64 KiB: a disk that hangs costs 64 MiB at most.
+const QUEUE: usize = 1024;
 /// What was measured is on disk this long after, even if we are killed (safety rule 5).
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
 

@@ -10,6 +10,7 @@ use crate::record::{
 };
 use crate::scenario::{Scenario, spelling};
 use hdrhistogram::Histogram;
+use std::fmt::Write;
 use std::path::Path;
 
 /// Longer stalls are counted as this long.
@@ -177,15 +178,30 @@ fn last_words(directory: &Path) -> Vec<String> {
         .collect()
 }
 
+/// In which of its three ways the guest found its memory wrong.
+fn corruption(summary: &Summary, seen: &Seen) -> String {
+    let injected = summary.scenario["guest"]["inject_fault"] == true;
+    let on_purpose = if injected { " (a fault was injected on purpose)" } else { "" };
+    let Some(check) = seen.guest.check else { return "the guest's memory is corrupt".to_owned() };
+    let mut text = format!(
+        "the guest's memory is corrupt: {} pages are wrong, {} were found wrong while it worked{on_purpose}",
+        check.bad, check.live_errors
+    );
+    if check.generations != check.writes {
+        let _ = write!(text, "; its table counts {} writes, its counter {}", check.generations, check.writes);
+    }
+    text
+}
+
 /// Why this QEMU may have lost guest writes as a source under TCG: it is known to, measured by a byte comparison of both memories.
-fn known_to_lose_writes(version: (u32, u32, u32), postcopy_happened: bool) -> Option<String> {
+fn known_to_lose_writes(version: (u32, u32, u32), postcopy_wanted: bool) -> Option<String> {
     match version {
         v if v < (9, 0, 0) => Some(
             "QEMU 7.2 is known to lose guest writes when it migrates under TCG, most under load (10.0 is not; 9.0 brought \"physmem: Fix \
              migration dirty bitmap coherency with TCG memory access\"); take a newer QEMU, or KVM"
                 .to_owned(),
         ),
-        v if v >= (11, 0, 0) && postcopy_happened => {
+        v if v >= (11, 0, 0) && postcopy_wanted => {
             Some("QEMU 11.1 is known to lose guest writes under TCG when post-copy is asked for early; 10.0 does not".to_owned())
         }
         _ => None,
@@ -197,14 +213,10 @@ fn warnings(summary: &Summary, seen: &Seen, digest: &Digest) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut warn = |text: String| warnings.push(text);
     if summary.guest.integrity == Integrity::Corrupt {
-        let (bad, live) = seen.guest.check.map_or((0, 0), |check| (check.bad, check.live_errors));
-        warn(format!(
-            "the guest's memory is corrupt: {bad} pages are wrong, {live} were found wrong while it worked{}",
-            if summary.scenario["guest"]["inject_fault"] == true { " (a fault was injected on purpose)" } else { "" }
-        ));
+        warn(corruption(summary, seen));
     }
     if summary.guest.integrity == Integrity::Corrupt && summary.environment.accelerator.as_deref() == Some("tcg") {
-        warnings.extend(known_to_lose_writes(seen.supports[0].version, summary.postcopy_happened));
+        warnings.extend(known_to_lose_writes(seen.supports[0].version, summary.mode != "precopy"));
     }
     let mut warn = |text: String| warnings.push(text);
     if let Some(problem) = &seen.guest.problem {
