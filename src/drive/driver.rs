@@ -367,6 +367,9 @@ async fn rescue(source: &Session, cancel_is_safe: bool, panic: &str) -> Ending {
 /// Holds the ending against both sides' run states. A guest that shall be on the source is waited for: QEMU starts it again a
 /// moment after it reports the cancel.
 async fn settle(sessions: &[Session; 2], ending: Ending, before: &str) -> (Ending, RunStates) {
+    if ending.outcome == Outcome::Lost {
+        return not_lost_after_all(sessions, ending, before).await;
+    }
     let [source, destination] = sessions;
     let stays = matches!(ending.outcome, Outcome::NotConverged | Outcome::Cancelled | Outcome::Failed);
     let mut states = RunStates { source: run_state(source).await, destination: run_state(destination).await };
@@ -377,9 +380,6 @@ async fn settle(sessions: &[Session; 2], ending: Ending, before: &str) -> (Endin
         }
     };
     let settled = tokio::time::timeout(SETTLE, wait).await.is_ok();
-    if ending.outcome == Outcome::Lost {
-        return not_lost_after_all(sessions, ending, before).await;
-    }
     let ending = match (settled, states.source.as_deref()) {
         (true, Some(_)) => ending,
         (true, None) if !stays => ending,

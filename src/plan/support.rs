@@ -78,7 +78,7 @@ impl Support {
             status: info.status.unwrap_or(Status::None),
             blocked_reasons: info.blocked_reasons.unwrap_or_default(),
             listens: info.socket_address.is_some(),
-            listens_at: info.socket_address.and_then(|addresses| super::uri::from_socket_address(addresses.first()?)),
+            listens_at: info.socket_address.and_then(|addresses| super::Uri::of_socket_address(addresses.first()?)),
         })
     }
 

@@ -26,7 +26,16 @@ impl Uri {
     /// A `SocketAddress` of `query-migrate` as a URI.
     #[must_use]
     pub fn of_socket_address(address: &Value) -> Option<String> {
-        from_socket_address(address)
+        let text = |key: &str| address.get(key).and_then(Value::as_str);
+        match text("type")? {
+            "inet" => {
+                let host = text("host")?;
+                let port = text("port")?;
+                Some(if host.contains(':') { format!("tcp:[{host}]:{port}") } else { format!("tcp:{host}:{port}") })
+            }
+            "unix" => Some(format!("unix:{}", text("path")?)),
+            _ => None,
+        }
     }
 
     /// The outgoing URI with port 0 replaced by the port of `actual`, where the destination says that it listens.
@@ -59,20 +68,6 @@ pub(super) fn choose(scenario: &Scenario, destination: &Support, local: Option<&
     Ok(Uri { outgoing, incoming })
 }
 
-/// A `SocketAddress` of `query-migrate` as a URI.
-pub(super) fn from_socket_address(address: &Value) -> Option<String> {
-    let text = |key: &str| address.get(key).and_then(Value::as_str);
-    match text("type")? {
-        "inet" => {
-            let host = text("host")?;
-            let port = text("port")?;
-            Some(if host.contains(':') { format!("tcp:[{host}]:{port}") } else { format!("tcp:{host}:{port}") })
-        }
-        "unix" => Some(format!("unix:{}", text("path")?)),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,7 +76,7 @@ mod tests {
     #[test]
     fn the_port_that_the_destination_got_replaces_port_0() {
         let uri = Uri { outgoing: "tcp:127.0.0.1:0".into(), incoming: String::new() };
-        let actual = from_socket_address(&json!({"type": "inet", "host": "127.0.0.1", "port": "41234"}));
+        let actual = Uri::of_socket_address(&json!({"type": "inet", "host": "127.0.0.1", "port": "41234"}));
         assert_eq!(uri.resolved(actual.as_deref()), "tcp:127.0.0.1:41234");
         assert_eq!(uri.resolved(None), "tcp:127.0.0.1:0");
         let unix = Uri { outgoing: "unix:/a:0".into(), incoming: String::new() };
