@@ -320,3 +320,37 @@ async fn progress_is_shown_while_it_goes_on() {
     let report = running.end(state("completed", "postmigrate"), state("completed", "running")).await;
     assert_eq!(report.ending.outcome, Outcome::Completed);
 }
+
+/// Post-copy begins and fails before the destination has loaded the guest; what the sides say of themselves then decides.
+async fn post_copy_that_fails_early(source: &str, destination: &str) -> Report {
+    let mut running = start_copying(plan(Mode::Postcopy)).await;
+    let asked = running.source.serve_until("migrate-start-postcopy", &[]).await;
+    running.source.answer(&asked, json!({})).await;
+    running.source.event("STOP", json!({})).await;
+    for status in ["device", "postcopy-device", "postcopy-active", "failing"] {
+        running.source.status(status).await;
+    }
+    running.source.event("RESUME", json!({})).await;
+    running.source.status("failed").await;
+    running.end(state("failed", source), state("failed", destination)).await
+}
+
+#[tokio::test]
+async fn a_post_copy_that_failed_early_is_no_loss_where_the_source_runs_on() {
+    let report = post_copy_that_fails_early("running", "inmigrate").await;
+    assert_eq!(report.ending.outcome, Outcome::Failed, "{report:?}");
+    assert!(report.ending.reason.contains("QEMU let the guest run on, on the source"), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_post_copy_after_which_both_sides_run_is_unknown() {
+    let report = post_copy_that_fails_early("running", "running").await;
+    assert_eq!(report.ending.outcome, Outcome::Unknown, "{report:?}");
+    assert!(report.ending.reason.contains("both sides' VMs run"), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_post_copy_after_which_neither_side_runs_is_a_loss() {
+    let report = post_copy_that_fails_early("postmigrate", "inmigrate").await;
+    assert_eq!(report.ending.outcome, Outcome::Lost, "{report:?}");
+}
