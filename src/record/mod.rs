@@ -5,20 +5,22 @@
 //! through [`Run`]. Knows nothing of how a run was produced.
 //!
 //! Map: here the names · `sink` where records go in · `writer` the thread that writes · `samples` the stream of samples and
-//! its Parquet form · `reader` a run as it lies on disk · `summary` run.json.
+//! its Parquet form · `reader` a run as it lies on disk · `summary` run.json · `blackout` its `downtime`.
 
+mod blackout;
 mod reader;
 mod samples;
 mod sink;
 mod summary;
 mod writer;
 
+pub use blackout::{Best, Breakdown, DeviceTime, Downtime, Span, Spans, Views};
 pub use reader::{EventRecord, Run};
 pub use samples::{SampleRow, append_line};
 pub use sink::{Beat, Entry, Sink};
 pub use summary::{
-    Best, Check, Convergence, Downtime, Environment, Faults, Guest, Integrity, Outcome, Policy, SCHEMA, SampledSide, Sampling,
-    Stalls, Summary, TimeUs, Transfer, Views,
+    Check, Convergence, Environment, Faults, Guest, Integrity, Outcome, Policy, SCHEMA, SampledSide, Sampling, Stalls, Summary,
+    TimeUs, Transfer,
 };
 pub use writer::{ClosedRun, RunDir, write_summary};
 

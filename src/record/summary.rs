@@ -1,5 +1,6 @@
 //! `run.json`: names that scripts rely on. Units are in the names; what was not measured is `null`, never 0.
 
+use super::Downtime;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -119,41 +120,6 @@ pub struct TimeUs {
     pub postcopy: Option<u64>,
     /// `migrate` sent → both sides done.
     pub total: Option<u64>,
-}
-
-/// The blackout: no vCPU runs anywhere.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Downtime {
-    /// The view to believe.
-    pub best: Option<Best>,
-    /// All views.
-    pub views: Views,
-    /// Where the time went; measured from a later release on.
-    pub breakdown_us: Value,
-}
-
-/// The view to believe.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Best {
-    /// Which view.
-    pub view: String,
-    /// Its figure.
-    pub us: u64,
-    /// How far off it may be; `null` until that is measured.
-    pub uncertainty_us: Option<u64>,
-}
-
-/// Ways to measure one blackout, µs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Views {
-    /// QEMU's own `downtime`, as first seen.
-    pub reported_us: Option<u64>,
-    /// STOP on the source → RESUME on the destination.
-    pub events_us: Option<u64>,
-    /// By trace points; not yet measured.
-    pub trace_us: Option<u64>,
-    /// By the guest's beats; recorded, not yet evaluated.
-    pub heartbeat_us: Option<u64>,
 }
 
 /// Stalls of the guest's memory accesses, by its own clock (which under TCG does not see the blackout).

@@ -42,7 +42,7 @@ pub fn measure(events: &[EventRecord], clocks: Clocks, reported_ms: Option<u64>)
         (None, Some(us)) => Some(best("reported", us)),
         (None, None) => None,
     };
-    Downtime { best, views, breakdown_us: serde_json::Value::Null }
+    Downtime { best, views, ..Downtime::default() }
 }
 
 /// How long each part took, by arrival on our clock, from `migrate` at `started_ns` on.
