@@ -176,7 +176,7 @@ pub(super) mod tests {
             downtime: Downtime {
                 best: Some(Best { view: "events".into(), us: 4710, uncertainty_us: None }),
                 views: Views { reported_us: Some(2000), events_us: Some(4710), ..Views::default() },
-                breakdown_us: serde_json::Value::Null,
+                ..Downtime::default()
             },
             stalls: Stalls::default(),
             faults: Faults::default(),
