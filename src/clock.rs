@@ -16,10 +16,21 @@ pub struct Stamp {
     pub wall_ns: u64,
 }
 
+/// Two clocks read within this are read together.
+const READ_TOGETHER_NS: u64 = 20_000;
+
 impl Stamp {
     /// Now.
     #[must_use]
     pub fn now() -> Stamp {
+        // An interruption between the two reads would look like a step of the wall clock: read again then.
+        for _ in 0..3 {
+            let mono_ns = monotonic_ns();
+            let wall_ns = read(ClockId::CLOCK_REALTIME);
+            if monotonic_ns() - mono_ns < READ_TOGETHER_NS {
+                return Stamp { mono_ns, wall_ns };
+            }
+        }
         Stamp { mono_ns: monotonic_ns(), wall_ns: read(ClockId::CLOCK_REALTIME) }
     }
 

@@ -153,6 +153,9 @@ pub(super) struct CommonArgs {
     /// Any scenario key: --set guest.rate=10MiB/s.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Migrate the guest so many times, on to a fresh destination each time: a distribution.
+    #[arg(long, value_name = "N")]
+    repeat: Option<u32>,
     /// The run directory; a fresh one under ./runs unless given.
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
@@ -219,6 +222,9 @@ pub(super) fn scenario(
     if let Some(common) = common {
         if let Some(passes) = common.after_pass {
             loader.set_value("switch.after_pass", i64::from(passes))?;
+        }
+        if let Some(repeat) = common.repeat {
+            loader.set_value("repeat", i64::from(repeat))?;
         }
         for capability in &common.cap {
             let (name, state) = capability.split_once('=').unwrap_or((capability, "on"));

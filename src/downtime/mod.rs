@@ -1,26 +1,43 @@
 //! The blackout: no vCPU runs anywhere, from source vCPUs paused to destination vCPUs running.
 //!
-//! Takes the events of a run and what QEMU reported; gives the views of the blackout and which one to believe. Knows nothing of
-//! how the run was made. So far the views `reported` and `events`; `trace` and `heartbeat` have their places in the result.
+//! Takes what was recorded of one migration; gives four views of its blackout, which of them to believe, and where the time went.
+//! Knows nothing of how the migration was run, and reads no clock.
 //!
-//! Why `events` is believed over `reported`: without a return path, and always in post-copy, QEMU stops its clock when the data
-//! has been handed to the socket (facts/qemu.md §6.1: 1 ms reported, 89.8 ms real in the worst case there), and a 0 is later
-//! overwritten by something else altogether (§6.2).
+//! **Which view is `best`**, the first of these that there is:
+//! 1. `heartbeat`, where the guest's clock stands still in the blackout (a lab under TCG): seen from outside QEMU, and neither what
+//!    ran before STOP nor what ran after RESUME is counted.
+//! 2. `trace`: from just before the vCPUs are stopped to just after they were started; a little too long, never too short.
+//! 3. `events`: from just after the vCPUs have stopped to just before they start; a little too short.
+//! 4. `heartbeat` under another accelerator: known to half a period.
+//! 5. `reported`: without a return path, and always in post-copy, QEMU stops its clock when the data has been handed to the socket
+//!    (facts/qemu.md §6.1: 1 ms reported, 89.8 ms real in the worst case there), and a 0 is later overwritten (§6.2).
+//!
+//! Views that differ by more than both their uncertainties are a finding, and are said.
+//!
+//! Map: here the rule · `views` each view · `clocks` one clock for all · `heartbeat` beats to a blackout · `trace` QEMU's trace file ·
+//! `breakdown` where the time went · `faults` latencies of post-copy faults · `distribution` of many blackouts · `times` the parts
+//! of a migration.
+
+mod breakdown;
+mod clocks;
+mod distribution;
+mod heartbeat;
+mod times;
+pub mod trace;
+mod views;
+
+pub use clocks::{Clocks, Offset, estimate};
+pub use distribution::distribution;
+pub use heartbeat::{HeartbeatBlackout, blackout as heartbeat_blackout};
+pub use times::times;
+pub use views::{Beats, Evidence};
 
 use crate::plan::Side;
-use crate::record::{Best, Downtime, EventRecord, TimeUs, Views};
-
-/// Whether the events' timestamps of both sides are on one clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Clocks {
-    /// One host: QEMU's own timestamps, µs, can be subtracted.
-    Shared,
-    /// Perhaps two hosts: only the arrival on our clock can be compared, which includes the way of each message to us.
-    Separate,
-}
+use crate::record::{Best, Downtime, EventRecord, Span, Spans, Views};
+use views::View;
 
 /// STOP on the source and RESUME on the destination, if both were seen.
-fn blackout(events: &[EventRecord]) -> Option<(&EventRecord, &EventRecord)> {
+fn switchover_events(events: &[EventRecord]) -> Option<(&EventRecord, &EventRecord)> {
     let resume = events.iter().find(|e| e.side == Side::Destination && e.event == "RESUME")?;
     // The last STOP: an earlier one was somebody's `stop` and `cont`. Not "the last that arrived before RESUME": over TCP it can
     // arrive 40 ms late, and so after it (QEMU's Nagle waits for our delayed ACK).
@@ -28,96 +45,65 @@ fn blackout(events: &[EventRecord]) -> Option<(&EventRecord, &EventRecord)> {
     Some((stop, resume))
 }
 
-/// The blackout in the views that we have.
+/// The blackout in the views that there are.
 #[must_use]
-pub fn measure(events: &[EventRecord], clocks: Clocks, reported_ms: Option<u64>) -> Downtime {
-    let events_us = blackout(events).and_then(|(stop, resume)| match (clocks, stop.qemu_us, resume.qemu_us) {
-        (Clocks::Shared, Some(stop_us), Some(resume_us)) => resume_us.checked_sub(stop_us),
-        _ => resume.mono_ns.checked_sub(stop.mono_ns).map(|ns| ns / 1000),
-    });
-    let views = Views { reported_us: reported_ms.map(|ms| ms * 1000), events_us, trace_us: None, heartbeat_us: None };
-    let best = |view: &str, us| Best { view: view.to_owned(), us, uncertainty_us: None };
-    let best = match (views.events_us, views.reported_us) {
-        (Some(us), _) => Some(best("events", us)),
-        (None, Some(us)) => Some(best("reported", us)),
-        (None, None) => None,
+pub fn measure(evidence: &Evidence<'_>) -> Downtime {
+    let mut findings = Vec::new();
+    let (trace, trace_missing) = match evidence.trace(&mut findings) {
+        Ok(trace) => (Some(trace), None),
+        Err(missing) => (None, Some(missing)),
     };
-    Downtime { best, views, ..Downtime::default() }
+    let events = evidence.events_view(trace.as_ref().map(|trace| &trace.view), &mut findings);
+    let heartbeat = evidence.heartbeat(&mut findings);
+    let reported = evidence.reported();
+    let trace_view = trace.as_ref().map(|trace| trace.view.clone());
+    findings.extend(disagreements(&[("heartbeat", &heartbeat), ("trace", &trace_view), ("events", &events)]));
+    let sure = heartbeat.as_ref().filter(|_| evidence.guest_clock_stands_still());
+    let order = [
+        ("heartbeat", sure),
+        ("trace", trace_view.as_ref()),
+        ("events", events.as_ref()),
+        ("heartbeat", heartbeat.as_ref()),
+        ("reported", reported.as_ref()),
+    ];
+    let best = order.iter().find_map(|(name, view)| {
+        let view = (*view)?;
+        Some(Best { view: (*name).to_owned(), us: view.us, uncertainty_us: view.span.uncertainty_us })
+    });
+    let us = |view: &Option<View>| view.as_ref().map(|view| view.us);
+    let views =
+        Views { reported_us: us(&reported), events_us: us(&events), trace_us: us(&trace_view), heartbeat_us: us(&heartbeat) };
+    let span = |view: Option<View>| view.map(|view| view.span);
+    let spans = Spans { reported: span(reported), events: span(events), trace: span(trace_view), heartbeat: span(heartbeat) };
+    let (breakdown_us, devices) = trace.map_or((None, Vec::new()), |trace| (Some(trace.breakdown), trace.devices));
+    Downtime { best, views, spans, disagreements: findings, trace_missing, breakdown_us, devices }
 }
 
-/// How long each part took, by arrival on our clock, from `migrate` at `started_ns` on.
-#[must_use]
-pub fn times(events: &[EventRecord], started_ns: u64, postcopy_happened: bool) -> TimeUs {
-    let status = |side: Side, status: &str| {
-        let is = |e: &&EventRecord| e.side == side && e.status() == Some(status) && e.mono_ns >= started_ns;
-        events.iter().find(is).map(|e| e.mono_ns)
-    };
-    let between = |from: Option<u64>, to: Option<u64>| Some(to?.checked_sub(from?)? / 1000);
-    let active = status(Side::Source, "active");
-    let (stop, resume) = blackout(events).map_or((None, None), |(s, r)| (Some(s.mono_ns), Some(r.mono_ns)));
-    let done = match (status(Side::Source, "completed"), status(Side::Destination, "completed")) {
-        (Some(source), Some(destination)) => Some(source.max(destination)),
-        _ => None,
-    };
-    TimeUs {
-        setup: between(Some(started_ns), active),
-        precopy: between(active, stop),
-        switchover: between(stop, resume),
-        postcopy: if postcopy_happened { between(resume, done) } else { None },
-        total: between(Some(started_ns), done),
+/// Pairs that differ by more than they may, in sentences.
+fn disagreements(views: &[(&str, &Option<View>)]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, (name, view)) in views.iter().enumerate() {
+        for (other_name, other) in &views[at + 1..] {
+            let (Some(view), Some(other)) = (view, other) else { continue };
+            let (Some(one), Some(two)) = (view.span.uncertainty_us, other.span.uncertainty_us) else { continue };
+            let (apart, allowed) = (view.us.abs_diff(other.us), one.saturating_add(two));
+            if apart > allowed {
+                found.push(format!(
+                    "{name} ({} µs) and {other_name} ({} µs) differ by {apart} µs, more than their uncertainties allow ({allowed} µs)",
+                    view.us, other.us
+                ));
+            }
+        }
     }
+    found
+}
+
+/// Fills a span.
+fn span(from: &str, to: &str, between: Option<(i64, i64)>, started_ns: u64, uncertainty_us: Option<u64>) -> Span {
+    let since = |ns: i64| i64::try_from(started_ns).ok().and_then(|started| ns.checked_sub(started)).map(|ns| ns / 1000);
+    let (from_us, to_us) = between.map_or((None, None), |(from, to)| (since(from), since(to)));
+    Span { from: from.to_owned(), to: to.to_owned(), from_us, to_us, uncertainty_us, note: None }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn event(side: Side, name: &str, at_us: u64) -> EventRecord {
-        EventRecord {
-            side,
-            event: name.into(),
-            data: json!({}),
-            qemu_us: Some(5_000_000 + at_us),
-            mono_ns: at_us * 1000 + 40_000,
-        }
-    }
-
-    #[test]
-    fn the_blackout_is_from_the_last_stop_to_the_first_resume_of_the_destination() {
-        let events = [
-            event(Side::Source, "STOP", 10),
-            event(Side::Source, "RESUME", 20),
-            event(Side::Source, "STOP", 1000),
-            event(Side::Destination, "RESUME", 4500),
-        ];
-        let downtime = measure(&events, Clocks::Shared, Some(1));
-        assert_eq!(downtime.views.events_us, Some(3500));
-        assert_eq!(downtime.views.reported_us, Some(1000));
-        assert_eq!(downtime.best.unwrap().view, "events");
-    }
-
-    #[test]
-    fn a_stop_that_arrives_after_the_resume_counts_by_qemus_clock() {
-        let mut events = [event(Side::Destination, "RESUME", 4500), event(Side::Source, "STOP", 1000)];
-        events[1].mono_ns = 40_000_000;
-        assert_eq!(measure(&events, Clocks::Shared, None).views.events_us, Some(3500));
-        assert_eq!(measure(&events, Clocks::Separate, None).views.events_us, None);
-        assert_eq!(times(&events, 0, false).switchover, None);
-    }
-
-    #[test]
-    fn separate_clocks_are_never_subtracted() {
-        let mut events = [event(Side::Source, "STOP", 1000), event(Side::Destination, "RESUME", 4500)];
-        events[1].qemu_us = Some(17);
-        assert_eq!(measure(&events, Clocks::Separate, None).views.events_us, Some(3500));
-        assert_eq!(measure(&events, Clocks::Shared, None).views.events_us, None);
-    }
-
-    #[test]
-    fn what_was_not_seen_is_nothing_and_not_zero() {
-        let downtime = measure(&[event(Side::Source, "STOP", 1)], Clocks::Shared, None);
-        assert_eq!((downtime.best, downtime.views), (None, Views::default()));
-        assert_eq!(times(&[], 0, false), TimeUs::default());
-    }
-}
+mod tests;

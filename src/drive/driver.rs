@@ -3,8 +3,9 @@
 //! Events, answers, samples, signals and ends of processes arrive here in one order, go through the [`Machine`], and its
 //! effects go out. The loop runs as a task of its own: should it panic, the session is still there to cancel with.
 
+use super::DriveError;
 use super::machine::{Command, Effect, Ending, Input, Machine, Phase};
-use super::{DriveError, prepare};
+use super::prepare::{self, Prepared};
 use crate::clock::{Stamp, monotonic_ns};
 use crate::observe::Latest;
 use crate::plan::{Plan, Side};
@@ -82,6 +83,8 @@ pub struct RunStates {
 
 /// One migration to perform.
 pub struct Driver {
+    /// Which migration of the run, from 1.
+    pub migration: u32,
     /// What to do.
     pub plan: Plan,
     /// Where the guest runs.
@@ -111,7 +114,7 @@ impl std::fmt::Debug for Driver {
 }
 
 /// What is known when it is over.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Report {
     /// How it went.
     pub ending: Ending,
@@ -125,6 +128,8 @@ pub struct Report {
     pub last: [Option<MigrationInfo>; 2],
     /// Decisions made.
     pub decisions: u64,
+    /// Both sides, to go on with; `None` if our loop broke.
+    pub ends: Option<[End; 2]>,
 }
 
 /// What the loop hears of its own making.
@@ -134,11 +139,11 @@ enum Heard {
 }
 
 impl Driver {
-    /// Makes all settings; gives the URI for [`Driver::migrate`].
+    /// Makes all settings.
     ///
     /// # Errors
     /// [`DriveError`]: the migration was not started.
-    pub async fn prepare(&mut self) -> Result<String, DriveError> {
+    pub async fn prepare(&mut self) -> Result<Prepared, DriveError> {
         tokio::select! {
             result = prepare::prepare(&self.plan, &self.source.session, &self.destination.session) => result,
             () = self.interrupt.wait() => Err(DriveError::Interrupted),
@@ -154,9 +159,9 @@ impl Driver {
         let before = self.run_state_before.clone();
         let cancel_is_safe = self.plan.cancel_is_guarded || !self.plan.mode.may_postcopy();
         let started = Stamp::now();
-        let (ending, decisions) = match tokio::spawn(self.drive(uri)).await {
-            Ok(ended) => ended,
-            Err(panic) => (rescue(&sessions[0], cancel_is_safe, &panic.to_string()).await, 0),
+        let (ending, decisions, ends) = match tokio::spawn(self.drive(uri)).await {
+            Ok((ending, decisions, ends)) => (ending, decisions, Some(ends)),
+            Err(panic) => (rescue(&sessions[0], cancel_is_safe, &panic.to_string()).await, 0, None),
         };
         let ended = Stamp::now();
         let (ending, run_states) = settle(&sessions, ending, &before).await;
@@ -165,10 +170,15 @@ impl Driver {
             *slot = session.query_migrate(COMMAND_DEADLINE).await.ok();
         }
         let ending = with_qemus_text(ending, &last);
-        Report { ending, started, ended, run_states, last, decisions }
+        Report { ending, started, ended, run_states, last, decisions, ends }
     }
 
-    async fn drive(mut self, uri: String) -> (Ending, u64) {
+    async fn drive(mut self, uri: String) -> (Ending, u64, [End; 2]) {
+        let (ending, decisions) = self.drive_to_the_end(uri).await;
+        (ending, decisions, [self.source, self.destination])
+    }
+
+    async fn drive_to_the_end(&mut self, uri: String) -> (Ending, u64) {
         let mut machine = Machine::new(&self.plan);
         let mut decisions = 0;
         let started_ns = monotonic_ns();
@@ -185,6 +195,8 @@ impl Driver {
             return (Ending { outcome, reason, postcopy_happened: false, passes: 0 }, decisions);
         }
 
+        // What was asked before this may speak of an earlier migration: a VM that came here by one says `completed` until now.
+        let accepted_ns = monotonic_ns();
         let (heard_tx, mut heard) = mpsc::unbounded_channel();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -232,7 +244,7 @@ impl Driver {
                     interrupted = true;
                     machine.step(&Input::Interrupt, monotonic_ns())
                 }
-                _ = tick.tick() => self.ticked(&mut machine, &mut gone, &mut asked_ns, started_ns, &heard_tx),
+                _ = tick.tick() => self.ticked(&mut machine, &mut gone, &mut asked_ns, (started_ns, accepted_ns), &heard_tx),
             };
         }
     }
@@ -257,7 +269,7 @@ impl Driver {
                     }
                 };
                 self.pass.store(machine.observation().pass, Ordering::Relaxed);
-                self.sink.give(Entry::Notice(side, notice));
+                self.sink.give(Entry::Notice(self.migration, side, notice));
                 effects
             }
             Err(Closed(reason)) => {
@@ -273,14 +285,14 @@ impl Driver {
         machine: &mut Machine,
         gone: &mut Vec<(Side, String, u64)>,
         asked_ns: &mut [u64; 2],
-        started_ns: u64,
+        (started_ns, accepted_ns): (u64, u64),
         heard: &mpsc::UnboundedSender<Heard>,
     ) -> Vec<Effect> {
         let now_ns = monotonic_ns();
         let mut effects = machine.step(&Input::Tick, now_ns);
         let mut latest_source = None;
         for (index, side) in [Side::Source, Side::Destination].into_iter().enumerate() {
-            if let Some((_, info)) = self.latest[index].take() {
+            if let Some((_, info)) = self.latest[index].take().filter(|(asked_ns, _)| *asked_ns >= accepted_ns) {
                 asked_ns[index] = now_ns;
                 effects.extend(machine.step(&Input::Sample(side, &info), now_ns));
                 if side == Side::Source {

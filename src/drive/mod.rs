@@ -14,6 +14,7 @@ mod prepare;
 
 pub use driver::{Driver, End, Interrupt, Progress, Report, RunStates};
 pub use machine::{Command, Effect, Ending, Input, Machine, Phase};
+pub use prepare::Prepared;
 
 use crate::plan::Side;
 use crate::qmp::QmpError;

@@ -1,17 +1,15 @@
 //! Which accelerator really works. A guest that beats is the only proof: there are machines where /dev/kvm opens and no guest
 //! ever starts (facts/models.md, "Environment facts").
 
-use super::command_line::{Place, arguments};
+use super::command_line::{Place, Role, arguments};
 use super::janitor::Janitor;
 use super::process::Process;
 use super::{GUEST_IMAGE, LabError, private_directory, system};
-use crate::plan::Side;
 use crate::scenario::{Accel, Scenario};
 use crate::units::Bytes;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixListener;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// A guest under a KVM that works beats in less than 100 ms.
@@ -56,7 +54,7 @@ async fn probe(scenario: &Scenario) -> Result<Result<(), String>, LabError> {
     let mut janitor = Janitor::start(directory.path()).map_err(system("the janitor process (sh)"))?;
     let image = directory.path().join("guest.elf");
     std::fs::write(&image, GUEST_IMAGE).map_err(system("the guest's image"))?;
-    let place = Place::new(directory.path(), Side::Source);
+    let place = Place::new(directory.path(), 0);
     let bind = |path| UnixListener::bind(path).map_err(system("the probe's sockets"));
     let beats = bind(place.heartbeat())?;
     let _others = [bind(place.control())?, bind(place.sampling())?, bind(place.console())?];
@@ -65,10 +63,9 @@ async fn probe(scenario: &Scenario) -> Result<Result<(), String>, LabError> {
     small.guest.memory = Bytes(64 << 20);
     small.guest.working_set = Bytes(1 << 20);
     small.guest.heartbeat = crate::units::Micros(1000);
-    let (exit_sender, mut exits) = mpsc::unbounded_channel();
-    let words = arguments(&small, Accel::Kvm, Side::Source, &place, &image);
+    let words = arguments(&small, Accel::Kvm, &Role { incoming: false, trace: None }, &place, &image);
     let log = directory.path().join("qemu.log");
-    let process = Process::start(Side::Source, &scenario.qemu.source, &words, &log, exit_sender)?;
+    let process = Process::start(&scenario.qemu.source, &words, &log)?;
     janitor.watch(process.pid()).map_err(system("the janitor process (sh)"))?;
 
     let beating = async {
@@ -82,8 +79,8 @@ async fn probe(scenario: &Scenario) -> Result<Result<(), String>, LabError> {
         Err(_) => Err(format!("/dev/kvm opens, but no guest beat {BEATS} times under it within {BEATS_WITHIN:?}")),
     };
     // A QEMU that ended says best why there was no beat.
-    let verdict = match (beating, timeout(EXIT_GRACE, exits.recv()).await) {
-        (Err(_), Ok(Some((_, reason)))) => Err(format!("KVM does not work here: {reason}")),
+    let verdict = match (beating, timeout(EXIT_GRACE, process.exited().wait()).await) {
+        (Err(_), Ok(reason)) => Err(format!("KVM does not work here: {reason}")),
         (beating, _) => beating,
     };
     process.stop().await;

@@ -2,25 +2,39 @@
 
 use super::LabError;
 use crate::clock::Stamp;
-use crate::plan::Side;
-use crate::record::{Entry, Sink};
+use crate::record::{Entry, Sink, vm_name};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+/// How an unasked line begins that says how much was written.
+const RATE: &str = "rate ";
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The guest's console on one side.
 #[derive(Debug)]
 pub struct Console {
-    side: Side,
-    reader: BufReader<OwnedReadHalf>,
+    vm: u32,
+    lines: mpsc::UnboundedReceiver<String>,
     writer: OwnedWriteHalf,
-    sink: Sink,
     last: String,
+}
+
+/// Records every line as it comes, whether or not anybody asked, and passes on what is not a report of the write rate.
+async fn read_all(vm: u32, mut reader: BufReader<OwnedReadHalf>, sink: Sink, lines: mpsc::UnboundedSender<String>) {
+    let mut bytes = Vec::new();
+    while reader.read_until(b'\n', &mut bytes).await.is_ok_and(|read| read > 0) {
+        let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+        bytes.clear();
+        sink.give(Entry::Guest(vm, Stamp::now(), line.clone()));
+        if !line.starts_with(RATE) {
+            let _ = lines.send(line);
+        }
+    }
 }
 
 /// The guest's counters.
@@ -52,9 +66,11 @@ pub struct GuestCheck {
 }
 
 impl Console {
-    pub(super) fn new(side: Side, stream: UnixStream, sink: Sink) -> Console {
+    pub(super) fn new(vm: u32, stream: UnixStream, sink: Sink) -> Console {
         let (reader, writer) = stream.into_split();
-        Console { side, reader: BufReader::new(reader), writer, sink, last: String::new() }
+        let (sender, lines) = mpsc::unbounded_channel();
+        tokio::spawn(read_all(vm, BufReader::new(reader), sink, sender));
+        Console { vm, lines, writer, last: String::new() }
     }
 
     /// Waits until the guest has filled its working set.
@@ -163,22 +179,18 @@ impl Console {
     }
 
     async fn line(&mut self) -> Result<String, LabError> {
-        let mut bytes = Vec::new();
-        match self.reader.read_until(b'\n', &mut bytes).await {
-            Ok(read) if read > 0 => {
-                let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
-                self.sink.give(Entry::Guest(self.side, Stamp::now(), line.clone()));
+        match self.lines.recv().await {
+            Some(line) => {
                 self.last.clone_from(&line);
                 Ok(line)
             }
-            Ok(_) => Err(self.silent("is gone: its console is closed")),
-            Err(error) => Err(self.silent(&format!("cannot be heard: {error}"))),
+            None => Err(self.silent("is gone: its console is closed")),
         }
     }
 
     fn silent(&self, problem: &str) -> LabError {
         let said = if self.last.is_empty() { "nothing".to_owned() } else { self.last.clone() };
-        LabError::Guest { problem: format!("({}) {problem}", self.side), said }
+        LabError::Guest { problem: format!("({}) {problem}", vm_name(self.vm)), said }
     }
 
     fn values(&self, lines: &[String], word: &str) -> Result<HashMap<String, String>, LabError> {

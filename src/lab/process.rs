@@ -1,35 +1,44 @@
 //! One QEMU process that we started: in a process group of its own, so that Ctrl-C reaches us and not it.
 
 use super::{LabError, system};
-use crate::plan::Side;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use tokio::process::{Child, Command};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// How much of its log is shown when it dies.
 const LAST_LINES: usize = 6;
 
+/// Tells how a QEMU ended that we did not end ourselves.
+#[derive(Clone, Debug)]
+pub struct Exited(watch::Receiver<Option<String>>);
+
+impl Exited {
+    /// Resolves when it has ended by itself; never, once we end it. Cancel-safe.
+    pub async fn wait(&mut self) -> String {
+        let ended = self.0.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        match ended {
+            Some(reason) => reason,
+            None => std::future::pending().await,
+        }
+    }
+}
+
 /// A QEMU. Killed when dropped.
 #[derive(Debug)]
 pub(super) struct Process {
     pid: u32,
+    exited: Exited,
     kill: oneshot::Sender<()>,
     watcher: JoinHandle<()>,
 }
 
 impl Process {
-    /// Starts it; its output goes to `log`. Its end, unless we end it, is told to `exits`.
-    pub(super) fn start(
-        side: Side,
-        program: &str,
-        arguments: &[OsString],
-        log: &Path,
-        exits: mpsc::UnboundedSender<(Side, String)>,
-    ) -> Result<Process, LabError> {
+    /// Starts it; its output goes to `log`.
+    pub(super) fn start(program: &str, arguments: &[OsString], log: &Path) -> Result<Process, LabError> {
         let output = File::options().create(true).append(true).open(log).map_err(system(format!("{}", log.display())))?;
         let errors = output.try_clone().map_err(system(format!("{}", log.display())))?;
         let child = Command::new(program)
@@ -43,12 +52,17 @@ impl Process {
             .map_err(|source| LabError::NoQemu { program: program.to_owned(), source })?;
         let pid = child.id().unwrap_or(0);
         let (kill, killed) = oneshot::channel();
-        let watcher = tokio::spawn(watch(side, child, killed, exits, log.to_owned()));
-        Ok(Process { pid, kill, watcher })
+        let (tell, exited) = watch::channel(None);
+        let watcher = tokio::spawn(watch(child, killed, tell, log.to_owned()));
+        Ok(Process { pid, exited: Exited(exited), kill, watcher })
     }
 
     pub(super) fn pid(&self) -> u32 {
         self.pid
+    }
+
+    pub(super) fn exited(&self) -> Exited {
+        self.exited.clone()
     }
 
     /// Ends it, and waits until it is gone.
@@ -58,13 +72,7 @@ impl Process {
     }
 }
 
-async fn watch(
-    side: Side,
-    mut child: Child,
-    killed: oneshot::Receiver<()>,
-    exits: mpsc::UnboundedSender<(Side, String)>,
-    log: PathBuf,
-) {
+async fn watch(mut child: Child, killed: oneshot::Receiver<()>, exited: watch::Sender<Option<String>>, log: PathBuf) {
     tokio::select! {
         // Whoever holds the other end dropped it: by `stop`, or because the lab is gone.
         _ = killed => {
@@ -72,7 +80,7 @@ async fn watch(
             let _ = child.wait().await;
         }
         status = child.wait() => {
-            let _ = exits.send((side, describe(status.ok(), &log)));
+            let _ = exited.send(Some(describe(status.ok(), &log)));
         }
     }
 }

@@ -1,121 +1,130 @@
-//! The guest's heartbeats, stamped as they arrive on the host.
+//! The guest's heartbeats, stamped as they arrive on the host: one thread for each QEMU, so that a beat is stamped when it comes.
 //!
-//! Stamped here and not in the guest, because a guest's own clock does not see the blackout under TCG (facts/qemu.md §6.4).
+//! Stamped here and not in the guest, because a guest's own clock does not see the blackout under TCG (facts/qemu.md §6.4). What
+//! the guest says of a late beat by its own clock is kept beside it: fixtures/guest/README.md, "Heartbeat".
 
 use crate::clock::monotonic_ns;
-use crate::plan::Side;
 use crate::record::{Beat, Entry, Sink};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io::{self, Read};
 use std::net::Shutdown;
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 
 const BATCH_AGE_NS: u64 = 100_000_000;
+/// Bytes that follow a late beat, 7 bits of microseconds each.
+const LATENESS_BYTES: u8 = 4;
 
-/// What was seen of the beats.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BeatReport {
-    /// Beats of both sides.
-    pub beats: u64,
-    /// The source's last beat, ns.
-    pub source_last_ns: Option<u64>,
-    /// The destination's first beat, ns.
-    pub destination_first_ns: Option<u64>,
-}
-
-/// A thread that reads the beats of both sides.
+/// A thread that reads the beats of one QEMU.
 #[derive(Debug)]
 pub struct Heartbeats {
-    thread: JoinHandle<BeatReport>,
-    closers: Vec<UnixStream>,
-}
-
-struct Reader {
-    side: Side,
-    stream: UnixStream,
-    batch: Vec<Beat>,
-    open: bool,
+    thread: JoinHandle<()>,
+    closer: UnixStream,
 }
 
 impl Heartbeats {
-    /// Starts reading.
+    /// Starts reading the beats of `vm`.
     ///
     /// # Errors
     /// When no thread or descriptor is to be had.
-    pub fn start(source: UnixStream, destination: UnixStream, sink: Sink) -> io::Result<Heartbeats> {
-        let closers = vec![source.try_clone()?, destination.try_clone()?];
-        let reader = |side, stream: UnixStream| -> io::Result<Reader> {
-            stream.set_nonblocking(true)?;
-            Ok(Reader { side, stream, batch: Vec::new(), open: true })
-        };
-        let readers = [reader(Side::Source, source)?, reader(Side::Destination, destination)?];
-        let thread = std::thread::Builder::new().name("heartbeats".to_owned()).spawn(move || read_all(readers, &sink))?;
-        Ok(Heartbeats { thread, closers })
+    pub fn start(vm: u32, stream: UnixStream, sink: Sink) -> io::Result<Heartbeats> {
+        let closer = stream.try_clone()?;
+        stream.set_nonblocking(false)?;
+        let thread = std::thread::Builder::new().name(format!("beats-{vm}")).spawn(move || read_all(vm, stream, &sink))?;
+        Ok(Heartbeats { thread, closer })
     }
 
-    /// Stops, and says what was seen. The guest cannot beat after this.
-    #[must_use]
-    pub fn stop(self) -> BeatReport {
-        for stream in &self.closers {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-        self.thread.join().unwrap_or_default()
+    /// Stops. The guest cannot beat after this.
+    pub fn stop(self) {
+        let _ = self.closer.shutdown(Shutdown::Both);
+        let _ = self.thread.join();
     }
 }
 
-fn read_all(mut readers: [Reader; 2], sink: &Sink) -> BeatReport {
-    let mut report = BeatReport::default();
+fn read_all(vm: u32, mut stream: UnixStream, sink: &Sink) {
+    let mut decoder = Decoder::default();
     let mut batch_began_ns = monotonic_ns();
-    while readers.iter().any(|reader| reader.open) {
-        let mut waiting: Vec<PollFd<'_>> =
-            readers.iter().filter(|r| r.open).map(|r| PollFd::new(r.stream.as_fd(), PollFlags::POLLIN)).collect();
-        if poll(&mut waiting, PollTimeout::NONE).is_err_and(|error| error != nix::errno::Errno::EINTR) {
-            break;
-        }
-        for reader in readers.iter_mut().filter(|reader| reader.open) {
-            read_one(reader, &mut report);
-        }
+    let mut bytes = [0; 4096];
+    loop {
+        let read = match stream.read(&mut bytes) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => break,
+        };
         let now_ns = monotonic_ns();
+        decoder.take(&bytes[..read], now_ns);
         if now_ns - batch_began_ns >= BATCH_AGE_NS {
             batch_began_ns = now_ns;
-            flush(&mut readers, sink);
+            give(vm, decoder.whole(), sink);
         }
     }
-    flush(&mut readers, sink);
-    report
+    give(vm, std::mem::take(&mut decoder.beats), sink);
 }
 
-fn read_one(reader: &mut Reader, report: &mut BeatReport) {
-    let mut bytes = [0; 4096];
-    let read = match reader.stream.read(&mut bytes) {
-        Ok(0) => {
-            reader.open = false;
-            return;
-        }
-        Ok(read) => read,
-        Err(error) => {
-            reader.open = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
-            return;
-        }
-    };
-    let arrived_ns = monotonic_ns();
-    reader.batch.extend(bytes[..read].iter().map(|sequence| Beat { sequence: *sequence, arrived_ns }));
-    report.beats += read as u64;
-    match reader.side {
-        Side::Source => report.source_last_ns = Some(arrived_ns),
-        Side::Destination => {
-            report.destination_first_ns.get_or_insert(arrived_ns);
-        }
+fn give(vm: u32, beats: Vec<Beat>, sink: &Sink) {
+    if !beats.is_empty() {
+        sink.give_and_wait(Entry::Beats(vm, beats));
     }
 }
 
-fn flush(readers: &mut [Reader; 2], sink: &Sink) {
-    for reader in readers {
-        let batch = std::mem::take(&mut reader.batch);
-        if !batch.is_empty() {
-            sink.give_and_wait(Entry::Beats(reader.side, batch));
+/// Puts beats together from bytes.
+#[derive(Debug, Default)]
+struct Decoder {
+    beats: Vec<Beat>,
+    /// How many bytes of the last beat's lateness have come.
+    lateness_bytes: u8,
+}
+
+impl Decoder {
+    fn take(&mut self, bytes: &[u8], arrived_ns: u64) {
+        for byte in bytes {
+            if byte & 0x80 == 0 {
+                self.lateness_bytes = 0;
+                self.beats.push(Beat { sequence: *byte, arrived_ns, late_us: 0 });
+            } else if let Some(beat) = self.beats.last_mut()
+                && self.lateness_bytes < LATENESS_BYTES
+            {
+                beat.late_us |= u32::from(byte & 0x7f) << (7 * self.lateness_bytes);
+                self.lateness_bytes += 1;
+            }
         }
+    }
+
+    /// All beats but the last, whose lateness may still be on its way.
+    fn whole(&mut self) -> Vec<Beat> {
+        let last = self.beats.pop();
+        let whole = std::mem::take(&mut self.beats);
+        self.beats.extend(last);
+        whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lateness_is_put_together_however_the_bytes_were_cut() {
+        let late: u32 = 1_234_567;
+        let mut bytes = vec![5, 6];
+        bytes.extend((0..4).map(|at| 0x80 | u8::try_from((late >> (7 * at)) & 0x7f).unwrap()));
+        bytes.push(7);
+        for cut in 0..bytes.len() {
+            let mut decoder = Decoder::default();
+            decoder.take(&bytes[..cut], 1);
+            let mut beats = decoder.whole();
+            decoder.take(&bytes[cut..], 2);
+            beats.append(&mut decoder.beats);
+            let seen: Vec<_> = beats.iter().map(|beat| (beat.sequence, beat.late_us)).collect();
+            assert_eq!(seen, [(5, 0), (6, late), (7, 0)], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn lateness_without_a_beat_and_too_much_of_it_is_passed_over() {
+        let mut decoder = Decoder::default();
+        decoder.take(&[0xff, 0xff, 1, 0x81, 0x80, 0x80, 0x80, 0xff, 2], 1);
+        let seen: Vec<_> = decoder.beats.iter().map(|beat| (beat.sequence, beat.late_us)).collect();
+        assert_eq!(seen, [(1, 1), (2, 0)]);
     }
 }

@@ -6,5 +6,5 @@
 mod heartbeat;
 mod sampler;
 
-pub use heartbeat::{BeatReport, Heartbeats};
+pub use heartbeat::Heartbeats;
 pub use sampler::{Latest, Sampler, SharedSampler};

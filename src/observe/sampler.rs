@@ -33,7 +33,7 @@ const SHARED_DEADLINE: Duration = Duration::from_secs(10);
 pub struct Latest(Arc<Mutex<Option<(u64, MigrationInfo)>>>);
 
 impl Latest {
-    /// When it came (ns) and what it says. Takes it: the same sample is not given twice.
+    /// When it was asked for (ns) and what it says. Takes it: the same sample is not given twice.
     #[must_use]
     pub fn take(&self) -> Option<(u64, MigrationInfo)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -93,7 +93,7 @@ impl Log {
         append_line(&mut self.batch, self.side, sent_ns, received_ns, pass, answer);
         if received_ns - self.parsed_ns >= PARSE_EVERY_NS {
             self.parsed_ns = received_ns;
-            self.publish(received_ns, answer);
+            self.publish(sent_ns, answer);
         }
         if self.batch.len() >= BATCH_BYTES || received_ns - self.batch_began_ns >= BATCH_AGE_NS {
             self.flush(received_ns);
@@ -163,7 +163,7 @@ impl Schedule {
 /// A sampler on a connection of its own.
 #[derive(Debug)]
 pub struct Sampler {
-    thread: JoinHandle<SampledSide>,
+    thread: JoinHandle<(SampledSide, Option<Blocking>)>,
     stop: Arc<AtomicBool>,
 }
 
@@ -177,23 +177,27 @@ impl Sampler {
         let stopped = stop.clone();
         let thread = std::thread::Builder::new().name(format!("sample-{side}")).spawn(move || {
             let mut log = Log::new(side, sink, latest);
-            if let Err(error) = sample(connection, rate, &stopped, &mut log) {
-                tracing::debug!(%side, %error, "sampling ended");
-            }
-            log.finish()
+            let connection = match sample(connection, rate, &stopped, &mut log) {
+                Ok(connection) => Some(connection),
+                Err(error) => {
+                    tracing::debug!(%side, %error, "sampling ended");
+                    None
+                }
+            };
+            (log.finish(), connection)
         })?;
         Ok(Sampler { thread, stop })
     }
 
-    /// Stops, and says how well it went.
+    /// Stops, and says how well it went. Gives the connection back if it is still there: no question is open on it.
     #[must_use]
-    pub fn stop(self) -> SampledSide {
+    pub fn stop(self) -> (SampledSide, Option<Blocking>) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_default()
     }
 }
 
-fn sample(mut qmp: Blocking, rate: SampleRate, stop: &AtomicBool, log: &mut Log) -> io::Result<()> {
+fn sample(mut qmp: Blocking, rate: SampleRate, stop: &AtomicBool, log: &mut Log) -> io::Result<Blocking> {
     let mut schedule = Schedule::new(rate);
     let mut answer = Vec::with_capacity(4096);
     let mut pass = 0;
@@ -220,7 +224,7 @@ fn sample(mut qmp: Blocking, rate: SampleRate, stop: &AtomicBool, log: &mut Log)
         let due_ns = schedule.next(received_ns);
         loop {
             if stop.load(Ordering::Relaxed) {
-                return Ok(());
+                return Ok(qmp);
             }
             let now_ns = monotonic_ns();
             if now_ns >= due_ns {

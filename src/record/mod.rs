@@ -9,19 +9,25 @@
 
 mod blackout;
 mod reader;
+mod repeat;
 mod samples;
+mod series;
 mod sink;
 mod summary;
+mod switchover;
 mod writer;
 
 pub use blackout::{Best, Breakdown, DeviceTime, Downtime, Span, Spans, Views};
-pub use reader::{EventRecord, Run};
+pub use reader::{BeatRecord, EventRecord, Run};
+pub use repeat::Repeat;
 pub use samples::{SampleRow, append_line};
+pub use series::{Distribution, Quantile};
 pub use sink::{Beat, Entry, Sink};
 pub use summary::{
     Check, Convergence, Environment, Faults, Guest, Integrity, Outcome, Policy, SCHEMA, SampledSide, Sampling, Stalls, Summary,
     TimeUs, Transfer,
 };
+pub use switchover::Switchover;
 pub use writer::{ClosedRun, RunDir, write_summary};
 
 use std::path::PathBuf;
@@ -38,10 +44,22 @@ pub const SAMPLES: &str = "samples.parquet";
 pub const EVENTS: &str = "events.jsonl";
 /// What was decided, and why.
 pub const DECISIONS: &str = "decisions.jsonl";
-/// Every beat of the guest: `[side, sequence number, arrival on the monotonic clock in ns]`.
+/// Every beat of the guest: `[vm, sequence number, arrival on the monotonic clock in ns, lateness by the guest's clock in µs]`.
 pub const HEARTBEATS: &str = "heartbeats.jsonl.zst";
+/// What was measured of each migration.
+pub const SWITCHOVERS: &str = "switchovers.jsonl";
 /// Every QMP line.
 pub const TRANSCRIPT: &str = "transcript.jsonl.zst";
+
+/// The name of a VM in file names: the first two are `source` and `destination`, the rest of a series has numbers.
+#[must_use]
+pub fn vm_name(vm: u32) -> String {
+    match vm {
+        0 => "source".to_owned(),
+        1 => "destination".to_owned(),
+        more => format!("{more:04}"),
+    }
+}
 
 /// What can go wrong with a run directory.
 #[derive(Debug, thiserror::Error)]

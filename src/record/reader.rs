@@ -1,6 +1,8 @@
 //! A run as it lies on disk, whole or cut off.
 
-use super::{DECISIONS, EVENTS, HEARTBEATS, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM, SampleRow, Summary, samples};
+use super::{
+    Beat, DECISIONS, EVENTS, HEARTBEATS, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM, SampleRow, Summary, samples, vm_name,
+};
 use crate::plan::Side;
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// An event as recorded.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct EventRecord {
+    /// Which migration of the run, from 1.
+    #[serde(default = "one")]
+    pub migration: u32,
     /// Whose.
     pub side: Side,
     /// QAPI's name.
@@ -22,6 +27,29 @@ pub struct EventRecord {
     pub qemu_us: Option<u64>,
     /// Arrival on our monotonic clock, ns.
     pub mono_ns: u64,
+    /// Arrival on our wall clock, ns since 1970.
+    #[serde(default)]
+    pub wall_ns: u64,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// A beat as recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "(u32, u8, u64, u32)")]
+pub struct BeatRecord {
+    /// Of which VM, from 0.
+    pub vm: u32,
+    /// What was seen.
+    pub beat: Beat,
+}
+
+impl From<(u32, u8, u64, u32)> for BeatRecord {
+    fn from((vm, sequence, arrived_ns, late_us): (u32, u8, u64, u32)) -> BeatRecord {
+        BeatRecord { vm, beat: Beat { sequence, arrived_ns, late_us } }
+    }
 }
 
 impl EventRecord {
@@ -85,15 +113,26 @@ impl Run {
         self.lines(DECISIONS)
     }
 
-    /// Its heartbeats: side, sequence number, arrival in ns.
+    /// Its heartbeats, in the order in which they arrived.
     ///
     /// # Errors
     /// [`RecordError::Read`].
-    pub fn heartbeats(&self) -> Result<Vec<(Side, u8, u64)>, RecordError> {
+    pub fn heartbeats(&self) -> Result<Vec<BeatRecord>, RecordError> {
         let path = self.path.join(HEARTBEATS);
         let failed = |source| RecordError::Read { path: path.clone(), source };
         let decoder = zstd::Decoder::new(File::open(&path).map_err(failed)?).map_err(failed)?;
-        Ok(json_lines(BufReader::new(decoder)))
+        let mut beats: Vec<BeatRecord> = json_lines(BufReader::new(decoder));
+        beats.sort_by_key(|record| record.beat.arrived_ns);
+        Ok(beats)
+    }
+
+    /// What a VM traced.
+    ///
+    /// # Errors
+    /// [`RecordError::Read`].
+    pub fn trace(&self, vm: u32) -> Result<Vec<u8>, RecordError> {
+        let path = self.path.join(format!("trace.{}.log", vm_name(vm)));
+        std::fs::read(&path).map_err(|source| RecordError::Read { path, source })
     }
 
     /// Its samples, from Parquet, or from the stream of a run that was cut off before there was any.

@@ -10,10 +10,12 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 /// One heartbeat of the guest, as it arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Beat {
-    /// The guest's number of it, modulo 256.
+    /// The guest's number of it, modulo 128.
     pub sequence: u8,
     /// Arrival on the monotonic clock, ns.
     pub arrived_ns: u64,
+    /// How late the guest sent it by its own clock, µs; 0 if in time (within 1/16 of the period).
+    pub late_us: u32,
 }
 
 /// One record.
@@ -22,16 +24,16 @@ pub struct Beat {
 pub enum Entry {
     /// Whole lines of samples, as [`super::append_line`] makes them.
     Samples(Vec<u8>),
-    /// Something a QEMU said unasked.
-    Notice(Side, Notice),
+    /// Something a QEMU said unasked, in which migration of this run.
+    Notice(u32, Side, Notice),
     /// Something that was decided.
     Decision(Value),
-    /// Beats in the order of arrival.
-    Beats(Side, Vec<Beat>),
+    /// Beats of one VM in the order of arrival.
+    Beats(u32, Vec<Beat>),
     /// A QMP line.
     Transcript(Side, Direction, Stamp, Vec<u8>),
-    /// A line that the guest wrote on its console.
-    Guest(Side, Stamp, String),
+    /// A line that the guest wrote on the console of this VM.
+    Guest(u32, Stamp, String),
 }
 
 /// What goes through the channel. The end is said in so many words, as clones of the sink live on in tasks that end later.

@@ -1,6 +1,6 @@
 //! `run.json`: names that scripts rely on. Units are in the names; what was not measured is `null`, never 0.
 
-use super::Downtime;
+use super::{Downtime, Repeat};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -34,6 +34,9 @@ pub struct Summary {
     pub time_us: TimeUs,
     /// The blackout.
     pub downtime: Downtime,
+    /// Many switchovers, if there were (`--repeat`); then the other figures are medians over the completed ones.
+    #[serde(default)]
+    pub repeat: Option<Repeat>,
     /// Stalls in the guest's own progress.
     pub stalls: Stalls,
     /// Post-copy page faults.

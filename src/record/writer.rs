@@ -3,7 +3,8 @@
 use super::samples::{self, SampleRow};
 use super::sink::Message;
 use super::{
-    DECISIONS, EVENTS, Entry, HEARTBEATS, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM, SCENARIO, Sink, Summary, TRANSCRIPT,
+    DECISIONS, EVENTS, Entry, HEARTBEATS, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM, SCENARIO, SWITCHOVERS, Sink, Summary,
+    Switchover, TRANSCRIPT, vm_name,
 };
 use crate::clock::monotonic_ns;
 use crate::plan::Side;
@@ -121,11 +122,21 @@ impl ClosedRun {
         &self.path
     }
 
-    /// Writes `run.json`, by a temporary file and a rename: its presence means that the run is whole.
+    /// Writes a line for each migration, and then `run.json`, by a temporary file and a rename: its presence means that the run is whole.
     ///
     /// # Errors
     /// [`RecordError::Write`].
-    pub fn finish(&self, summary: &Summary) -> Result<(), RecordError> {
+    pub fn finish(&self, summary: &Summary, switchovers: &[Switchover]) -> Result<(), RecordError> {
+        let path = self.path.join(SWITCHOVERS);
+        let write = || -> io::Result<()> {
+            let mut file = BufWriter::new(File::create(&path)?);
+            for switchover in switchovers {
+                serde_json::to_writer(&mut file, switchover)?;
+                file.write_all(b"\n")?;
+            }
+            file.flush()
+        };
+        write().map_err(|source| RecordError::Write { path: path.clone(), source })?;
         write_summary(&self.path, summary)
     }
 }
@@ -214,17 +225,17 @@ impl Files {
                 // A batch comes at most every 100 ms, so flushing each is cheap and keeps the promise of one second.
                 self.samples.flush()
             }
-            Entry::Notice(side, notice) => {
-                line(&mut self.events, &notice_json(*side, notice))?;
+            Entry::Notice(migration, side, notice) => {
+                line(&mut self.events, &notice_json(*migration, *side, notice))?;
                 self.events.flush()
             }
             Entry::Decision(decision) => {
                 line(&mut self.decisions, decision)?;
                 self.decisions.flush()
             }
-            Entry::Beats(side, beats) => {
+            Entry::Beats(vm, beats) => {
                 for beat in beats {
-                    line(&mut self.heartbeats, &json!([side, beat.sequence, beat.arrived_ns]))?;
+                    writeln!(self.heartbeats, "[{vm},{},{},{}]", beat.sequence, beat.arrived_ns, beat.late_us)?;
                 }
                 Ok(())
             }
@@ -236,8 +247,8 @@ impl Files {
                 }
                 None => Ok(()),
             },
-            Entry::Guest(side, stamp, text) => {
-                let path = self.root.join(format!("guest.{side}.log"));
+            Entry::Guest(vm, stamp, text) => {
+                let path = self.root.join(format!("guest.{}.log", vm_name(*vm)));
                 let mut file = File::options().create(true).append(true).open(path)?;
                 writeln!(file, "{} {text}", stamp.mono_ns)
             }
@@ -263,9 +274,10 @@ fn line(to: &mut impl Write, record: &Value) -> io::Result<()> {
     writeln!(to, "{record}")
 }
 
-fn notice_json(side: Side, notice: &Notice) -> Value {
+fn notice_json(migration: u32, side: Side, notice: &Notice) -> Value {
     match notice {
         Notice::Event(event) => json!({
+            "migration": migration,
             "side": side,
             "event": event.name,
             "data": event.data,
@@ -274,6 +286,7 @@ fn notice_json(side: Side, notice: &Notice) -> Value {
             "wall_ns": event.arrived.wall_ns,
         }),
         Notice::Unknown { line, arrived } => json!({
+            "migration": migration,
             "side": side,
             "unknown": line,
             "mono_ns": arrived.mono_ns,

@@ -1,11 +1,13 @@
 //! Sessions to QEMUs that somebody else started.
 
-use super::{RunError, Sides};
+use super::guest::GuestFacts;
+use super::migration::{Means, Sides, ask, migrate};
+use super::{Options, RunError, Seen};
 use crate::downtime::Clocks;
-use crate::drive::End;
+use crate::drive::{DriveError, End};
 use crate::plan::Side;
 use crate::qmp::{Blocking, Endpoint, Session};
-use crate::record::Sink;
+use crate::record::{RunDir, Sink};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -20,11 +22,28 @@ pub struct Attach {
     pub sampling: Option<Endpoint>,
 }
 
+/// Connects, migrates.
+pub(super) async fn run(options: Options, directory: &RunDir, source: Attach, destination: Attach) -> Result<Seen, RunError> {
+    let Options { scenario, mut interrupt, progress, .. } = options;
+    let sink = directory.sink();
+    let connecting = connect(&source, &destination, &sink, scenario.record.transcript);
+    let (sides, _private) = tokio::select! {
+        connected = connecting => connected?,
+        () = interrupt.wait() => return Err(DriveError::Interrupted.into()),
+    };
+    let clocks = if source.qmp.is_local() && destination.qmp.is_local() { Clocks::Shared } else { Clocks::Separate };
+    let supports = ask(&sides.ends).await?;
+    let means = Means { number: 1, scenario: &scenario, sink, interrupt, progress };
+    let migration = migrate(means, sides, &supports, std::future::ready(())).await?;
+    let (guest, warnings) = (GuestFacts::default(), Vec::new());
+    Ok(Seen { scenario, supports, migrations: vec![migration], guest, accelerator: None, boot: None, clocks, warnings })
+}
+
 /// A socket for the migration stream that goes when it is dropped.
-pub(super) struct PrivateSocket(#[expect(dead_code, reason = "held for its drop")] Option<tempfile::TempDir>);
+struct PrivateSocket(#[expect(dead_code, reason = "held for its drop")] Option<tempfile::TempDir>);
 
 /// Connects to both.
-pub(super) async fn connect(
+async fn connect(
     source: &Attach,
     destination: &Attach,
     sink: &Sink,
@@ -33,7 +52,6 @@ pub(super) async fn connect(
     let (source_end, source_sampling) = connect_one(Side::Source, source, sink, transcript).await?;
     let (destination_end, destination_sampling) = connect_one(Side::Destination, destination, sink, transcript).await?;
     let same_host = matches!((&source.qmp, &destination.qmp), (Endpoint::Unix(_), Endpoint::Unix(_)));
-    let clocks = if source.qmp.is_local() && destination.qmp.is_local() { Clocks::Shared } else { Clocks::Separate };
     // Two unix sockets are on this host, and so are their QEMUs: the stream can take a unix socket too. A TCP port on loopback
     // may be forwarded from elsewhere, so there the user has to say where the destination is.
     let directory = if same_host { tempfile::Builder::new().prefix("switchover-").tempdir().ok() } else { None };
@@ -41,7 +59,7 @@ pub(super) async fn connect(
     let (_, exits) = mpsc::unbounded_channel();
     let ends = [source_end, destination_end];
     let sampling = [source_sampling, destination_sampling];
-    Ok((Sides { ends, sampling, exits, local_uri, clocks }, PrivateSocket(directory)))
+    Ok((Sides { ends, sampling, exits, local_uri }, PrivateSocket(directory)))
 }
 
 async fn connect_one(side: Side, attach: &Attach, sink: &Sink, transcript: bool) -> Result<(End, Option<Blocking>), RunError> {

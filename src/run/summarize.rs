@@ -1,13 +1,13 @@
 //! run.json from everything that was seen. What was not measured stays `null`.
 
-use super::Seen;
 use super::digest::Digest;
+use super::migration::Migration;
+use super::switchovers::Recorded;
+use super::{Seen, series};
 use crate::clock::{Stamp, rfc3339};
-use crate::downtime::{self, Clocks};
+use crate::downtime::Clocks;
 use crate::plan::{Side, Support};
-use crate::record::{
-    Convergence, Environment, EventRecord, Faults, Guest, Integrity, Outcome, Policy, SCHEMA, Stalls, Summary, Transfer,
-};
+use crate::record::{Convergence, Environment, Guest, Integrity, Outcome, Policy, SCHEMA, Stalls, Summary, Switchover};
 use crate::scenario::{Scenario, spelling};
 use hdrhistogram::Histogram;
 use std::fmt::Write;
@@ -26,50 +26,52 @@ pub(super) fn new_id() -> String {
 /// Puts the summary together. `directory` is looked at for what QEMU printed.
 pub(super) fn summarize(
     id: String,
-    scenario: &Scenario,
     seen: &Seen,
-    events: &[EventRecord],
-    samples: &Digest,
+    recorded: &Recorded,
+    digests: &[Digest],
+    switchovers: &[Switchover],
     directory: &Path,
-) -> Summary {
-    let report = &seen.report;
-    let mut digest = samples.clone();
-    let last = report.last[0].as_ref();
-    digest.reported(last.and_then(|info| info.downtime), last.and_then(|info| info.total_time));
-    let time_us = downtime::times(events, report.started.mono_ns, report.ending.postcopy_happened);
-    let completed = report.ending.outcome == Outcome::Completed;
-    let downtime = if completed { downtime::measure(events, seen.clocks, digest.reported_ms) } else { Default::default() };
+) -> Option<Summary> {
+    let scenario = &seen.scenario;
+    let (first, last) = (seen.migrations.first()?, seen.migrations.last()?);
+    let ending = &last.report.ending;
+    let series = switchovers.len() > 1;
+    let typical = series::typical(switchovers);
     let mut summary = Summary {
         schema: SCHEMA.to_owned(),
         id,
-        started: rfc3339(report.started.wall_ns),
-        finished: rfc3339(report.ended.wall_ns),
-        outcome: report.ending.outcome,
-        reason: report.ending.reason.clone(),
+        started: rfc3339(first.report.started.wall_ns),
+        finished: rfc3339(last.report.ended.wall_ns),
+        outcome: ending.outcome,
+        reason: if series { series::reason(switchovers, scenario.repeat) } else { ending.reason.clone() },
         mode: spelling(&scenario.mode),
-        postcopy_happened: report.ending.postcopy_happened,
+        postcopy_happened: switchovers.iter().any(|switchover| switchover.postcopy_happened),
         scenario: serde_json::to_value(scenario).unwrap_or_default(),
-        environment: environment(scenario, seen),
-        downtime,
+        environment: environment(scenario, seen, first),
+        downtime: typical.downtime,
+        repeat: series.then(|| series::repeat(seen, switchovers)),
         stalls: stalls(&seen.guest.stalls),
-        faults: faults(seen, &digest),
-        transfer: transfer(seen, &digest, time_us.total),
-        time_us,
-        sampling: seen.sampling,
-        guest: guest(seen),
+        faults: typical.faults,
+        transfer: typical.transfer,
+        time_us: typical.time_us,
+        sampling: last.sampling,
+        guest: guest(seen, recorded),
         convergence: Convergence::default(),
-        policy: Policy { name: "rules".to_owned(), decisions: report.decisions },
+        policy: Policy {
+            name: "rules".to_owned(),
+            decisions: seen.migrations.iter().map(|migration| migration.report.decisions).sum(),
+        },
         checks: Vec::new(),
         warnings: Vec::new(),
     };
-    summary.warnings = warnings(&summary, seen, &digest);
+    summary.warnings = warnings(&summary, seen, digests);
     if summary.outcome != Outcome::Completed {
         summary.warnings.extend(last_words(directory));
     }
-    summary
+    Some(summary)
 }
 
-fn environment(scenario: &Scenario, seen: &Seen) -> Environment {
+fn environment(scenario: &Scenario, seen: &Seen, migration: &Migration) -> Environment {
     let proc = |name: &str| {
         let text = std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
         text.trim().to_owned()
@@ -88,41 +90,8 @@ fn environment(scenario: &Scenario, seen: &Seen) -> Environment {
         source_qemu: qemu(&seen.supports[0]),
         destination_qemu: qemu(&seen.supports[1]),
         machine: seen.accelerator.as_ref().map(|_| scenario.qemu.machine.name().to_owned()),
-        transport: seen.plan.uri.outgoing.split(':').next().unwrap_or_default().to_owned(),
-        return_path: seen.plan.return_path,
-    }
-}
-
-fn transfer(seen: &Seen, digest: &Digest, total_us: Option<u64>) -> Transfer {
-    let last = seen.report.last[0].as_ref().and_then(|info| info.ram.as_ref());
-    // A migration that failed or was cancelled no longer tells (facts/qapi.md §1.3): then the last good sample does.
-    let Some(ram) = last.or(digest.ram.as_ref()) else { return Transfer::default() };
-    let mean = |bytes: u64| {
-        let micros = u128::from(total_us.filter(|us| *us > 0)?);
-        u64::try_from(u128::from(bytes) * 1_000_000 / micros).ok()
-    };
-    Transfer {
-        total_bytes: ram.transferred,
-        precopy_bytes: ram.precopy_bytes,
-        downtime_bytes: ram.downtime_bytes,
-        postcopy_bytes: ram.postcopy_bytes,
-        passes: Some(seen.report.ending.passes).filter(|passes| *passes > 0),
-        mean_bps: ram.transferred.and_then(mean),
-        peak_bps: digest.peak_bps,
-        ram_bytes: ram.total,
-    }
-}
-
-fn faults(seen: &Seen, digest: &Digest) -> Faults {
-    if !seen.report.ending.postcopy_happened {
-        return Faults::default();
-    }
-    let ram = seen.report.last[0].as_ref().and_then(|info| info.ram.as_ref());
-    let blocktime_ms = seen.report.last[1].as_ref().and_then(|info| info.postcopy_blocktime).or(digest.blocktime_ms);
-    Faults {
-        count: ram.and_then(|ram| ram.postcopy_requests),
-        blocktime_us: blocktime_ms.map(|ms| ms * 1000),
-        ..Faults::default()
+        transport: migration.plan.uri.outgoing.split(':').next().unwrap_or_default().to_owned(),
+        return_path: migration.plan.return_path,
     }
 }
 
@@ -149,9 +118,12 @@ fn stalls(buckets: &[(u64, u64)]) -> Stalls {
     }
 }
 
-fn guest(seen: &Seen) -> Guest {
+fn guest(seen: &Seen, recorded: &Recorded) -> Guest {
     let facts = &seen.guest;
-    let gap = |beats: &crate::observe::BeatReport| Some(beats.destination_first_ns?.checked_sub(beats.source_last_ns?)? / 1000);
+    let last = recorded.beats.get(&0).and_then(|beats| beats.last());
+    let first = recorded.beats.get(&1).and_then(|beats| beats.first());
+    let gap = last.zip(first).and_then(|(last, first)| first.arrived_ns.checked_sub(last.arrived_ns));
+    let beats: usize = recorded.beats.values().map(Vec::len).sum();
     Guest {
         integrity: facts.integrity,
         pages_checked: facts.check.map(|check| check.pages),
@@ -161,8 +133,8 @@ fn guest(seen: &Seen) -> Guest {
         dirty_bps_during: facts.dirty_bps_during,
         dirty_bps_after: facts.dirty_bps_after,
         boot_us: seen.boot.and_then(|boot| u64::try_from(boot.as_micros()).ok()),
-        beats: seen.beats.map(|beats| beats.beats),
-        heartbeat_gap_us: seen.beats.as_ref().and_then(gap),
+        beats: u64::try_from(beats).ok().filter(|beats| *beats > 0),
+        heartbeat_gap_us: gap.map(|ns| ns / 1000),
     }
 }
 
@@ -209,8 +181,8 @@ fn known_to_lose_writes(version: (u32, u32, u32), postcopy_wanted: bool) -> Opti
 }
 
 /// What a reader should know before trusting the numbers.
-fn warnings(summary: &Summary, seen: &Seen, digest: &Digest) -> Vec<String> {
-    let mut warnings = Vec::new();
+fn warnings(summary: &Summary, seen: &Seen, digests: &[Digest]) -> Vec<String> {
+    let mut warnings = seen.warnings.clone();
     let mut warn = |text: String| warnings.push(text);
     if summary.guest.integrity == Integrity::Corrupt {
         warn(corruption(summary, seen));
@@ -222,15 +194,23 @@ fn warnings(summary: &Summary, seen: &Seen, digest: &Digest) -> Vec<String> {
     if let Some(problem) = &seen.guest.problem {
         warn(format!("the guest's memory could not be checked: {problem}"));
     }
-    if let Some(absurd) = digest.reported_absurd {
+    if let Some(absurd) = digests.iter().find_map(|digest| digest.reported_absurd) {
         warn(format!("QEMU reported a downtime of {absurd} ms, longer than the whole migration; not believed"));
     }
     if seen.clocks == Clocks::Separate {
-        warn(
-            "the two QEMUs may be on different hosts: the blackout is by the arrival of events here, so it includes the \
-              difference of their ways to us"
+        let spans = &summary.downtime.spans;
+        warn(match spans.events.as_ref().and_then(|span| span.uncertainty_us) {
+            Some(us) => format!(
+                "the two QEMUs may be on different hosts: the difference of their clocks was estimated by the fastest round trips, and is \
+                 part of the uncertainty ({us} µs)"
+            ),
+            None => "the two QEMUs may be on different hosts, and the difference of their clocks could not be estimated: the blackout is by \
+                     the arrival of events here, so it includes the difference of their ways to us"
                 .to_owned(),
-        );
+        });
+    }
+    for finding in &summary.downtime.disagreements {
+        warn(finding.clone());
     }
     if summary.postcopy_happened && summary.outcome == Outcome::Completed && summary.downtime.views.events_us.is_none() {
         warn("no STOP or RESUME was seen: the guest was not running, or the destination was started with -S".to_owned());

@@ -12,6 +12,7 @@ pub(super) const KEYS: &[&str] = &[
     "uri",
     "incoming_uri",
     "timeout",
+    "repeat",
     "qemu.source",
     "qemu.destination",
     "qemu.machine",
@@ -42,6 +43,8 @@ pub(super) const KEYS: &[&str] = &[
     "sampling.source",
     "sampling.destination",
     "record.transcript",
+    "record.trace",
+    "record.fault_trace",
 ];
 /// Tables whose keys are QEMU's names.
 const FREE_TABLES: &[&str] = &["capabilities", "parameters"];

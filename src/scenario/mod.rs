@@ -29,6 +29,8 @@ pub struct Scenario {
     pub incoming_uri: Option<String>,
     /// From `migrate` on; then give up, safely.
     pub timeout: Micros,
+    /// How many migrations, one after the other, of one guest that keeps running; each goes on to a fresh destination.
+    pub repeat: u32,
     /// The QEMUs of a lab.
     pub qemu: Qemu,
     /// The guest of a lab.
@@ -291,11 +293,22 @@ pub struct Sampling {
 }
 
 /// What is kept in the run directory beyond the usual.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Record {
     /// Every QMP line both ways, in transcript.jsonl.zst.
     pub transcript: bool,
+    /// QEMU's downtime trace points, of a lab, in trace.*.log.
+    pub trace: bool,
+    /// Every page that post-copy asks for, in the same files: the latencies of faults where QEMU does not count them itself
+    /// (before 10.1). Costs two lines a fault.
+    pub fault_trace: bool,
+}
+
+impl Default for Record {
+    fn default() -> Record {
+        Record { transcript: false, trace: true, fault_trace: false }
+    }
 }
 
 impl Default for Scenario {
@@ -307,6 +320,7 @@ impl Default for Scenario {
             uri: None,
             incoming_uri: None,
             timeout: Micros(60_000_000),
+            repeat: 1,
             qemu: Qemu::default(),
             guest: Guest::default(),
             limits: Limits::default(),

@@ -62,6 +62,7 @@ async fn start(plan: Plan) -> Running {
         }
     };
     let driver = Driver {
+        migration: 1,
         plan,
         source: End { session: source_session, notices: source_notices },
         destination: End { session: destination_session, notices: destination_notices },

@@ -1,0 +1,186 @@
+//! The migrations of a lab: one, or a series in which the guest keeps running and goes on to a fresh destination each time.
+
+use super::guest::GuestWatch;
+use super::migration::{Means, Migration, Sides, ask, migrate};
+use super::{Options, RunError, Seen};
+use crate::downtime::Clocks;
+use crate::drive::{DriveError, End, Interrupt, Progress};
+use crate::lab::{Exited, Lab, LabError, Vm, choose_accelerator};
+use crate::observe::Heartbeats;
+use crate::plan::{Refused, Side, Support};
+use crate::record::{Outcome, RunDir, Sink};
+use crate::scenario::Scenario;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc;
+
+/// Starts a lab, migrates in it, ends it.
+pub(super) async fn run(options: Options, directory: &RunDir) -> Result<Seen, RunError> {
+    let Options { scenario, mut interrupt, progress, .. } = options;
+    if scenario.repeat > 1 && scenario.destination_qemu() != scenario.qemu.source {
+        let reason = "repeat migrates the guest on and on between fresh QEMUs of one kind; for two kinds, run it several times";
+        return Err(Refused(vec![reason.to_owned()]).into());
+    }
+    let starting = async {
+        let accelerator = choose_accelerator(&scenario).await?;
+        let transcript = scenario.record.transcript;
+        Lab::start(&scenario, accelerator, &directory.sink(), directory.path(), transcript).await
+    };
+    let lab = tokio::select! {
+        lab = starting => lab?,
+        () = interrupt.wait() => return Err(DriveError::Interrupted.into()),
+    };
+    let shown = Arc::new(Mutex::new(progress));
+    let series = Series { scenario: &scenario, sink: directory.sink(), interrupt, shown, heartbeats: Vec::new() };
+    series.run(lab).await
+}
+
+type Shown = Arc<Mutex<Box<dyn FnMut(&Progress) + Send>>>;
+
+struct Series<'a> {
+    scenario: &'a Scenario,
+    sink: Sink,
+    interrupt: Interrupt,
+    shown: Shown,
+    /// Of the source and of the destination.
+    heartbeats: Vec<Heartbeats>,
+}
+
+impl Series<'_> {
+    async fn run(mut self, mut lab: Lab) -> Result<Seen, RunError> {
+        let mut watch = GuestWatch::default();
+        self.hear(&mut lab.source)?;
+        self.hear(&mut lab.destination)?;
+        let first = take_ends(&mut lab)?;
+        let supports = ask(&first).await?;
+        let mut ends = Some(first);
+        let mut seen = Seen {
+            scenario: self.scenario.clone(),
+            supports,
+            migrations: Vec::new(),
+            guest: super::GuestFacts::default(),
+            accelerator: Some(lab.accelerator.clone()),
+            boot: Some(lab.boot),
+            clocks: Clocks::Shared,
+            warnings: Vec::new(),
+        };
+        let mut number = 1;
+        while let Some(both) = ends.take() {
+            let migration = self.migrate(number, &mut lab, both, &seen.supports, &mut watch).await;
+            let mut migration = match migration {
+                Ok(migration) => migration,
+                Err(error) if seen.migrations.is_empty() => return Err(error),
+                Err(error) => {
+                    seen.warnings.push(format!("the series ended after {} migrations: {error}", seen.migrations.len()));
+                    break;
+                }
+            };
+            let completed = migration.report.ending.outcome == Outcome::Completed;
+            let after = migration.report.ends.take();
+            let [_, connection] = std::mem::take(&mut migration.connections);
+            seen.migrations.push(migration);
+            let Some([_, new_source]) = after.filter(|_| completed && number < self.scenario.repeat && !self.interrupted())
+            else {
+                break;
+            };
+            lab.destination.sampling = connection;
+            match self.advance(&mut lab).await {
+                Ok(fresh) => ends = Some([new_source, fresh]),
+                Err(error) => seen.warnings.push(format!("the series ended after {number} migrations: {error}")),
+            }
+            number += 1;
+        }
+        self.ask_the_guest(&mut lab, &watch, &mut seen).await;
+        for heartbeats in self.heartbeats {
+            heartbeats.stop();
+        }
+        lab.stop().await;
+        Ok(seen)
+    }
+
+    /// Gets a fresh destination.
+    async fn advance(&mut self, lab: &mut Lab) -> Result<End, LabError> {
+        lab.advance().await?;
+        self.heartbeats.remove(0).stop();
+        self.hear(&mut lab.destination)?;
+        lab.destination.end.take().ok_or_else(lost)
+    }
+
+    /// One migration of the series. The guest is asked before the first only: that takes longer than a migration.
+    async fn migrate(
+        &self,
+        number: u32,
+        lab: &mut Lab,
+        ends: [End; 2],
+        supports: &[Support; 2],
+        watch: &mut GuestWatch,
+    ) -> Result<Migration, RunError> {
+        let sides = Sides {
+            ends,
+            sampling: [lab.source.sampling.take(), lab.destination.sampling.take()],
+            exits: exits([lab.source.exited(), lab.destination.exited()]),
+            local_uri: Some(lab.uri(number)),
+        };
+        let shown = self.shown.clone();
+        let progress = move |progress: &Progress| shown.lock().unwrap_or_else(PoisonError::into_inner)(progress);
+        let means = Means {
+            number,
+            scenario: self.scenario,
+            sink: self.sink.clone(),
+            interrupt: self.interrupt.clone(),
+            progress: Box::new(progress),
+        };
+        let console = &mut lab.source.console;
+        let before = async {
+            if number == 1 {
+                watch.before_migrate(console).await;
+            }
+        };
+        migrate(means, sides, supports, before).await
+    }
+
+    async fn ask_the_guest(&self, lab: &mut Lab, watch: &GuestWatch, seen: &mut Seen) {
+        let Some(last) = seen.migrations.last() else { return };
+        let console = match last.report.ending.outcome {
+            Outcome::Completed => &mut lab.destination.console,
+            Outcome::NotConverged | Outcome::Cancelled | Outcome::Failed => &mut lab.source.console,
+            Outcome::Lost | Outcome::Unknown => return,
+        };
+        seen.guest = watch.after_migration(console, &self.scenario.guest, &last.report).await;
+    }
+
+    fn hear(&mut self, vm: &mut Vm) -> Result<(), LabError> {
+        let system = |source| LabError::System { what: "the heartbeat thread".to_owned(), source };
+        let stream = vm.heartbeat.take().ok_or_else(lost)?.into_std().map_err(system)?;
+        self.heartbeats.push(Heartbeats::start(vm.number, stream, self.sink.clone()).map_err(system)?);
+        Ok(())
+    }
+
+    fn interrupted(&self) -> bool {
+        *self.interrupt.0.borrow()
+    }
+}
+
+fn lost() -> LabError {
+    LabError::System { what: "the lab's connections".to_owned(), source: std::io::ErrorKind::NotConnected.into() }
+}
+
+fn take_ends(lab: &mut Lab) -> Result<[End; 2], LabError> {
+    Ok([lab.source.end.take().ok_or_else(lost)?, lab.destination.end.take().ok_or_else(lost)?])
+}
+
+/// Ends of the two processes, by the side that they are in this migration.
+fn exits(processes: [Exited; 2]) -> mpsc::UnboundedReceiver<(Side, String)> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    for (side, mut exited) in [Side::Source, Side::Destination].into_iter().zip(processes) {
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                reason = exited.wait() => {
+                    let _ = sender.send((side, reason));
+                }
+                () = sender.closed() => {}
+            }
+        });
+    }
+    receiver
+}

@@ -1,0 +1,162 @@
+//! One migration between two sides, wherever they come from: plan, prepare, sample, drive.
+
+use super::RunError;
+use crate::clock::{Stamp, monotonic_ns};
+use crate::drive::{Driver, End, Interrupt, Progress, Report};
+use crate::observe::{Latest, Sampler, SharedSampler};
+use crate::plan::{OLDEST, Plan, Refused, Side, Support, plan};
+use crate::qmp::{Blocking, Session};
+use crate::record::{SampledSide, Sampling, Sink};
+use crate::scenario::Scenario;
+use crate::units::SampleRate;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+const ASK_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Both sides of a migration.
+pub(super) struct Sides {
+    pub(super) ends: [End; 2],
+    pub(super) sampling: [Option<Blocking>; 2],
+    pub(super) exits: mpsc::UnboundedReceiver<(Side, String)>,
+    pub(super) local_uri: Option<String>,
+}
+
+/// What a migration needs besides its sides.
+pub(super) struct Means<'a> {
+    /// Which of the run, from 1.
+    pub(super) number: u32,
+    pub(super) scenario: &'a Scenario,
+    pub(super) sink: Sink,
+    pub(super) interrupt: Interrupt,
+    pub(super) progress: Box<dyn FnMut(&Progress) + Send>,
+}
+
+/// A migration that took place, however it ended.
+#[derive(Debug)]
+pub(super) struct Migration {
+    pub(super) plan: Plan,
+    /// When `migrate-incoming` was sent.
+    pub(super) incoming_asked: Option<Stamp>,
+    pub(super) report: Report,
+    pub(super) sampling: Sampling,
+    /// Samples from here on are its own.
+    pub(super) sampled_from_ns: u64,
+    /// The sampling connections, to go on with.
+    pub(super) connections: [Option<Blocking>; 2],
+}
+
+/// Asks both sides what they are and can.
+pub(super) async fn ask(ends: &[End; 2]) -> Result<[Support; 2], RunError> {
+    let [source, destination] = ends;
+    // Before anything is asked: what is too old may not know the questions.
+    for session in [&source.session, &destination.session] {
+        too_old(session)?;
+    }
+    // The destination first: where both are one build, its schema serves for both, and the running guest is not held up.
+    let on_destination = Support::ask(&destination.session, None, ASK_DEADLINE).await?;
+    Ok([Support::ask(&source.session, Some(&on_destination), ASK_DEADLINE).await?, on_destination])
+}
+
+fn too_old(session: &Session) -> Result<(), Refused> {
+    let greeting = session.greeting();
+    if greeting.version >= OLDEST {
+        return Ok(());
+    }
+    let (major, minor, _) = OLDEST;
+    let reason = format!("{}: QEMU {} is too old; {major}.{minor} or newer is needed", session.side(), greeting.version_text());
+    Err(Refused(vec![reason]))
+}
+
+/// Migrates. `before_migrate` is awaited when all settings are made.
+pub(super) async fn migrate(
+    means: Means<'_>,
+    sides: Sides,
+    supports: &[Support; 2],
+    before_migrate: impl Future<Output = ()>,
+) -> Result<Migration, RunError> {
+    let Means { number, scenario, sink, interrupt, progress } = means;
+    let Sides { ends: [source, destination], sampling, exits, local_uri } = sides;
+    let plan = plan(scenario, &supports[0], &supports[1], local_uri.as_deref())?;
+    let latest = [Latest::default(), Latest::default()];
+    let pass = Arc::new(AtomicU64::new(0));
+    let sessions = [source.session.clone(), destination.session.clone()];
+    let mut driver = Driver {
+        migration: number,
+        plan: plan.clone(),
+        source,
+        destination,
+        sink: sink.clone(),
+        latest: latest.clone(),
+        pass: pass.clone(),
+        interrupt,
+        exits,
+        run_state_before: supports[0].run_state.clone(),
+        progress,
+    };
+    let prepared = driver.prepare().await?;
+    before_migrate.await;
+    let rates = [scenario.sampling.source, scenario.sampling.destination];
+    let sampled_from_ns = monotonic_ns();
+    let samplers = start_samplers(rates, sampling, &sessions, &sink, &latest, &pass);
+    let report = driver.migrate(prepared.uri).await;
+    let mut sampled = [None, None];
+    let mut connections = [None, None];
+    for (index, sampler) in samplers.into_iter().enumerate() {
+        (sampled[index], connections[index]) = sampler.stop().await;
+    }
+    let [source, destination] = sampled;
+    let incoming_asked = prepared.incoming_asked;
+    Ok(Migration { plan, incoming_asked, report, sampling: Sampling { source, destination }, sampled_from_ns, connections })
+}
+
+enum AnySampler {
+    Own(Sampler),
+    Shared(SharedSampler),
+    /// Nobody wants samples; the connection is kept.
+    Idle(Option<Blocking>),
+}
+
+impl AnySampler {
+    async fn stop(self) -> (Option<SampledSide>, Option<Blocking>) {
+        match self {
+            AnySampler::Own(sampler) => {
+                let (sampled, connection) = sampler.stop();
+                (Some(sampled), connection)
+            }
+            AnySampler::Shared(sampler) => (Some(sampler.stop().await), None),
+            AnySampler::Idle(connection) => (None, connection),
+        }
+    }
+}
+
+/// A sampler for each side that wants one: on its own connection where there is one, else behind everything on the session.
+fn start_samplers(
+    rates: [SampleRate; 2],
+    own: [Option<Blocking>; 2],
+    sessions: &[Session; 2],
+    sink: &Sink,
+    latest: &[Latest; 2],
+    pass: &Arc<AtomicU64>,
+) -> Vec<AnySampler> {
+    let both = [Side::Source, Side::Destination].into_iter().zip(rates).zip(own).zip(sessions).zip(latest);
+    both.map(|((((side, rate), own), session), latest)| {
+        if rate == SampleRate::Off {
+            return AnySampler::Idle(own);
+        }
+        let (sink, latest) = (sink.clone(), latest.clone());
+        match own {
+            Some(connection) => match Sampler::start(side, connection, rate, sink, latest) {
+                Ok(sampler) => AnySampler::Own(sampler),
+                Err(error) => {
+                    tracing::warn!(%side, %error, "no sampling: its thread cannot be started");
+                    AnySampler::Idle(None)
+                }
+            },
+            None => AnySampler::Shared(SharedSampler::start(session.clone(), side, rate, sink, latest, pass.clone())),
+        }
+    })
+    .collect()
+}
