@@ -30,6 +30,7 @@ use process::Process;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use vm::{Listeners, Starting};
 
 /// The guest has filled its working set, for each GiB of it.
@@ -111,6 +112,7 @@ pub struct Lab {
     pub accelerator: Accelerator,
     /// From the start of the first QEMU to the first heartbeat.
     pub boot: Duration,
+    retiring: Vec<JoinHandle<()>>,
     ground: Ground,
 }
 
@@ -188,7 +190,7 @@ impl Lab {
         let boot = source.first_beat(began_ns).await?;
         let gib = u32::try_from(scenario.guest.working_set.0 >> 30).unwrap_or(u32::MAX) + 1;
         source.ready(READY_DEADLINE_PER_GIB * gib).await?;
-        Ok(Lab { source, destination, accelerator, boot, ground })
+        Ok(Lab { source, destination, accelerator, boot, retiring: Vec::new(), ground })
     }
 
     /// After a migration: the destination becomes the source, a fresh QEMU waits as the destination, the old source is ended.
@@ -199,7 +201,8 @@ impl Lab {
         let starting = self.ground.start_vm(Side::Destination)?;
         let fresh = starting.connect(&self.ground.sink, self.ground.transcript).await?;
         let source = std::mem::replace(&mut self.destination, fresh);
-        std::mem::replace(&mut self.source, source).stop().await;
+        // The kernel takes its time to take back the memory of a QEMU; nobody has to wait for that now.
+        self.retiring.push(tokio::spawn(std::mem::replace(&mut self.source, source).stop()));
         Ok(())
     }
 
@@ -228,6 +231,9 @@ impl Lab {
     pub async fn stop(self) {
         self.source.stop().await;
         self.destination.stop().await;
+        for retiring in self.retiring {
+            let _ = retiring.await;
+        }
         if let Err(error) = self.ground.directory.close() {
             tracing::warn!(%error, "the lab's private directory could not be removed");
         }

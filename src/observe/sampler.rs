@@ -4,7 +4,7 @@
 //! and the next query leaves before the last answer is looked at. Where one connection is all there is, [`SharedSampler`] asks
 //! through the session, behind every command that drives the migration.
 
-use crate::clock::{Stamp, monotonic_ns, sleep_until};
+use crate::clock::{Stamp, monotonic_ns};
 use crate::plan::Side;
 use crate::qmp::{Blocking, MigrationInfo, Request, Session};
 use crate::record::{Entry, SampledSide, Sink, append_line};
@@ -22,7 +22,7 @@ const BATCH_BYTES: usize = 64 << 10;
 const BATCH_AGE_NS: u64 = 100_000_000;
 /// The latest sample is parsed at most this often: its readers look every 50 ms.
 const PARSE_EVERY_NS: u64 = 10_000_000;
-/// A sampler that waits for its next slot looks this often whether it should stop.
+/// A sampler on a shared session that waits for its next slot looks this often whether it should stop.
 const NAP_NS: u64 = 20_000_000;
 /// Answers that take longer are counted as this long.
 const LONGEST_RTT_US: u64 = 600_000_000;
@@ -193,6 +193,7 @@ impl Sampler {
     #[must_use]
     pub fn stop(self) -> (SampledSide, Option<Blocking>) {
         self.stop.store(true, Ordering::Relaxed);
+        self.thread.thread().unpark();
         self.thread.join().unwrap_or_default()
     }
 }
@@ -230,7 +231,8 @@ fn sample(mut qmp: Blocking, rate: SampleRate, stop: &AtomicBool, log: &mut Log)
             if now_ns >= due_ns {
                 break;
             }
-            sleep_until(due_ns.min(now_ns + NAP_NS));
+            // Parked, not asleep: `stop` wakes it.
+            std::thread::park_timeout(Duration::from_nanos(due_ns - now_ns));
         }
         sent_ns = qmp.send(QUERY)?;
     }
