@@ -1,15 +1,159 @@
-//! PLACEHOLDER
+//! Where a blackout went, by the traces of both sides.
+//!
+//! The blackout of this view is from `src-downtime-start` (just before vm_stop_force_state in migration_stop_vm) to
+//! `dst-precopy-bh-vm-started` or `dst-postcopy-bh-vm-started` (just after vm_start). Every µs of it goes to exactly one part, the
+//! first of these that it belongs to:
+//!
+//! 1. `stop`: up to `src-vm-stopped`: vCPUs, notifiers, draining and flushing of disks.
+//! 2. `ram`: in a save of iterable state.
+//! 3. `devices`: in a save of a device.
+//! 4. `load`: in a load on the destination. Loading RAM overlaps with saving it; only what comes after counts here.
+//! 5. `start`: from `dst-precopy-loadvm-completed` (which is traced in post-copy too) on.
+//! 6. `network`: from `src-non-iterable-saved` to `dst-precopy-loadvm-completed`: on its way, in a socket's buffer, or waiting for the
+//!    destination's main loop.
+//! 7. `other`: the rest, such as the last look at the dirty bitmap, post-copy's discard bitmap, a wait at pre-switchover.
+
 use super::trace::TraceLog;
+use crate::plan::Side;
 use crate::record::{Breakdown, DeviceTime};
-pub struct TraceBlackout {
-    pub start_us: u64,
-    pub end_us: u64,
-    pub breakdown: Breakdown,
-    pub devices: Vec<DeviceTime>,
+
+/// A blackout by traces, on the source's wall clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TraceBlackout {
+    pub(super) start_us: u64,
+    pub(super) end_us: u64,
+    pub(super) breakdown: Breakdown,
+    pub(super) devices: Vec<DeviceTime>,
 }
-#[derive(Debug, thiserror::Error)]
-#[error("placeholder")]
-pub struct TraceMissing;
-pub fn blackout(_s: &TraceLog, _d: &TraceLog, _o: i64) -> Result<TraceBlackout, TraceMissing> {
-    Err(TraceMissing)
+
+/// Why there is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum TraceMissing {
+    #[error("{0}: no vmstate_downtime_checkpoint was traced: QEMU has these since 8.2")]
+    None(Side),
+    #[error("{0}: the traces have no times: start QEMU with -msg timestamp=on")]
+    Untimed(Side),
+    #[error("the {side}'s trace has no {what}")]
+    Cut { side: Side, what: &'static str },
+    #[error(
+        "the destination's VM started before the source's stopped: the traces are of different migrations, or a clock was stepped"
+    )]
+    Backwards,
 }
+
+/// `offset_us`: what has to be added to the destination's times to have them on the source's clock.
+pub(super) fn blackout(source: &TraceLog, destination: &TraceLog, offset_us: i64) -> Result<TraceBlackout, TraceMissing> {
+    for (side, log) in [(Side::Source, source), (Side::Destination, destination)] {
+        if log.checkpoints.is_empty() {
+            return Err(if log.without_time > 0 { TraceMissing::Untimed(side) } else { TraceMissing::None(side) });
+        }
+    }
+    let moved = |us: u64| us.saturating_add_signed(offset_us);
+    let cut = |side, what| TraceMissing::Cut { side, what };
+    let on_destination = |is: &dyn Fn(&str) -> bool| {
+        destination
+            .checkpoints
+            .iter()
+            .find(|point| point.name.starts_with("dst-") && is(&point.name))
+            .map(|point| moved(point.wall_us))
+    };
+    // A QEMU is a destination once, and may be a source many times: those that were given up have no end.
+    let end_us = on_destination(&|name| name.ends_with("bh-vm-started")).ok_or(cut(Side::Destination, "dst-*-bh-vm-started"))?;
+    let starts = || source.checkpoints.iter().filter(|point| point.name == "src-downtime-start").map(|point| point.wall_us);
+    if starts().next().is_none() {
+        return Err(cut(Side::Source, "src-downtime-start"));
+    }
+    let start_us = starts().rfind(|start| *start <= end_us).ok_or(TraceMissing::Backwards)?;
+    let window = Window { start_us, end_us };
+    let on_source =
+        |name: &str| source.checkpoints.iter().find(|point| point.name == name && window.has(point.wall_us)).map(|p| p.wall_us);
+    let stopped_us = on_source("src-vm-stopped").unwrap_or(start_us);
+    let saved_us = on_source("src-non-iterable-saved");
+    let loaded_us = on_destination(&|name| name.ends_with("loadvm-completed")).filter(|at| window.has(*at));
+
+    let mut intervals = vec![Interval { part: Part::Stop, from_us: start_us, to_us: stopped_us }];
+    let mut devices = Vec::new();
+    for (side, log, saved) in [(Side::Source, source, true), (Side::Destination, destination, false)] {
+        let of_this = log.devices.iter().filter(|device| device.saved == saved);
+        for device in of_this {
+            let to_us = if saved { device.wall_us } else { moved(device.wall_us) };
+            if !window.has(to_us) {
+                continue;
+            }
+            let part = match (saved, device.iterable) {
+                (true, true) => Part::Ram,
+                (true, false) => Part::Devices,
+                (false, _) => Part::Load,
+            };
+            intervals.push(Interval { part, from_us: to_us.saturating_sub(device.us).max(stopped_us), to_us });
+            if device.us > 0 {
+                devices.push(DeviceTime { side, device: device.device.clone(), instance: device.instance, us: device.us });
+            }
+        }
+    }
+    if let Some(loaded_us) = loaded_us {
+        intervals.push(Interval { part: Part::Start, from_us: loaded_us, to_us: end_us });
+        if let Some(saved_us) = saved_us {
+            intervals.push(Interval { part: Part::Network, from_us: saved_us, to_us: loaded_us });
+        }
+    }
+    devices.sort_by_key(|device| std::cmp::Reverse(device.us));
+    Ok(TraceBlackout { start_us, end_us, breakdown: share_out(&window, &intervals), devices })
+}
+
+struct Window {
+    start_us: u64,
+    end_us: u64,
+}
+
+impl Window {
+    fn has(&self, at_us: u64) -> bool {
+        (self.start_us..=self.end_us).contains(&at_us)
+    }
+}
+
+/// In the order in which they have a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Stop,
+    Ram,
+    Devices,
+    Load,
+    Start,
+    Network,
+}
+
+struct Interval {
+    part: Part,
+    from_us: u64,
+    to_us: u64,
+}
+
+/// Gives each µs of the window to the first part that has a claim to it.
+fn share_out(window: &Window, intervals: &[Interval]) -> Breakdown {
+    let inside = |at: u64| at.clamp(window.start_us, window.end_us);
+    let mut cuts: Vec<u64> = intervals.iter().flat_map(|interval| [inside(interval.from_us), inside(interval.to_us)]).collect();
+    cuts.extend([window.start_us, window.end_us]);
+    cuts.sort_unstable();
+    cuts.dedup();
+    let mut shares = Breakdown::default();
+    for cut in cuts.windows(2) {
+        let [from_us, to_us] = *cut else { continue };
+        let claims = intervals.iter().filter(|interval| interval.from_us <= from_us && to_us <= interval.to_us);
+        let share = match claims.map(|interval| interval.part).min() {
+            Some(Part::Stop) => &mut shares.stop,
+            Some(Part::Ram) => &mut shares.ram,
+            Some(Part::Devices) => &mut shares.devices,
+            Some(Part::Load) => &mut shares.load,
+            Some(Part::Start) => &mut shares.start,
+            Some(Part::Network) => &mut shares.network,
+            None => &mut shares.other,
+        };
+        *share += to_us - from_us;
+    }
+    shares
+}
+
+#[cfg(test)]
+#[path = "breakdown_tests.rs"]
+mod tests;

@@ -1,7 +1,119 @@
-//! PLACEHOLDER
-use crate::record::Distribution;
-/// x
+//! Quantiles of many blackouts, with confidence intervals that say when there are too few.
+//!
+//! Takes values; gives order statistics. The interval is the one by the binomial distribution of ranks, which presumes nothing of how
+//! blackouts are distributed (they have several modes: facts/models.md §4.8). Pure.
+
+use crate::record::{Distribution, Quantile};
+
+/// Of 100 intervals, 95 hold the true quantile: each tail has this much.
+const TAIL: f64 = 0.025;
+
+/// Order statistics of `values_us`.
 #[must_use]
 pub fn distribution(values_us: &[u64]) -> Distribution {
-    Distribution { count: values_us.len() as u64, ..Distribution::default() }
+    let mut sorted = values_us.to_vec();
+    sorted.sort_unstable();
+    let sum: u128 = sorted.iter().map(|value| u128::from(*value)).sum();
+    Distribution {
+        count: u64::try_from(sorted.len()).unwrap_or(u64::MAX),
+        min_us: sorted.first().copied(),
+        p50: quantile(&sorted, 50),
+        p90: quantile(&sorted, 90),
+        p99: quantile(&sorted, 99),
+        max_us: sorted.last().copied(),
+        mean_us: sum.checked_div(sorted.len() as u128).and_then(|mean| u64::try_from(mean).ok()),
+    }
+}
+
+/// How many values it takes before a quantile, in hundredths, has an interval: 6 for the median, 36 for p90, 368 for p99.
+#[must_use]
+pub fn needed(hundredths: u32) -> usize {
+    (1..100_000).find(|count| ranks(*count, hundredths).is_some()).unwrap_or(usize::MAX)
+}
+
+/// `sorted` in ascending order.
+fn quantile(sorted: &[u64], hundredths: u32) -> Option<Quantile> {
+    let rank = (sorted.len() * hundredths as usize).div_ceil(100).max(1);
+    let us = *sorted.get(rank - 1)?;
+    let interval = ranks(sorted.len(), hundredths).and_then(|(low, high)| Some((*sorted.get(low - 1)?, *sorted.get(high - 1)?)));
+    Some(Quantile { us, low_us: interval.map(|(low, _)| low), high_us: interval.map(|(_, high)| high) })
+}
+
+/// The ranks, from 1, between which the quantile of the population lies with 95 %, if `count` values are enough to say.
+fn ranks(count: usize, hundredths: u32) -> Option<(usize, usize)> {
+    let share = f64::from(hundredths) / 100.0;
+    let (ln_in, ln_out) = (share.ln(), (1.0 - share).ln());
+    // P(exactly k of the values lie below the quantile), in logarithms: none of it underflows on the way.
+    let mut ln_choose = 0.0;
+    let mut below = 0.0;
+    let mut low = None;
+    for k in 0..=count {
+        #[expect(clippy::cast_precision_loss, reason = "counts of measurements fit into 53 bits")]
+        let (at, of) = (k as f64, count as f64);
+        if k > 0 {
+            ln_choose += (of - at + 1.0).ln() - at.ln();
+        }
+        below += (ln_choose + at * ln_in + (of - at) * ln_out).exp();
+        if below <= TAIL {
+            low = Some(k + 1);
+        }
+        if below >= 1.0 - TAIL {
+            return low.filter(|_| k < count).map(|low| (low, k + 1));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn few_values_have_no_interval_and_it_is_known_how_many_it_takes() {
+        assert_eq!((needed(50), needed(90), needed(99)), (6, 36, 368));
+        let few = distribution(&[3, 1, 2]);
+        assert_eq!((few.min_us, few.max_us, few.mean_us), (Some(1), Some(3), Some(2)));
+        assert_eq!(few.p50, Some(Quantile { us: 2, low_us: None, high_us: None }));
+        assert_eq!(distribution(&[]), Distribution::default());
+    }
+
+    #[test]
+    fn intervals_are_those_of_the_tables() {
+        // Ranks for the median: n = 20 has 6 and 15, n = 100 has 40 and 61 (95 % and a little more).
+        assert_eq!((ranks(20, 50), ranks(100, 50)), (Some((6, 15)), Some((40, 61))));
+        let values: Vec<u64> = (1..=100).collect();
+        assert_eq!(distribution(&values).p50, Some(Quantile { us: 50, low_us: Some(40), high_us: Some(61) }));
+        assert!(ranks(50_000, 99).is_some());
+    }
+
+    #[test]
+    fn intervals_hold_the_true_quantile_about_as_often_as_they_say() {
+        let mut state = 7u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state >> 44
+        };
+        let (trials, true_p90) = (400, (1u64 << 20) * 9 / 10);
+        let held = (0..trials).filter(|_| {
+            let values: Vec<u64> = (0..60).map(|_| next()).collect();
+            let p90 = distribution(&values).p90.unwrap();
+            p90.low_us.unwrap() <= true_p90 && true_p90 <= p90.high_us.unwrap()
+        });
+        let held = held.count();
+        assert!((trials * 92 / 100..=trials).contains(&held), "{held} of {trials}");
+    }
+
+    proptest! {
+        #[test]
+        fn order_is_nothing_and_the_interval_holds_the_figure(mut values in prop::collection::vec(0u64..1_000_000, 0..200)) {
+            let one = distribution(&values);
+            values.reverse();
+            prop_assert_eq!(&distribution(&values), &one);
+            for quantile in [one.p50, one.p90, one.p99].into_iter().flatten() {
+                prop_assert!(quantile.low_us.is_none_or(|low| low <= quantile.us));
+                prop_assert!(quantile.high_us.is_none_or(|high| quantile.us <= high));
+            }
+        }
+    }
 }

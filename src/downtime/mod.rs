@@ -19,15 +19,17 @@
 //! of a migration.
 
 mod breakdown;
+pub mod brownout;
 mod clocks;
 mod distribution;
+pub mod faults;
 mod heartbeat;
 mod times;
 pub mod trace;
 mod views;
 
 pub use clocks::{Clocks, Offset, estimate};
-pub use distribution::distribution;
+pub use distribution::{Recorder, distribution, needed};
 pub use heartbeat::{HeartbeatBlackout, blackout as heartbeat_blackout};
 pub use times::times;
 pub use views::{Beats, Evidence};
@@ -105,5 +107,3 @@ fn span(from: &str, to: &str, between: Option<(i64, i64)>, started_ns: u64, unce
     Span { from: from.to_owned(), to: to.to_owned(), from_us, to_us, uncertainty_us, note: None }
 }
 
-#[cfg(test)]
-mod tests;

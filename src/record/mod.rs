@@ -8,6 +8,7 @@
 //! its Parquet form · `reader` a run as it lies on disk · `summary` run.json · `blackout` its `downtime`.
 
 mod blackout;
+mod brownout;
 mod reader;
 mod repeat;
 mod samples;
@@ -18,6 +19,7 @@ mod switchover;
 mod writer;
 
 pub use blackout::{Best, Breakdown, DeviceTime, Downtime, Span, Spans, Views};
+pub use brownout::{Brownout, Phases, WriteRate};
 pub use reader::{BeatRecord, EventRecord, Run};
 pub use repeat::Repeat;
 pub use samples::{SampleRow, append_line};

@@ -126,6 +126,15 @@ impl Run {
         Ok(beats)
     }
 
+    /// What the guest wrote on the console of a VM: arrival in ns, line.
+    #[must_use]
+    pub fn guest_lines(&self, vm: u32) -> Vec<(u64, String)> {
+        let text = std::fs::read(self.path.join(format!("guest.{}.log", vm_name(vm)))).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let line = |line: &str| line.split_once(' ').and_then(|(at, said)| Some((at.parse().ok()?, said.to_owned())));
+        text.lines().filter_map(line).collect()
+    }
+
     /// What a VM traced.
     ///
     /// # Errors

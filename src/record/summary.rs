@@ -1,6 +1,6 @@
 //! `run.json`: names that scripts rely on. Units are in the names; what was not measured is `null`, never 0.
 
-use super::{Downtime, Repeat};
+use super::{Brownout, Downtime, Repeat};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -37,8 +37,11 @@ pub struct Summary {
     /// Many switchovers, if there were (`--repeat`); then the other figures are medians over the completed ones.
     #[serde(default)]
     pub repeat: Option<Repeat>,
-    /// Stalls in the guest's own progress.
+    /// Stalls of the guest's memory accesses over the whole run.
     pub stalls: Stalls,
+    /// How the guest fared outside of the blackout.
+    #[serde(default)]
+    pub brownout: Brownout,
     /// Post-copy page faults.
     pub faults: Faults,
     /// What was sent.
@@ -144,12 +147,21 @@ pub struct Stalls {
 pub struct Faults {
     /// Page requests that the source got (`postcopy-requests`).
     pub count: Option<u64>,
+    /// Faults whose latency is known: by QEMU's own buckets since 10.1 (each figure is then the upper end of a bucket, at most twice
+    /// too much), before that by traces, if asked for (`record.fault_trace`).
+    pub timed: Option<u64>,
     pub p50_us: Option<u64>,
     pub p90_us: Option<u64>,
     pub p99_us: Option<u64>,
     pub max_us: Option<u64>,
+    /// Mean, by QEMU's own count (`postcopy-latency`, since 10.1).
+    pub mean_us: Option<u64>,
     /// Time all vCPUs were blocked (`postcopy-blocktime`).
     pub blocktime_us: Option<u64>,
+    /// Time the vCPU that was blocked longest was (`postcopy-vcpu-blocktime`).
+    pub vcpu_blocktime_max_us: Option<u64>,
+    /// Pages that came without being asked for: post-copy's bytes by page, less the requests.
+    pub pushed: Option<u64>,
 }
 
 /// What was sent.

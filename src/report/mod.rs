@@ -3,11 +3,17 @@
 //! Takes a [`Summary`](crate::record::Summary) or what is under way; gives text. Writes to nothing itself.
 
 mod check;
+mod histogram;
 mod inspection;
+mod interval_log;
 mod progress;
 mod terminal;
+mod timeline;
 
 pub use check::{CheckError, check};
+pub use histogram::histogram;
 pub use inspection::inspection;
+pub use interval_log::{histogram_of, interval_log};
 pub use progress::ProgressLine;
 pub use terminal::summary;
+pub use timeline::{Timeline, timeline};

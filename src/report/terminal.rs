@@ -178,6 +178,8 @@ pub(super) mod tests {
                 views: Views { reported_us: Some(2000), events_us: Some(4710), ..Views::default() },
                 ..Downtime::default()
             },
+            repeat: None,
+            brownout: Brownout::default(),
             stalls: Stalls::default(),
             faults: Faults::default(),
             transfer: Transfer {

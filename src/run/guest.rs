@@ -22,6 +22,9 @@ pub(super) struct GuestFacts {
     pub(super) dirty_bps_before: Option<u64>,
     pub(super) dirty_bps_during: Option<u64>,
     pub(super) dirty_bps_after: Option<u64>,
+    /// Its histogram of stalls: just before `migrate`, when the migration had ended, and some time later.
+    pub(super) stalls_before: Vec<(u64, u64)>,
+    pub(super) stalls_at_end: Vec<(u64, u64)>,
     pub(super) stalls: Vec<(u64, u64)>,
     pub(super) problem: Option<String>,
 }
@@ -52,6 +55,7 @@ impl Reading {
 pub(super) struct GuestWatch {
     before: Option<Reading>,
     bps_before: Option<u64>,
+    stalls_before: Vec<(u64, u64)>,
 }
 
 impl GuestWatch {
@@ -60,6 +64,7 @@ impl GuestWatch {
     pub(super) async fn before_migrate(&mut self, console: &mut Console) {
         let Ok(first) = Reading::take(console).await else { return };
         tokio::time::sleep(WINDOW).await;
+        self.stalls_before = console.stalls().await.unwrap_or_default();
         self.before = Reading::take(console).await.ok();
         self.bps_before = self.before.and_then(|before| before.rate_since(&first));
     }
@@ -76,8 +81,10 @@ impl GuestWatch {
     async fn ask(&self, console: &mut Console, wanted: &Guest, report: &Report, facts: &mut GuestFacts) -> Result<(), LabError> {
         let at_end = Reading::take(console).await?;
         facts.dirty_bps_before = self.bps_before;
+        facts.stalls_before.clone_from(&self.stalls_before);
         // Up to this reading, which comes some ms after the end.
         facts.dirty_bps_during = self.before.filter(|b| b.at_ns <= report.ended.mono_ns).and_then(|b| at_end.rate_since(&b));
+        facts.stalls_at_end = console.stalls().await?;
         tokio::time::sleep(WINDOW).await;
         let later = Reading::take(console).await?;
         facts.dirty_bps_after = later.rate_since(&at_end);

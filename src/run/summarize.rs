@@ -5,16 +5,14 @@ use super::migration::Migration;
 use super::switchovers::Recorded;
 use super::{Seen, series};
 use crate::clock::{Stamp, rfc3339};
-use crate::downtime::Clocks;
+use crate::downtime::{Clocks, brownout};
 use crate::plan::{Side, Support};
-use crate::record::{Convergence, Environment, Guest, Integrity, Outcome, Policy, SCHEMA, Stalls, Summary, Switchover};
+use crate::record::{
+    Brownout, Convergence, Environment, Guest, Integrity, Outcome, Phases, Policy, SCHEMA, Stalls, Summary, Switchover,
+};
 use crate::scenario::{Scenario, spelling};
-use hdrhistogram::Histogram;
 use std::fmt::Write;
 use std::path::Path;
-
-/// Longer stalls are counted as this long.
-const LONGEST_STALL_NS: u64 = 3_600_000_000_000;
 
 /// A name for a run: when, and which process.
 pub(super) fn new_id() -> String {
@@ -50,7 +48,8 @@ pub(super) fn summarize(
         environment: environment(scenario, seen, first),
         downtime: typical.downtime,
         repeat: series.then(|| series::repeat(seen, switchovers)),
-        stalls: stalls(&seen.guest.stalls),
+        stalls: brownout::of_buckets(&seen.guest.stalls),
+        brownout: brownout(seen, recorded),
         faults: typical.faults,
         transfer: typical.transfer,
         time_us: typical.time_us,
@@ -95,27 +94,24 @@ fn environment(scenario: &Scenario, seen: &Seen, migration: &Migration) -> Envir
     }
 }
 
-/// The guest's own histogram of stalls: lower bounds of buckets in ns, and counts.
-fn stalls(buckets: &[(u64, u64)]) -> Stalls {
-    let Ok(mut histogram) = Histogram::<u64>::new_with_bounds(1, LONGEST_STALL_NS, 3) else { return Stalls::default() };
-    let mut total_ns = 0u64;
-    for (lower_ns, count) in buckets {
-        histogram.saturating_record_n(*lower_ns, *count);
-        total_ns = total_ns.saturating_add(lower_ns.saturating_mul(*count));
-    }
-    if histogram.is_empty() {
-        return Stalls::default();
-    }
-    let quantile = |q| Some(histogram.value_at_quantile(q) / 1000);
-    Stalls {
-        count: Some(histogram.len()),
-        p50_us: quantile(0.5),
-        p90_us: quantile(0.9),
-        p99_us: quantile(0.99),
-        p999_us: quantile(0.999),
-        max_us: Some(histogram.max() / 1000),
-        total_us: Some(total_ns / 1000),
-    }
+fn brownout(seen: &Seen, recorded: &Recorded) -> Brownout {
+    let facts = &seen.guest;
+    let marks = recorded.marks(seen);
+    let (beats, beats_corrected) = brownout::between_beats(&recorded.beats, &marks, seen.scenario.guest.heartbeat.0);
+    let during = brownout::of_buckets(&brownout::since(&facts.stalls_before, &facts.stalls_at_end));
+    let postcopy = seen.migrations.iter().any(|migration| migration.report.ending.postcopy_happened);
+    let (precopy, postcopy) = if postcopy { (Stalls::default(), during) } else { (during, Stalls::default()) };
+    let accesses = Phases {
+        before: brownout::of_buckets(&facts.stalls_before),
+        precopy,
+        postcopy,
+        after: brownout::of_buckets(&brownout::since(&facts.stalls_at_end, &facts.stalls)),
+    };
+    let write_rate = match marks.as_slice() {
+        [one] => brownout::write_rate(&recorded.writes, one.started_ns),
+        _ => Vec::new(),
+    };
+    Brownout { beats, beats_corrected, accesses, write_rate }
 }
 
 fn guest(seen: &Seen, recorded: &Recorded) -> Guest {
@@ -221,17 +217,4 @@ fn warnings(summary: &Summary, seen: &Seen, digests: &[Digest]) -> Vec<String> {
         }
     }
     warnings
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stalls_of_all_lengths_are_counted_as_they_were() {
-        let stalls = stalls(&[(300, 98), (5_000_000, 1), (40_000_000, 1)]);
-        assert_eq!((stalls.count, stalls.p50_us), (Some(100), Some(0)));
-        assert!(stalls.max_us.is_some_and(|max| (40_000..40_040).contains(&max)), "{stalls:?}");
-        assert_eq!(super::stalls(&[]), Stalls::default());
-    }
 }

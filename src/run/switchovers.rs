@@ -4,8 +4,9 @@ use super::Seen;
 use super::digest::Digest;
 use super::migration::Migration;
 use crate::clock::rfc3339;
+use crate::downtime::brownout::Marks;
 use crate::downtime::trace::{self, TraceLog};
-use crate::downtime::{self, Beats, Clocks, Evidence, Offset};
+use crate::downtime::{self, Beats, Clocks, Evidence, Offset, faults};
 use crate::plan::Side;
 use crate::record::{Beat, BeatRecord, EventRecord, Faults, Outcome, Run, Switchover, Transfer};
 use crate::scenario::Accel;
@@ -18,6 +19,8 @@ pub(super) struct Recorded {
     pub(super) beats: BTreeMap<u32, Vec<Beat>>,
     /// By VM.
     traces: BTreeMap<u32, TraceLog>,
+    /// What the guest said that it had written: arrival in ns, writes.
+    pub(super) writes: Vec<(u64, u64)>,
 }
 
 impl Recorded {
@@ -28,7 +31,22 @@ impl Recorded {
         }
         let vms = u32::try_from(migrations).unwrap_or(u32::MAX).saturating_add(1);
         let traces = (0..vms).filter_map(|vm| Some((vm, trace::parse(&run.trace(vm).ok()?)))).collect();
-        Recorded { events: run.events().unwrap_or_default(), beats, traces }
+        let reports = |(at_ns, line): (u64, String)| Some((at_ns, line.strip_prefix("rate writes=")?.parse().ok()?));
+        let writes = (0..vms).flat_map(|vm| run.guest_lines(vm)).filter_map(reports).collect();
+        Recorded { events: run.events().unwrap_or_default(), beats, traces, writes }
+    }
+
+    /// When each migration was where, by the arrival of its events.
+    pub(super) fn marks(&self, seen: &Seen) -> Vec<Marks> {
+        let mark = |(migration, number): (&Migration, u32)| {
+            let of = |side: Side, name: &str| {
+                let is = |event: &&EventRecord| event.migration == number && event.side == side && event.event == name;
+                self.events.iter().rfind(is).map(|event| event.mono_ns)
+            };
+            let (started_ns, ended_ns) = (migration.report.started.mono_ns, migration.report.ended.mono_ns);
+            Marks { started_ns, stop_ns: of(Side::Source, "STOP"), resume_ns: of(Side::Destination, "RESUME"), ended_ns }
+        };
+        seen.migrations.iter().zip(1..).map(mark).collect()
     }
 }
 
@@ -56,7 +74,7 @@ fn switchover(seen: &Seen, recorded: &Recorded, migration: &Migration, digest: &
         reason: report.ending.reason.clone(),
         postcopy_happened: postcopy,
         downtime,
-        faults: faults(migration, &digest),
+        faults: faults(migration, &digest, recorded.traces.get(&number)),
         transfer: transfer(migration, &digest, time_us.total),
         time_us,
     }
@@ -125,16 +143,33 @@ fn transfer(migration: &Migration, digest: &Digest, total_us: Option<u64>) -> Tr
     }
 }
 
-fn faults(migration: &Migration, digest: &Digest) -> Faults {
+fn faults(migration: &Migration, digest: &Digest, trace: Option<&TraceLog>) -> Faults {
     if !migration.report.ending.postcopy_happened {
         return Faults::default();
     }
     let [source, destination] = &migration.report.last;
     let ram = source.as_ref().and_then(|info| info.ram.as_ref());
-    let blocktime_ms = destination.as_ref().and_then(|info| info.postcopy_blocktime).or(digest.blocktime_ms);
+    let destination = destination.as_ref();
+    let count = ram.and_then(|ram| ram.postcopy_requests);
+    let blocktime_ms = destination.and_then(|info| info.postcopy_blocktime).or(digest.blocktime_ms);
+    let longest_ms = destination.and_then(|info| info.postcopy_vcpu_blocktime.as_ref()?.iter().max().copied());
+    let buckets = destination.and_then(|info| info.postcopy_latency_dist.as_ref());
+    let latencies = match (buckets, trace.filter(|log| !log.page_requests.is_empty())) {
+        (_, Some(log)) => Some(faults::from_requests(&log.page_requests)),
+        (Some(buckets), None) => Some(faults::from_buckets(buckets)),
+        (None, None) => None,
+    };
+    let pages = ram.and_then(|ram| Some(ram.postcopy_bytes? / ram.page_size.filter(|size| *size > 0)?));
     Faults {
-        count: ram.and_then(|ram| ram.postcopy_requests),
+        count,
+        timed: latencies.map(|latencies| latencies.count),
+        p50_us: latencies.and_then(|latencies| latencies.p50_us),
+        p90_us: latencies.and_then(|latencies| latencies.p90_us),
+        p99_us: latencies.and_then(|latencies| latencies.p99_us),
+        max_us: latencies.and_then(|latencies| latencies.max_us),
+        mean_us: destination.and_then(|info| info.postcopy_latency).map(|ns| ns / 1000),
         blocktime_us: blocktime_ms.map(|ms| ms * 1000),
-        ..Faults::default()
+        vcpu_blocktime_max_us: longest_ms.map(|ms| ms * 1000),
+        pushed: pages.zip(count).map(|(pages, count)| pages.saturating_sub(count)),
     }
 }

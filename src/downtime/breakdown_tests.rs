@@ -1,0 +1,106 @@
+//! Recorded traces of two generations with known answers, and any order and any cut of them.
+
+use super::super::trace::parse;
+use super::*;
+use crate::record::EventRecord;
+use proptest::prelude::*;
+use std::path::PathBuf;
+
+const RECORDED: [(&str, &str); 4] = [("10.0", "precopy"), ("10.0", "postcopy"), ("newest", "precopy"), ("newest", "postcopy")];
+
+fn directory(version: &str, mode: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/traces").join(version).join(mode)
+}
+
+fn text(version: &str, mode: &str, side: Side) -> String {
+    std::fs::read_to_string(directory(version, mode).join(format!("trace.{side}.log"))).unwrap()
+}
+
+fn recorded(version: &str, mode: &str) -> TraceBlackout {
+    let log = |side| parse(text(version, mode, side).as_bytes());
+    blackout(&log(Side::Source), &log(Side::Destination), 0).unwrap()
+}
+
+#[test]
+fn stop_and_resume_lie_within_the_recorded_blackouts_and_the_parts_add_up() {
+    for (version, mode) in RECORDED {
+        let seen = recorded(version, mode);
+        let events = std::fs::read_to_string(directory(version, mode).join("switchover.jsonl")).unwrap();
+        let at = |name: &str| {
+            let event = events.lines().map(|line| serde_json::from_str::<EventRecord>(line).unwrap()).find(|e| e.event == name);
+            event.unwrap().qemu_us.unwrap()
+        };
+        assert!(seen.start_us <= at("STOP") && at("RESUME") <= seen.end_us, "{version} {mode}: {seen:?}");
+        let Breakdown { stop, ram, devices, network, load, start, other } = seen.breakdown;
+        assert_eq!(stop + ram + devices + network + load + start + other, seen.end_us - seen.start_us, "{version} {mode}");
+    }
+}
+
+#[test]
+fn recorded_blackouts_have_known_parts() {
+    let text: Vec<String> = RECORDED
+        .iter()
+        .map(|(version, mode)| {
+            let seen = recorded(version, mode);
+            let dearest = seen.devices.first().map(|d| format!("{} {} µs", d.device, d.us));
+            format!("{version} {mode}: {} µs, {:?}, {dearest:?}", seen.end_us - seen.start_us, seen.breakdown)
+        })
+        .collect();
+    insta::assert_snapshot!(text.join("\n"));
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let source = parse(text("10.0", "precopy", Side::Source).as_bytes());
+    let destination = parse(text("10.0", "precopy", Side::Destination).as_bytes());
+    let empty = TraceLog::default();
+    let missing = |source, destination, offset| blackout(source, destination, offset).unwrap_err().to_string();
+    assert_eq!(missing(&empty, &destination, 0), "source: no vmstate_downtime_checkpoint was traced: QEMU has these since 8.2");
+    assert_eq!(missing(&destination, &destination, 0), "the source's trace has no src-downtime-start");
+    assert_eq!(missing(&source, &source, 0), "the destination's trace has no dst-*-bh-vm-started");
+    let backwards = missing(&source, &destination, -3_600_000_000);
+    assert!(backwards.contains("a clock was stepped"), "{backwards}");
+}
+
+#[test]
+fn a_source_that_came_by_a_migration_itself_and_gave_up_once_is_no_trouble() {
+    let earlier = "1@5.000000:vmstate_downtime_checkpoint dst-precopy-loadvm-completed\n\
+                   1@5.000100:vmstate_downtime_checkpoint dst-precopy-bh-vm-started\n\
+                   1@6.000000:vmstate_downtime_checkpoint src-downtime-start\n";
+    let source = parse(format!("{earlier}{}", text("10.0", "precopy", Side::Source)).as_bytes());
+    let destination = parse(text("10.0", "precopy", Side::Destination).as_bytes());
+    assert_eq!(blackout(&source, &destination, 0).unwrap(), recorded("10.0", "precopy"));
+}
+
+proptest! {
+    #[test]
+    fn any_order_of_the_lines_gives_the_same_result(which in 0usize..4, seed in any::<u64>()) {
+        let (version, mode) = RECORDED[which];
+        let shuffled = |side| {
+            let text = text(version, mode, side);
+            let mut lines: Vec<&str> = text.lines().collect();
+            let mut state = seed | 1;
+            for at in (1..lines.len()).rev() {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                lines.swap(at, usize::try_from(state >> 33).unwrap() % (at + 1));
+            }
+            parse(lines.join("\n").as_bytes())
+        };
+        prop_assert_eq!(blackout(&shuffled(Side::Source), &shuffled(Side::Destination), 0).unwrap(), recorded(version, mode));
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_gives_nothing_or_no_more_than_the_whole(which in 0usize..4, source_part in 0.0f64..1.0, destination_part in 0.0f64..1.0) {
+        let (version, mode) = RECORDED[which];
+        let cut = |side, part: f64| {
+            let text = text(version, mode, side);
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index")]
+            let at = (text.len() as f64 * part) as usize;
+            parse(&text.as_bytes()[..at])
+        };
+        let whole = recorded(version, mode);
+        if let Ok(seen) = blackout(&cut(Side::Source, source_part), &cut(Side::Destination, destination_part), 0) {
+            prop_assert_eq!((seen.start_us, seen.end_us), (whole.start_us, whole.end_us));
+        }
+    }
+}
