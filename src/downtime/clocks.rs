@@ -48,13 +48,13 @@ pub fn estimate(side: Side, events: &[EventRecord], caused_wall_ns: Option<u64>)
 
 /// When it happened on our monotonic clock, ns.
 #[must_use]
-pub fn on_our_clock(event: &EventRecord, offset: Offset) -> Option<i64> {
+pub(super) fn on_our_clock(event: &EventRecord, offset: Offset) -> Option<i64> {
     wall_on_our_clock(event.qemu_us?, event, offset)
 }
 
 /// A wall time of the same host, µs, by the two clocks as they were read when `near` arrived.
 #[must_use]
-pub fn wall_on_our_clock(wall_us: u64, near: &EventRecord, offset: Offset) -> Option<i64> {
+pub(super) fn wall_on_our_clock(wall_us: u64, near: &EventRecord, offset: Offset) -> Option<i64> {
     let stamp_ns = i64::try_from(wall_us).ok()?.checked_mul(1000)?.checked_sub(offset.ns)?;
     let ahead_ns = i64::try_from(near.wall_ns).ok()?.checked_sub(i64::try_from(near.mono_ns).ok()?)?;
     stamp_ns.checked_sub(ahead_ns)
@@ -63,7 +63,7 @@ pub fn wall_on_our_clock(wall_us: u64, near: &EventRecord, offset: Offset) -> Op
 /// By how much our wall clock was stepped between the first and the last of `events`, ns: against the monotonic clock, more than
 /// slewing explains.
 #[must_use]
-pub fn step(events: &[&EventRecord]) -> Option<i64> {
+pub(super) fn step(events: &[&EventRecord]) -> Option<i64> {
     let ahead = |event: &EventRecord| Some(i64::try_from(event.wall_ns).ok()? - i64::try_from(event.mono_ns).ok()?);
     let mut steps = events.windows(2).filter_map(|pair| {
         let [earlier, later] = pair else { return None };

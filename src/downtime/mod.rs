@@ -29,7 +29,7 @@ pub mod trace;
 mod views;
 
 pub use clocks::{Clocks, Offset, estimate};
-pub use distribution::{Recorder, distribution, needed};
+pub use distribution::{distribution, needed};
 pub use heartbeat::{HeartbeatBlackout, blackout as heartbeat_blackout};
 pub use times::times;
 pub use views::{Beats, Evidence};
@@ -106,4 +106,3 @@ fn span(from: &str, to: &str, between: Option<(i64, i64)>, started_ns: u64, unce
     let (from_us, to_us) = between.map_or((None, None), |(from, to)| (since(from), since(to)));
     Span { from: from.to_owned(), to: to.to_owned(), from_us, to_us, uncertainty_us, note: None }
 }
-

@@ -212,12 +212,12 @@ mod tests {
             page_requests: [
                 PageRequest {
                     wall_us: 1795422994200493,
-                    address: 139758756757504,
+                    address: 139758906212352,
                     added: true,
                 },
                 PageRequest {
                     wall_us: 1795422995387398,
-                    address: 140066174259200,
+                    address: 140066507182080,
                     added: false,
                 },
             ],

@@ -50,6 +50,8 @@ pub const DECISIONS: &str = "decisions.jsonl";
 pub const HEARTBEATS: &str = "heartbeats.jsonl.zst";
 /// What was measured of each migration.
 pub const SWITCHOVERS: &str = "switchovers.jsonl";
+/// Blackouts as an HdrHistogram interval log, tagged by view.
+pub const HISTOGRAMS: &str = "histograms.hlog";
 /// Every QMP line.
 pub const TRANSCRIPT: &str = "transcript.jsonl.zst";
 

@@ -122,6 +122,15 @@ impl ClosedRun {
         &self.path
     }
 
+    /// Writes one more file.
+    ///
+    /// # Errors
+    /// [`RecordError::Write`].
+    pub fn write(&self, name: &str, content: &[u8]) -> Result<(), RecordError> {
+        let path = self.path.join(name);
+        fs::write(&path, content).map_err(|source| RecordError::Write { path, source })
+    }
+
     /// Writes a line for each migration, and then `run.json`, by a temporary file and a rename: its presence means that the run is whole.
     ///
     /// # Errors

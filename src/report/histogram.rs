@@ -27,7 +27,8 @@ pub fn histogram(values_us: &[u64], width: usize) -> String {
         // A count is never drawn as nothing.
         let bar = if *count == 0 { 0 } else { (count * width / most).max(1) };
         let from = human_micros(lower(row, per_octave));
-        let _ = writeln!(text, "{from:>8} {count:>6} {}", "█".repeat(bar));
+        let line = format!("{from:>8} {count:>6} {}", "█".repeat(bar));
+        let _ = writeln!(text, "{}", line.trim_end());
     }
     text
 }
@@ -64,8 +65,17 @@ mod tests {
     #[test]
     fn two_modes_are_seen_and_what_lies_between_them() {
         let values: Vec<u64> = (0..40).map(|i| 4000 + i * 10).chain((0..10).map(|i| 43_000 + i * 100)).collect();
-        insta::assert_snapshot!(histogram(&values, 30), @"");
-        insta::assert_snapshot!(histogram(&[7], 30), @"");
+        insta::assert_snapshot!(histogram(&values, 30), @r"
+        3.07 ms     10 ██████████
+        4.10 ms     30 ██████████████████████████████
+        6.14 ms      0
+        8.19 ms      0
+        12.3 ms      0
+        16.4 ms      0
+        24.6 ms      0
+        32.8 ms     10 ██████████
+        ");
+        assert_eq!(histogram(&[7], 3), "    7 µs      1 ███\n");
         assert_eq!(histogram(&[], 30), "");
     }
 }

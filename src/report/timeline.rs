@@ -73,7 +73,9 @@ fn sign(marks: &Timeline, (from, to): (u64, u64)) -> char {
 fn legend(bar: &str) -> String {
     let meanings = [(".", "setup"), ("0123456789", "pass"), ("X", "blackout"), ("~", "after it"), ("f", "faults")];
     let used = meanings.iter().filter(|(signs, _)| bar.chars().any(|c| signs.contains(c)));
-    let say = |(signs, meaning): &(&str, &str)| if signs.len() > 1 { format!("1 2 … {meaning}") } else { format!("{signs} {meaning}") };
+    let say = |(signs, meaning): &(&str, &str)| {
+        if signs.len() > 1 { format!("1 2 … {meaning}") } else { format!("{signs} {meaning}") }
+    };
     used.map(say).collect::<Vec<_>>().join("   ")
 }
 
@@ -92,7 +94,13 @@ mod tests {
             write_bps: vec![(0, 50 << 20), (100_000, 50 << 20), (300_000, 10 << 20)],
             ..Timeline::default()
         };
-        insta::assert_snapshot!(timeline(&precopy, 50), @"");
+        insta::assert_snapshot!(timeline(&precopy, 50), @r"
+        0                                           320 ms
+        ....11111111111111111111111111122222222233333344X~
+        . setup   1 2 … pass   X blackout   ~ after it
+        ███████████████████████████████▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂
+        the guest writes, up to 50.0 MiB/s
+        ");
         let postcopy = Timeline {
             end_us: 100_000,
             active_us: Some(1000),
@@ -101,9 +109,17 @@ mod tests {
             faults_us: vec![5000, 5100, 30_000, 31_000],
             ..Timeline::default()
         };
-        insta::assert_snapshot!(timeline(&postcopy, 50), @"");
+        insta::assert_snapshot!(timeline(&postcopy, 50), @r"
+        0                                           100 ms
+        .Xf~~~~~~~~~~~~f~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+        . setup   X blackout   ~ after it   f faults
+        ");
         let cancelled = Timeline { end_us: 100_000, active_us: Some(50_000), ..Timeline::default() };
-        insta::assert_snapshot!(timeline(&cancelled, 20), @"");
+        insta::assert_snapshot!(timeline(&cancelled, 20), @r"
+        0             100 ms
+        ..........1111111111
+        . setup   1 2 … pass
+        ");
         assert_eq!(timeline(&Timeline::default(), 50), "");
     }
 }
