@@ -2,6 +2,7 @@
 //!
 //! Takes a [`Summary`](crate::record::Summary) or what is under way; gives text. Writes to nothing itself.
 
+mod blackout;
 mod check;
 mod histogram;
 mod inspection;

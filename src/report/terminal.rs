@@ -1,13 +1,17 @@
 //! The summary on one screen, readable without colour.
 
-use crate::record::{Guest, Integrity, Outcome, SampledSide, Summary};
+use super::timeline::{Timeline, timeline};
+use crate::record::{Brownout, Faults, Guest, Integrity, Outcome, Phases, SampledSide, Stalls, Summary, Switchover};
 use crate::units::{human_bytes, human_micros};
 use std::fmt::Write;
 use std::path::Path;
 
+/// Of a drawing.
+const WIDTH: usize = 72;
+
 /// What was done, the blackout, transfer, guest, and where the rest is.
 #[must_use]
-pub fn summary(run: &Summary, directory: &Path) -> String {
+pub fn summary(run: &Summary, switchovers: &[Switchover], when: &Timeline, directory: &Path) -> String {
     let mut screen = String::new();
     let env = &run.environment;
     let outcome = match run.outcome {
@@ -24,18 +28,26 @@ pub fn summary(run: &Summary, directory: &Path) -> String {
     if let Some(reason) = env.accelerator_reason.as_ref().filter(|reason| *reason != "asked for") {
         line("", format!("{}: {reason}", env.accelerator.as_deref().unwrap_or_default()));
     }
-    line("blackout", blackout(run));
+    for (name, text) in super::blackout::lines(run, switchovers) {
+        line(name, text);
+    }
     line("total", time(run));
+    if run.repeat.is_none() {
+        for drawn in timeline(when, WIDTH).lines() {
+            line("", drawn.to_owned());
+        }
+    }
     line("transfer", transfer(run));
     line("guest", guest(&run.guest));
     let rates = dirty_rates(&run.guest);
     if !rates.is_empty() {
         line("", rates);
     }
-    if let Some(count) = run.faults.count {
-        let blocked =
-            run.faults.blocktime_us.map(|us| format!(", all vCPUs blocked for {}", human_micros(us))).unwrap_or_default();
-        line("faults", format!("{count} pages asked for{blocked}"));
+    if let Some(text) = brownout(&run.brownout) {
+        line("brownout", text);
+    }
+    if let Some(text) = faults(&run.faults) {
+        line("faults", text);
     }
     for (side, sampled) in [("source", run.sampling.source), ("destination", run.sampling.destination)] {
         if let Some(sampled) = sampled {
@@ -54,18 +66,6 @@ pub fn summary(run: &Summary, directory: &Path) -> String {
 
 fn short(version: &str) -> &str {
     version.split(' ').next().unwrap_or(version)
-}
-
-fn blackout(run: &Summary) -> String {
-    let Some(best) = &run.downtime.best else { return "none: the guest stayed where it was, or was not running".to_owned() };
-    let how = match best.view.as_str() {
-        "events" => "STOP on the source to RESUME on the destination",
-        other => other,
-    };
-    match run.downtime.views.reported_us.filter(|_| best.view != "reported") {
-        Some(reported) => format!("{} ({how}; QEMU itself says {} ms)", human_micros(best.us), reported / 1000),
-        None => format!("{} ({how})", human_micros(best.us)),
-    }
 }
 
 fn time(run: &Summary) -> String {
@@ -126,6 +126,38 @@ fn dirty_rates(guest: &Guest) -> String {
     let rates = rates.iter().filter_map(|(when, rate)| rate.map(|rate| format!("{}/s {when}", human_bytes(rate))));
     let rates: Vec<String> = rates.collect();
     if rates.is_empty() { String::new() } else { format!("dirtied {}", rates.join(", ")) }
+}
+
+/// The longest stalls of each phase, the guest's beats as they came and its own accesses.
+fn brownout(brownout: &Brownout) -> Option<String> {
+    let longest = |phases: &Phases| {
+        let all =
+            [("before", phases.before), ("pre-copy", phases.precopy), ("post-copy", phases.postcopy), ("after", phases.after)];
+        let of = |(name, stalls): &(&str, Stalls)| stalls.max_us.map(|us| format!("{} {name}", human_micros(us)));
+        all.iter().filter_map(of).collect::<Vec<_>>().join(", ")
+    };
+    let (beats, accesses) = (longest(&brownout.beats), longest(&brownout.accesses));
+    let text = [("longest between beats: ", beats), ("longest memory access: ", accesses)];
+    let text: Vec<String> =
+        text.into_iter().filter(|(_, all)| !all.is_empty()).map(|(name, all)| format!("{name}{all}")).collect();
+    (!text.is_empty()).then(|| text.join("; "))
+}
+
+fn faults(faults: &Faults) -> Option<String> {
+    let mut text = format!("{} pages asked for", faults.count?);
+    let mut add = |words: String| {
+        let _ = write!(text, ", {words}");
+    };
+    if let Some(pushed) = faults.pushed {
+        add(format!("{pushed} came unasked"));
+    }
+    if let (Some(p50), Some(p99), Some(max)) = (faults.p50_us, faults.p99_us, faults.max_us) {
+        add(format!("p50 {}, p99 {}, max {}", human_micros(p50), human_micros(p99), human_micros(max)));
+    }
+    if let Some(us) = faults.blocktime_us {
+        add(format!("all vCPUs blocked for {}", human_micros(us)));
+    }
+    Some(text)
 }
 
 fn sampling(side: &str, sampled: &SampledSide) -> String {
@@ -211,11 +243,12 @@ pub(super) mod tests {
 
     #[test]
     fn one_screen_tells_it_all() {
-        insta::assert_snapshot!(summary(&example(), Path::new("runs/example")), @r"
+        insta::assert_snapshot!(summary(&example(), &[], &Timeline::default(), Path::new("runs/example")), @r"
         completed by pre-copy
           QEMU        10.0.2 → 10.0.2, microvm, tcg, unix
                       tcg: no KVM here
-          blackout    4.71 ms (STOP on the source to RESUME on the destination; QEMU itself says 2 ms)
+          blackout    4.71 ms (STOP on the source to RESUME on the destination)
+            views     events 4.71 ms, QEMU itself reports 2 ms
           total       312 ms = setup 1.20 ms + pre-copy 305 ms + switchover 4.71 ms
           transfer    94.1 MiB, of 256 MiB RAM, MIGRATION_PASS 4, mean 301 MiB/s
           guest       intact, 16384 pages checked; heartbeat gap 5.60 ms

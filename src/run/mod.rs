@@ -23,7 +23,8 @@ use crate::drive::{DriveError, Interrupt, Progress};
 use crate::lab::{Accelerator, LabError};
 use crate::plan::{Refused, Support};
 use crate::qmp::QmpError;
-use crate::record::{Integrity, Outcome, RecordError, RunDir, Summary};
+use crate::record::{HISTOGRAMS, Integrity, Outcome, RecordError, RunDir, Summary, Switchover};
+use crate::report::Timeline;
 use crate::scenario::Scenario;
 use digest::Digest;
 use guest::GuestFacts;
@@ -55,6 +56,10 @@ impl std::fmt::Debug for Options {
 pub struct Finished {
     /// Its summary.
     pub summary: Summary,
+    /// Each of its migrations.
+    pub switchovers: Vec<Switchover>,
+    /// The last of them over time.
+    pub timeline: Timeline,
     /// Its directory.
     pub path: PathBuf,
     /// The record could not be written in full; the summary is true all the same.
@@ -152,9 +157,11 @@ fn finish(result: Result<Seen, RunError>, id: String, directory: RunDir) -> Resu
     // There is a migration wherever there is no error.
     let Some(summary) = summary else { return Err(DriveError::Interrupted.into()) };
     if let Some(closed) = closed {
-        record_error = closed.finish(&summary, &switchovers).err();
+        let log = series::interval_log(&seen, &switchovers);
+        record_error = closed.write(HISTOGRAMS, &log).and_then(|()| closed.finish(&summary, &switchovers)).err();
     }
-    Ok(Finished { summary, path, record_error })
+    let timeline = recorded.timeline(&seen, &summary.brownout.write_rate);
+    Ok(Finished { summary, switchovers, timeline, path, record_error })
 }
 
 /// Writes `run.json` again, for a summary to which checks were added.

@@ -3,6 +3,7 @@
 use super::Seen;
 use crate::downtime::distribution;
 use crate::record::{Best, Breakdown, Downtime, Faults, Outcome, Repeat, Switchover, TimeUs, Transfer, Views};
+use crate::report;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -77,6 +78,24 @@ fn median(values: &mut Vec<u64>) -> Option<u64> {
 #[expect(clippy::ptr_arg, reason = "of one shape with `median`")]
 fn mean(values: &mut Vec<u64>) -> Option<u64> {
     values.iter().sum::<u64>().checked_div(u64::try_from(values.len()).ok()?)
+}
+
+/// All blackouts by view, for HdrHistogram's tools.
+pub(super) fn interval_log(seen: &Seen, switchovers: &[Switchover]) -> Vec<u8> {
+    let of = |get: fn(&Switchover) -> Option<u64>| switchovers.iter().filter_map(get).collect::<Vec<u64>>();
+    let views = [
+        ("heartbeat", of(|switchover| switchover.downtime.views.heartbeat_us)),
+        ("trace", of(|switchover| switchover.downtime.views.trace_us)),
+        ("events", of(|switchover| switchover.downtime.views.events_us)),
+        ("reported", of(|switchover| switchover.downtime.views.reported_us)),
+    ];
+    let mut log = Vec::new();
+    if let (Some(first), Some(last)) = (seen.migrations.first(), seen.migrations.last()) {
+        let (started, ended) = (first.report.started, last.report.ended);
+        // Writing to a Vec does not fail.
+        let _ = report::interval_log(&mut log, started.wall_ns, ended.since(started), &views);
+    }
+    log
 }
 
 /// In a sentence.

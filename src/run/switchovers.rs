@@ -5,10 +5,11 @@ use super::digest::Digest;
 use super::migration::Migration;
 use crate::clock::rfc3339;
 use crate::downtime::brownout::Marks;
-use crate::downtime::trace::{self, TraceLog};
+use crate::downtime::trace::{self, PageRequest, TraceLog};
 use crate::downtime::{self, Beats, Clocks, Evidence, Offset, faults};
 use crate::plan::Side;
-use crate::record::{Beat, BeatRecord, EventRecord, Faults, Outcome, Run, Switchover, Transfer};
+use crate::record::{Beat, BeatRecord, EventRecord, Faults, Outcome, Run, Switchover, Transfer, WriteRate};
+use crate::report::Timeline;
 use crate::scenario::Accel;
 use std::collections::BTreeMap;
 
@@ -34,6 +35,38 @@ impl Recorded {
         let reports = |(at_ns, line): (u64, String)| Some((at_ns, line.strip_prefix("rate writes=")?.parse().ok()?));
         let writes = (0..vms).flat_map(|vm| run.guest_lines(vm)).filter_map(reports).collect();
         Recorded { events: run.events().unwrap_or_default(), beats, traces, writes }
+    }
+
+    /// The last migration over time.
+    pub(super) fn timeline(&self, seen: &Seen, write_rate: &[WriteRate]) -> Timeline {
+        let number = u32::try_from(seen.migrations.len()).unwrap_or(u32::MAX);
+        let marks = self.marks(seen);
+        let Some(mark) = marks.last() else { return Timeline::default() };
+        let since = |ns: u64| ns.checked_sub(mark.started_ns).map(|ns| ns / 1000);
+        let of_source = || self.events.iter().filter(|event| event.migration == number && event.side == Side::Source);
+        let end_us = since(mark.ended_ns).unwrap_or(0);
+        let faults = self.traces.get(&number).map(|log| log.page_requests.as_slice()).unwrap_or_default();
+        let resumed = self.events.iter().find(|event| event.migration == number && event.event == "RESUME");
+        let fault = |request: &PageRequest| {
+            let ahead = i64::try_from(resumed?.wall_ns).ok()? - i64::try_from(resumed?.mono_ns).ok()?;
+            since(u64::try_from(i64::try_from(request.wall_us).ok()? * 1000 - ahead).ok()?)
+        };
+        Timeline {
+            end_us,
+            active_us: of_source().find(|event| event.status() == Some("active")).and_then(|event| since(event.mono_ns)),
+            // QEMU says a pass when it begins; the first is not of interest: it begins with `active`.
+            passes_us: of_source()
+                .filter(|event| event.pass().is_some_and(|pass| pass > 1))
+                .filter_map(|e| since(e.mono_ns))
+                .collect(),
+            stop_us: mark.stop_ns.and_then(since),
+            resume_us: mark.resume_ns.and_then(since),
+            faults_us: faults.iter().filter(|request| request.added).filter_map(fault).collect(),
+            write_bps: write_rate
+                .iter()
+                .filter_map(|rate| Some((u64::try_from(rate.at_us).ok().filter(|at| *at <= end_us)?, rate.bps)))
+                .collect(),
+        }
     }
 
     /// When each migration was where, by the arrival of its events.
