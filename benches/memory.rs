@@ -54,7 +54,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let (began_ns, cpu_ns) = (monotonic_ns(), process_cpu_ns());
     let sampler = Sampler::start(Side::Source, connection, SampleRate::Max, record.sink(), Latest::default())?;
     child.wait()?;
-    let report = sampler.stop();
+    let (report, _) = sampler.stop();
     let (sampling_s, sampling_cpu) = (seconds_since(began_ns), process_cpu_ns() - cpu_ns);
     let sampled = Memory::now()?;
 

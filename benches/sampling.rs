@@ -154,7 +154,7 @@ fn sampler(socket: &Path, seconds: f64) -> Result<Part> {
     let cpu_ns = process_cpu_ns();
     let sampler = Sampler::start(Side::Source, connection, SampleRate::Max, record.sink(), Latest::default())?;
     sleep_until(monotonic_ns() + u64::try_from(Duration::from_secs_f64(seconds).as_nanos())?);
-    let report = sampler.stop();
+    let (report, _) = sampler.stop();
     record.discard();
     let cpu_us = (process_cpu_ns() - cpu_ns) as f64 / 1e3 / report.samples as f64;
     Ok(Part { per_second: report.rate_hz, cpu_us })

@@ -56,6 +56,12 @@ pub(super) struct MigrateArgs {
     /// A second QMP socket of the destination, only for sampling.
     #[arg(long, value_name = "QMP")]
     pub(super) destination_sampling: Option<Endpoint>,
+    /// Trace file of the source (its -D, with -msg timestamp=on): where the blackout went. Since QEMU 8.2.
+    #[arg(long, value_name = "FILE")]
+    pub(super) source_trace: Option<PathBuf>,
+    /// Trace file of the destination.
+    #[arg(long, value_name = "FILE")]
+    pub(super) destination_trace: Option<PathBuf>,
     #[command(flatten)]
     pub(super) common: CommonArgs,
 }

@@ -69,7 +69,7 @@ struct ByPhase([Option<Histogram<u64>>; 4], [u64; 4]);
 
 impl ByPhase {
     fn new() -> ByPhase {
-        ByPhase([const { () }; 4].map(|()| new_histogram()), [0; 4])
+        ByPhase(std::array::from_fn(|_| new_histogram()), [0; 4])
     }
 
     fn record(&mut self, phase: Phase, ns: u64, expected_ns: Option<u64>) {

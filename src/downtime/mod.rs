@@ -106,3 +106,6 @@ fn span(from: &str, to: &str, between: Option<(i64, i64)>, started_ns: u64, unce
     let (from_us, to_us) = between.map_or((None, None), |(from, to)| (since(from), since(to)));
     Span { from: from.to_owned(), to: to.to_owned(), from_us, to_us, uncertainty_us, note: None }
 }
+
+#[cfg(test)]
+mod tests;

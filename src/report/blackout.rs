@@ -71,8 +71,7 @@ fn of_many(repeat: &Repeat, switchovers: &[Switchover]) -> Vec<(&'static str, St
     let completed = switchovers.iter().filter(|switchover| switchover.outcome == Outcome::Completed);
     let values: Vec<u64> = completed.filter_map(|switchover| Some(switchover.downtime.best.as_ref()?.us)).collect();
     lines.extend(histogram(&values, BAR).lines().map(|row| ("", row.to_owned())));
-    if repeat.elapsed_us > 0 {
-        let a_minute = u64::from(repeat.completed) * 60_000_000 / repeat.elapsed_us;
+    if let Some(a_minute) = (u64::from(repeat.completed) * 60_000_000).checked_div(repeat.elapsed_us) {
         lines.push((
             "pace",
             format!("{} switchovers in {}, {a_minute} a minute", repeat.completed, human_micros(repeat.elapsed_us)),

@@ -1,5 +1,6 @@
 //! Sessions to QEMUs that somebody else started.
 
+use super::foreign_trace::ForeignTrace;
 use super::guest::GuestFacts;
 use super::migration::{Means, Sides, ask, migrate};
 use super::{Options, RunError, Seen};
@@ -8,6 +9,7 @@ use crate::drive::{DriveError, End};
 use crate::plan::Side;
 use crate::qmp::{Blocking, Endpoint, Session};
 use crate::record::{RunDir, Sink};
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -20,6 +22,9 @@ pub struct Attach {
     pub qmp: Endpoint,
     /// A second one, only for sampling.
     pub sampling: Option<Endpoint>,
+    /// Its trace file (QEMU's -D, with -msg timestamp=on), if it is on this host: its downtime trace points are then switched on for
+    /// the migration, and off again.
+    pub trace: Option<PathBuf>,
 }
 
 /// Connects, migrates.
@@ -34,8 +39,23 @@ pub(super) async fn run(options: Options, directory: &RunDir, source: Attach, de
     let clocks = if source.qmp.is_local() && destination.qmp.is_local() { Clocks::Shared } else { Clocks::Separate };
     let supports = ask(&sides.ends).await?;
     let means = Means { number: 1, scenario: &scenario, sink, interrupt, progress };
-    let migration = migrate(means, sides, &supports, std::future::ready(())).await?;
-    let (guest, warnings) = (GuestFacts::default(), Vec::new());
+    let sessions = [sides.ends[0].session.clone(), sides.ends[1].session.clone()];
+    let mut tracing = Vec::new();
+    let mut warnings = Vec::new();
+    for (vm, (session, attach)) in (0..).zip(sessions.into_iter().zip([&source, &destination])) {
+        if let Some(file) = &attach.trace {
+            match ForeignTrace::start(session, vm, file).await {
+                Ok(foreign) => tracing.push(foreign),
+                Err(problem) => warnings.push(problem),
+            }
+        }
+    }
+    let migration = migrate(means, sides, &supports, std::future::ready(())).await;
+    for foreign in tracing {
+        foreign.end(directory.path(), &mut warnings).await;
+    }
+    let migration = migration?;
+    let guest = GuestFacts::default();
     Ok(Seen { scenario, supports, migrations: vec![migration], guest, accelerator: None, boot: None, clocks, warnings })
 }
 

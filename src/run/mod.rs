@@ -3,12 +3,13 @@
 //! Takes a scenario, and a lab to start or two QEMUs that somebody else started; gives a run directory and its summary. This is
 //! what the command and every campaign call. Knows nothing of arguments and terminals.
 //!
-//! Map: here the run · `in_lab` the migrations of a lab, one or many · `attached` sessions to QEMUs that are there · `migration`
-//! one migration between two sides, wherever they come from · `digest` figures gathered while samples go by ·
+//! Map: here the run · `in_lab` the migrations of a lab, one or many · `attached` sessions to QEMUs that are there ·
+//! `foreign_trace` their trace points · `migration` one migration between two sides · `digest` figures gathered while samples go by ·
 //! `guest` what the micro-guest says before and after · `switchovers` each migration of a run · `series` what many have in common · `summarize` run.json from all of it.
 
 mod attached;
 mod digest;
+mod foreign_trace;
 mod guest;
 mod in_lab;
 mod migration;

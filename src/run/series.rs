@@ -58,7 +58,7 @@ fn summed_up(all: &[&Downtime]) -> Vec<String> {
 }
 
 /// Every number of a type by itself, over all items that have it.
-fn each_by<T: Serialize + DeserializeOwned + Default>(items: &[T], by: fn(&mut Vec<u64>) -> Option<u64>) -> T {
+fn each_by<T: Serialize + DeserializeOwned + Default>(items: &[T], by: fn(&mut [u64]) -> Option<u64>) -> T {
     let objects: Vec<Map<String, Value>> =
         items.iter().filter_map(|item| serde_json::to_value(item).ok()?.as_object().cloned()).collect();
     let Some(first) = objects.first() else { return T::default() };
@@ -70,13 +70,12 @@ fn each_by<T: Serialize + DeserializeOwned + Default>(items: &[T], by: fn(&mut V
     serde_json::from_value(Value::Object(figures)).unwrap_or_default()
 }
 
-fn median(values: &mut Vec<u64>) -> Option<u64> {
+fn median(values: &mut [u64]) -> Option<u64> {
     values.sort_unstable();
     values.get(values.len() / 2).copied()
 }
 
-#[expect(clippy::ptr_arg, reason = "of one shape with `median`")]
-fn mean(values: &mut Vec<u64>) -> Option<u64> {
+fn mean(values: &mut [u64]) -> Option<u64> {
     values.iter().sum::<u64>().checked_div(u64::try_from(values.len()).ok()?)
 }
 

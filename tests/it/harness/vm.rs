@@ -97,6 +97,7 @@ impl Vm {
         command.args(["-chardev", &console_options, "-serial", "chardev:console"]);
         command.args(["-chardev", "null,id=beats", "-device", "isa-debugcon,iobase=0xe9,chardev=beats"]);
         let guest = format!("working_set={} rate={} pattern=random heartbeat_us=0", wish.working_set << 20, wish.rate << 20);
+        command.args(["-D", &at("trace").to_string_lossy(), "-msg", "timestamp=on"]);
         command.args(["-kernel", GUEST, "-append", &guest]).args(more);
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let child = command.spawn().unwrap();
@@ -115,6 +116,11 @@ impl Vm {
     /// `unix:` and the path of its control socket, for the command under test.
     pub(crate) fn control(&self) -> String {
         format!("unix:{}", self.directory.join("control").display())
+    }
+
+    /// Where its traces go.
+    pub(crate) fn trace(&self) -> String {
+        self.directory.join("trace").display().to_string()
     }
 
     /// A second one.

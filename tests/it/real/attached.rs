@@ -147,7 +147,7 @@ fn a_panic_of_ours_cancels_and_leaves_the_guest_running_on_the_source() {
     });
     let scenario = loader.load().unwrap();
     let options = Options { scenario, out: Some(scratch.join("run")), interrupt: Interrupt::never(), progress };
-    let attach = |endpoint: String| Attach { qmp: endpoint.parse().unwrap(), sampling: None };
+    let attach = |endpoint: String| Attach { qmp: endpoint.parse().unwrap(), sampling: None, trace: None };
     let run = attached(options, attach(pair.source.control()), attach(pair.destination.control()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let finished = runtime.block_on(run).unwrap();

@@ -5,6 +5,7 @@
 //! the user's · `refusals` what cannot be done · `looking` subcommands that migrate nothing.
 
 mod attached;
+mod blackout;
 mod deaths;
 mod give_up;
 mod judge;
