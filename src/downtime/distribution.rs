@@ -4,9 +4,24 @@
 //! blackouts are distributed (they have several modes: facts/models.md §4.8). Pure.
 
 use crate::record::{Distribution, Quantile};
+use hdrhistogram::Histogram;
 
 /// Of 100 intervals, 95 hold the true quantile: each tail has this much.
 const TAIL: f64 = 0.025;
+
+/// 1 µs to an hour, three digits. All of its memory is there from the start: recording allocates nothing.
+const LONGEST_US: u64 = 3_600_000_000;
+
+/// A histogram of values in µs; longer ones are counted as an hour.
+#[must_use]
+pub fn histogram_of(values_us: &[u64]) -> Option<Histogram<u64>> {
+    // With bounds: a histogram that grows by itself clamps in `saturating_record` instead of growing.
+    let mut histogram = Histogram::new_with_bounds(1, LONGEST_US, 3).ok()?;
+    for value in values_us {
+        histogram.saturating_record(*value);
+    }
+    Some(histogram)
+}
 
 /// Order statistics of `values_us`.
 #[must_use]
@@ -23,12 +38,6 @@ pub fn distribution(values_us: &[u64]) -> Distribution {
         max_us: sorted.last().copied(),
         mean_us: sum.checked_div(sorted.len() as u128).and_then(|mean| u64::try_from(mean).ok()),
     }
-}
-
-/// How many values it takes before a quantile, in hundredths, has an interval: 6 for the median, 36 for p90, 368 for p99.
-#[must_use]
-pub fn needed(hundredths: u32) -> usize {
-    (1..100_000).find(|count| ranks(*count, hundredths).is_some()).unwrap_or(usize::MAX)
 }
 
 /// `sorted` in ascending order.
@@ -70,8 +79,20 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn few_values_have_no_interval_and_it_is_known_how_many_it_takes() {
-        assert_eq!((needed(50), needed(90), needed(99)), (6, 36, 368));
+    fn recording_needs_no_memory_that_was_not_there() {
+        let mut histogram = histogram_of(&[]).unwrap();
+        let before = histogram.distinct_values();
+        for value in [0, 1, 70, 1_000_000, LONGEST_US, u64::MAX] {
+            histogram.saturating_record(value);
+        }
+        assert_eq!((histogram.distinct_values(), histogram.len()), (before, 6));
+    }
+
+    #[test]
+    fn few_values_have_no_interval() {
+        for (hundredths, needed) in [(50, 6), (90, 36), (99, 368)] {
+            assert_eq!((ranks(needed - 1, hundredths), ranks(needed, hundredths).is_some()), (None, true));
+        }
         let few = distribution(&[3, 1, 2]);
         assert_eq!((few.min_us, few.max_us, few.mean_us), (Some(1), Some(3), Some(2)));
         assert_eq!(few.p50, Some(Quantile { us: 2, low_us: None, high_us: None }));

@@ -29,7 +29,7 @@ pub mod trace;
 mod views;
 
 pub use clocks::{Clocks, Offset, estimate};
-pub use distribution::{distribution, needed};
+pub use distribution::{distribution, histogram_of};
 pub use heartbeat::{HeartbeatBlackout, blackout as heartbeat_blackout};
 pub use times::times;
 pub use views::{Beats, Evidence};

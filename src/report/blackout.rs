@@ -4,7 +4,8 @@ use super::histogram::histogram;
 use crate::record::{Breakdown, Distribution, Downtime, Outcome, Quantile, Repeat, Summary, Switchover};
 use crate::units::human_micros;
 
-const BAR: usize = 40;
+/// Of the histogram's lines.
+const WIDTH: usize = 72;
 const DEVICES: usize = 4;
 
 /// Lines: name and text.
@@ -70,7 +71,7 @@ fn of_many(repeat: &Repeat, switchovers: &[Switchover]) -> Vec<(&'static str, St
     let mut lines = vec![("", distribution(&repeat.best))];
     let completed = switchovers.iter().filter(|switchover| switchover.outcome == Outcome::Completed);
     let values: Vec<u64> = completed.filter_map(|switchover| Some(switchover.downtime.best.as_ref()?.us)).collect();
-    lines.extend(histogram(&values, BAR).lines().map(|row| ("", row.to_owned())));
+    lines.extend(histogram(&values, WIDTH).lines().map(|row| ("", row.to_owned())));
     if let Some(a_minute) = (u64::from(repeat.completed) * 60_000_000).checked_div(repeat.elapsed_us) {
         lines.push((
             "pace",

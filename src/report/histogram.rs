@@ -1,81 +1,172 @@
-//! A histogram in text: rows on a logarithmic scale, empty ones too, so that several modes are seen as such.
+//! A histogram for the terminal.
+//!
+//! Takes values in µs and how wide it may be; gives lines of text. Knows nothing of what the values are.
+//!
+//! The rows are of equal ratio, from the smallest value to the largest: blackouts of 4 ms and of 43 ms are two hills then, also
+//! beside one of 2 s. Rows without values stay, because the gap between two hills is what one looks for.
 
 use crate::units::human_micros;
-use std::fmt::Write;
 
-/// Rows at most; fewer where the values lie close together.
-const ROWS: u32 = 14;
-/// Rows to each doubling, from coarse to fine.
-const PER_OCTAVE: [u32; 3] = [1, 2, 4];
+const ROWS: i32 = 12;
+const SHORTEST_BAR: usize = 8;
+const LONGEST_BAR: usize = 160;
+/// An eighth of a column to seven of them.
+const PARTS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
-/// `values_us` as rows of bars at most `width` wide. Empty for no values.
+/// A line for each row: from where on, how many, and a bar. At most `width` columns, unless that is too narrow for any bar.
 #[must_use]
 pub fn histogram(values_us: &[u64], width: usize) -> String {
-    let (Some(least), Some(greatest)) = (values_us.iter().min(), values_us.iter().max()) else { return String::new() };
-    let rows_at = |per_octave| row(*greatest, per_octave) - row(*least, per_octave) + 1;
-    let per_octave = PER_OCTAVE.into_iter().rev().find(|fine| rows_at(*fine) <= ROWS).unwrap_or(1);
-    let first = row(*least, per_octave);
-    let mut counts = vec![0usize; rows_at(per_octave) as usize];
-    for value in values_us {
-        if let Some(count) = counts.get_mut((row(*value, per_octave) - first) as usize) {
-            *count += 1;
-        }
+    let (Some(least), Some(most)) = (values_us.iter().min(), values_us.iter().max()) else {
+        return "no values\n".to_owned();
+    };
+    let edges = edges(*least, *most);
+    let counts = counts(&edges, values_us);
+    let largest = counts.iter().copied().max().unwrap_or(0);
+    let labels = labels(&edges, *most);
+    let label_width = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0).max("from".len());
+    let count_width = largest.to_string().len().max("count".len());
+    let bar_width = width.saturating_sub(label_width + count_width + 4).clamp(SHORTEST_BAR, LONGEST_BAR);
+    let line = |label: &str, count: &str, bar: &str| {
+        format!("{label:>label_width$}  {count:>count_width$}  {bar}").trim_end().to_owned() + "\n"
+    };
+    let mut text = line("from", "count", "");
+    for (label, count) in labels.iter().zip(counts) {
+        text.push_str(&line(label, &count.to_string(), &bar(count, largest, bar_width)));
     }
-    let most = counts.iter().max().copied().unwrap_or(1).max(1);
-    let mut text = String::new();
-    for (count, row) in counts.iter().zip(first..) {
-        // A count is never drawn as nothing.
-        let bar = if *count == 0 { 0 } else { (count * width / most).max(1) };
-        let from = human_micros(lower(row, per_octave));
-        let line = format!("{from:>8} {count:>6} {}", "█".repeat(bar));
-        let _ = writeln!(text, "{}", line.trim_end());
+    // One row has no other end.
+    if let Some(last) = labels.get(edges.len()) {
+        text.push_str(&line(last, "", "the largest"));
     }
     text
 }
 
-/// The row of a value: each doubling has `per_octave` rows of equal width.
-fn row(value_us: u64, per_octave: u32) -> u32 {
-    let octave = value_us.max(1).ilog2();
-    let within = (u128::from(value_us.max(1)) * u128::from(per_octave)) >> octave;
-    octave * per_octave + u32::try_from(within).unwrap_or(0).saturating_sub(per_octave)
+/// Where each row starts. Fewer than [`ROWS`] where there are fewer whole microseconds.
+fn edges(least: u64, most: u64) -> Vec<u64> {
+    let from = real(least.max(1));
+    let ratio = (real(most) + 1.0) / from;
+    let mut edges = vec![least];
+    for row in 1..ROWS {
+        let edge = whole(from * ratio.powf(f64::from(row) / f64::from(ROWS)));
+        // Rounding must neither leave what was measured nor repeat itself.
+        if edge > edges.last().copied().unwrap_or(0) && edge <= most {
+            edges.push(edge);
+        }
+    }
+    edges
 }
 
-/// The least value of a row.
-fn lower(row: u32, per_octave: u32) -> u64 {
-    let (octave, part) = (row / per_octave, u128::from(row % per_octave));
-    let value = ((u128::from(per_octave) + part) << octave).div_ceil(u128::from(per_octave));
-    u64::try_from(value).unwrap_or(u64::MAX)
+fn counts(edges: &[u64], values_us: &[u64]) -> Vec<usize> {
+    let mut counts = vec![0; edges.len()];
+    for value in values_us {
+        let row = edges.partition_point(|edge| edge <= value).saturating_sub(1);
+        if let Some(count) = counts.get_mut(row) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
+/// A label for each row, and one for the end if there are several rows. In plain µs where three digits cannot tell rows apart.
+fn labels(edges: &[u64], most: u64) -> Vec<String> {
+    let end = (edges.len() > 1).then_some(most);
+    let short: Vec<String> = edges.iter().copied().map(human_micros).collect();
+    if short.windows(2).any(|pair| pair[0] == pair[1]) {
+        return edges.iter().copied().chain(end).map(|us| format!("{us} µs")).collect();
+    }
+    short.into_iter().chain(end.map(human_micros)).collect()
+}
+
+/// In proportion to the largest; what there is can be seen, however little.
+fn bar(count: usize, largest: usize, width: usize) -> String {
+    if count == 0 || largest == 0 {
+        return String::new();
+    }
+    let eighths = (count.saturating_mul(width * 8) / largest).max(1);
+    let part = (eighths % 8).checked_sub(1).and_then(|part| PARTS.get(part));
+    "█".repeat(eighths / 8).chars().chain(part.copied()).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an edge may be off in its sixteenth digit")]
+fn real(us: u64) -> f64 {
+    us as f64
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates, and that is right at both ends")]
+fn whole(value: f64) -> u64 {
+    value as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
-    fn each_value_is_in_the_row_that_begins_at_or_below_it() {
-        for per_octave in PER_OCTAVE {
-            for value in (1..5000).chain([u64::MAX / 2, u64::MAX]) {
-                let row = row(value, per_octave);
-                assert!(lower(row, per_octave) <= value, "{value}");
-                assert!(value == u64::MAX || value < lower(row + 1, per_octave), "{value}");
-            }
-        }
+    fn two_hills_and_the_gap_between_them() {
+        let mut values: Vec<u64> = (0..40).map(|n| 3900 + n * 17).collect();
+        values.extend((0..25).map(|n| 42_600 + n * 90));
+        values.push(9000);
+        insta::assert_snapshot!(histogram(&values, 60), @r"
+               from  count
+            3.90 ms     40  ████████████████████████████████████████████
+            4.78 ms      0
+            5.86 ms      0
+            7.18 ms      0
+            8.80 ms      1  █
+            10.8 ms      0
+            13.2 ms      0
+            16.2 ms      0
+            19.8 ms      0
+            24.3 ms      0
+            29.8 ms      0
+            36.5 ms     25  ███████████████████████████▌
+            44.8 ms         the largest
+            ");
     }
 
     #[test]
-    fn two_modes_are_seen_and_what_lies_between_them() {
-        let values: Vec<u64> = (0..40).map(|i| 4000 + i * 10).chain((0..10).map(|i| 43_000 + i * 100)).collect();
-        insta::assert_snapshot!(histogram(&values, 30), @r"
-        3.07 ms     10 ██████████
-        4.10 ms     30 ██████████████████████████████
-        6.14 ms      0
-        8.19 ms      0
-        12.3 ms      0
-        16.4 ms      0
-        24.6 ms      0
-        32.8 ms     10 ██████████
-        ");
-        assert_eq!(histogram(&[7], 3), "    7 µs      1 ███\n");
-        assert_eq!(histogram(&[], 30), "");
+    fn one_value() {
+        insta::assert_snapshot!(histogram(&[4000, 4000, 4000], 40), @r"
+               from  count
+            4.00 ms      3  ████████████████████████
+            ");
+    }
+
+    #[test]
+    fn no_value() {
+        insta::assert_snapshot!(histogram(&[], 40), @"no values");
+    }
+
+    #[test]
+    fn rows_of_a_microsecond_each_have_labels_that_differ() {
+        insta::assert_snapshot!(histogram(&[4000, 4001, 4001, 4004], 40), @r"
+               from  count
+            4000 µs      1  ████████████
+            4001 µs      2  ████████████████████████
+            4002 µs      0
+            4003 µs      0
+            4004 µs      1  ████████████
+            4004 µs         the largest
+            ");
+    }
+
+    proptest! {
+        #[test]
+        fn all_are_counted_in_lines_of_the_width(
+            values in prop::collection::vec(prop_oneof![any::<u64>(), 0u64..100, 4000u64..50_000], 1..60),
+            width in 40usize..200,
+        ) {
+            let (least, most) = (*values.iter().min().unwrap(), *values.iter().max().unwrap());
+            let edges = edges(least, most);
+            prop_assert!(edges.len() <= 16 && (edges.len() >= 8 || most - least < 100), "{:?}", edges);
+            prop_assert_eq!(counts(&edges, &values).iter().sum::<usize>(), values.len());
+            let text = histogram(&values, width);
+            prop_assert!(text.lines().all(|line| line.chars().count() <= width), "{}", text);
+        }
+
+        #[test]
+        fn no_width_makes_it_panic(values in prop::collection::vec(any::<u64>(), 0..5), width in any::<usize>()) {
+            let _ = histogram(&values, width);
+        }
     }
 }

@@ -1,48 +1,55 @@
-//! histograms.hlog: HdrHistogram's interval log with V2 compressed histograms, for HdrHistogram's own tools.
+//! Histograms as an HdrHistogram interval log, which the tools of that family read (HistogramLogProcessor, the plotters, Python's
+//! `hdrh`).
 //!
-//! Values are µs; the column for the greatest is in ms, as those tools expect (their divisor of 1,000). One line for each view, tagged
-//! with its name.
+//! Takes histograms of values in µs, each with the name of what it counts, and when all of it was measured; gives the log's text,
+//! one tagged line for each histogram, deflated (V2). Knows nothing of what the values mean, nor where the log is kept.
+//!
+//! The histograms stay in µs. Only the column of the largest value is divided, by 1000: that column is for people and in ms by
+//! custom. HistogramLogProcessor takes values for nanoseconds unless told otherwise: `-outputValueUnitRatio 1000` shows ms.
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
-use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
-use std::io::{self, Write};
-use std::time::{Duration, UNIX_EPOCH};
+use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, IntervalLogWriterError, Tag};
+use std::io;
+use std::time::{Duration, SystemTime};
 
-/// 1 µs to an hour, three digits. All memory is there from the start: recording allocates nothing.
-const LONGEST_US: u64 = 3_600_000_000;
+const MICROS_IN_A_MILLI: f64 = 1000.0;
 
-/// A histogram of values in µs.
-#[must_use]
-pub fn histogram_of(values_us: &[u64]) -> Option<Histogram<u64>> {
-    let mut histogram = Histogram::new_with_bounds(1, LONGEST_US, 3).ok()?;
-    for value in values_us {
-        histogram.saturating_record(*value);
-    }
-    Some(histogram)
-}
-
-/// Writes the log: when it began, how long it was, and each tag with its values.
+/// Writes one line for each of `histograms`, all of them of the same time: `duration` from `started_wall_ns` (since 1970) on.
 ///
 /// # Errors
-/// What `out` gives.
+/// What `out` says, and `InvalidInput` before anything is written if a name holds a comma, a space or the end of a line.
 pub fn interval_log(
-    out: &mut impl Write,
+    out: &mut impl io::Write,
     started_wall_ns: u64,
     duration: Duration,
-    views: &[(&str, Vec<u64>)],
+    histograms: &[(&str, &Histogram<u64>)],
 ) -> io::Result<()> {
+    let tagged = histograms.iter().map(|(name, histogram)| Ok((tag(name)?, *histogram))).collect::<io::Result<Vec<_>>>()?;
+    let started = SystemTime::UNIX_EPOCH + Duration::from_nanos(started_wall_ns);
     let mut serializer = V2DeflateSerializer::new();
-    let mut builder = IntervalLogWriterBuilder::new();
-    let started = UNIX_EPOCH + Duration::from_nanos(started_wall_ns);
-    builder.add_comment("switchover: blackouts in us, one tag a view").with_start_time(started).with_max_value_divisor(1000.0);
-    let mut log = builder.begin_log_with(out, &mut serializer)?;
-    for (view, values_us) in views.iter().filter(|(_, values_us)| !values_us.is_empty()) {
-        let Some(histogram) = histogram_of(values_us) else { continue };
-        let written = log.write_histogram(&histogram, Duration::ZERO, duration, Tag::new(view));
-        written.map_err(|error| io::Error::other(format!("{error:?}")))?;
+    let mut log = IntervalLogWriterBuilder::new()
+        .add_comment("[Histogram log format version 1.3]")
+        .add_comment(
+            "[Values are in microseconds, Interval_Max in milliseconds; for HistogramLogProcessor: -outputValueUnitRatio 1000]",
+        )
+        // Both: else readers guess whether the lines' own times are absolute.
+        .with_start_time(started)
+        .with_base_time(started)
+        .with_max_value_divisor(MICROS_IN_A_MILLI)
+        .begin_log_with(out, &mut serializer)?;
+    for (tag, histogram) in tagged {
+        log.write_histogram(histogram, Duration::ZERO, duration, Some(tag)).map_err(|error| match error {
+            IntervalLogWriterError::IoError(error) => error,
+            IntervalLogWriterError::SerializeError(error) => io::Error::other(error),
+        })?;
     }
     Ok(())
+}
+
+fn tag(name: &str) -> io::Result<Tag<'_>> {
+    let refused = || io::Error::new(io::ErrorKind::InvalidInput, format!("`{name}` cannot be the name of a histogram in a log"));
+    Tag::new(name).ok_or_else(refused)
 }
 
 #[cfg(test)]
@@ -51,53 +58,85 @@ mod tests {
     use hdrhistogram::serialization::Deserializer;
     use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
-    #[test]
-    fn what_is_written_reads_back() {
+    const STARTED_NS: u64 = 1_750_000_000_250_000_000;
+
+    fn recorder(values_us: &[u64]) -> Histogram<u64> {
+        crate::downtime::histogram_of(values_us).unwrap()
+    }
+
+    fn written(histograms: &[(&str, &Histogram<u64>)]) -> String {
         let mut log = Vec::new();
-        let views = [("heartbeat", vec![1500, 2500, 43_000]), ("trace", Vec::new()), ("events", vec![1400])];
-        interval_log(&mut log, 1_700_000_000_123_000_000, Duration::from_secs(9), &views).unwrap();
-        let mut read = Vec::new();
-        for entry in IntervalLogIterator::new(&log) {
-            if let LogEntry::Interval(interval) = entry.unwrap() {
-                let bytes = data_encoding(interval.encoded_histogram());
-                let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).unwrap();
-                let tag = interval.tag().unwrap().as_str().to_owned();
-                read.push((tag, histogram.len(), histogram.max() / 100));
+        interval_log(&mut log, STARTED_NS, Duration::from_millis(61_500), histograms).unwrap();
+        String::from_utf8(log).unwrap()
+    }
+
+    /// Base64 without a crate of our own for it: hdrhistogram does not give its own away.
+    fn unbase64(text: &str) -> Vec<u8> {
+        const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let sextet = |byte: u8| ALPHABET.iter().position(|letter| *letter == byte).unwrap();
+        let (mut bytes, mut bits, mut held) = (Vec::new(), 0usize, 0);
+        for byte in text.bytes().filter(|byte| *byte != b'=') {
+            bits = (bits << 6 | sextet(byte)) & 0xffff;
+            held += 6;
+            if held >= 8 {
+                held -= 8;
+                bytes.push(u8::try_from(bits >> held & 0xff).unwrap());
             }
         }
-        assert_eq!(read, [("heartbeat".to_owned(), 3, 430), ("events".to_owned(), 1, 14)]);
+        bytes
     }
 
     #[test]
-    fn recording_needs_no_memory_that_was_not_there() {
-        let mut histogram = histogram_of(&[]).unwrap();
-        let before = histogram.distinct_values();
-        for value in [0, 1, 70, 1_000_000, LONGEST_US, u64::MAX] {
-            histogram.saturating_record(value);
+    fn what_was_written_is_read_back() {
+        let events = recorder(&[3900, 4000, 4100, 43_000]);
+        let heartbeat = recorder(&[]);
+        let log = written(&[("events", &events), ("heartbeat", &heartbeat)]);
+        let mut read = Vec::new();
+        let mut times = Vec::new();
+        for entry in IntervalLogIterator::new(log.as_bytes()) {
+            match entry.unwrap() {
+                LogEntry::StartTime(time) | LogEntry::BaseTime(time) => times.push(time),
+                LogEntry::Interval(line) => {
+                    let bytes = unbase64(line.encoded_histogram());
+                    let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
+                    assert_eq!((line.start_timestamp(), line.duration()), (Duration::ZERO, Duration::from_millis(61_500)));
+                    read.push((line.tag().unwrap().as_str().to_owned(), line.max(), histogram));
+                }
+            }
         }
-        assert_eq!((histogram.distinct_values(), histogram.len()), (before, 6));
+        assert_eq!(times, [Duration::from_nanos(STARTED_NS); 2]);
+        assert_eq!(read.len(), 2);
+        assert_eq!((read[0].0.as_str(), &read[0].2), ("events", &events));
+        assert!((43.0..43.1).contains(&read[0].1), "ms, to three digits: {}", read[0].1);
+        assert_eq!((read[1].0.as_str(), &read[1].2), ("heartbeat", &heartbeat));
     }
 
-    /// Base64, as the log holds histograms.
-    fn data_encoding(text: &str) -> Vec<u8> {
-        let value = |c: u8| match c {
-            b'A'..=b'Z' => u32::from(c - b'A'),
-            b'a'..=b'z' => u32::from(c - b'a') + 26,
-            b'0'..=b'9' => u32::from(c - b'0') + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => 0,
-        };
-        let padding = text.bytes().filter(|c| *c == b'=').count();
-        let mut bytes: Vec<u8> = text
-            .as_bytes()
-            .chunks(4)
-            .flat_map(|four| {
-                let bits = four.iter().fold(0, |bits, c| bits << 6 | value(*c));
-                bits.to_be_bytes()[1..].to_vec()
-            })
-            .collect();
-        bytes.truncate(bytes.len() - padding);
-        bytes
+    #[test]
+    fn the_head_of_a_log() {
+        insta::assert_snapshot!(written(&[]), @r#"
+            #[Histogram log format version 1.3]
+            #[Values are in microseconds, Interval_Max in milliseconds; for HistogramLogProcessor: -outputValueUnitRatio 1000]
+            #[StartTime: 1750000000.250 (seconds since epoch)]
+            #[BaseTime: 1750000000.250 (seconds since epoch)]
+            #[MaxValueDivisor: 1000.000]
+            "#);
+    }
+
+    #[test]
+    fn a_name_that_would_break_the_line_is_refused() {
+        let empty = recorder(&[]);
+        let mut log = Vec::new();
+        for name in ["a,b", "a b", "a\nb"] {
+            let error = interval_log(&mut log, 0, Duration::ZERO, &[("events", &empty), (name, &empty)]);
+            assert_eq!(error.unwrap_err().kind(), io::ErrorKind::InvalidInput, "{name}");
+        }
+        assert!(log.is_empty());
+    }
+
+    #[test]
+    fn no_time_is_too_late() {
+        let mut log = Vec::new();
+        interval_log(&mut log, u64::MAX, Duration::MAX, &[("all", &recorder(&[u64::MAX]))]).unwrap();
+        assert!(log.ends_with(b"\n"));
     }
 }

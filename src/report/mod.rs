@@ -14,7 +14,7 @@ mod timeline;
 pub use check::{CheckError, check};
 pub use histogram::histogram;
 pub use inspection::inspection;
-pub use interval_log::{histogram_of, interval_log};
+pub use interval_log::interval_log;
 pub use progress::ProgressLine;
 pub use terminal::summary;
 pub use timeline::{Timeline, timeline};

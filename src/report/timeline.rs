@@ -1,125 +1,287 @@
-//! One migration as a line of characters, each a slice of time.
+//! One migration as a line of text, from left to right.
+//!
+//! Takes when what happened; gives a scale, a bar in which each column is a slice of time, a curve of what the guest wrote meanwhile,
+//! and a legend of the symbols that occur. Knows nothing of how the times were found, nor of who looks at it.
+//!
+//! Columns are coarse: a pass that is shorter than one may not show. The blackout always does, since it is what this is about.
 
 use crate::units::{human_bytes, human_micros};
-use std::fmt::Write;
 
-/// What is to be drawn; all times in µs since `migrate` was sent.
+const NARROWEST: usize = 10;
+const WIDEST: usize = 500;
+/// A label and room beside it: `|1.50 s `.
+const LABEL_COLUMNS: u64 = 9;
+const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// When what happened, µs since `migrate` was sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeline {
-    /// When it was over.
-    pub end_us: u64,
-    /// When the source became active.
-    pub active_us: Option<u64>,
-    /// When each further pass began.
+    /// How long the line is.
+    pub total_us: u64,
+    /// The start of each pass, from the second on.
     pub passes_us: Vec<u64>,
-    /// STOP.
+    /// The source began to send.
+    pub active_us: Option<u64>,
+    /// The guest stopped.
     pub stop_us: Option<u64>,
-    /// RESUME.
+    /// It ran again. With a stop and without this, it did not until the end.
     pub resume_us: Option<u64>,
-    /// When faults fell.
+    /// Whether what came after that was post-copy.
+    pub postcopy: bool,
+    /// Both sides were done, or one gave up.
+    pub done_us: u64,
+    /// Page faults in post-copy.
     pub faults_us: Vec<u64>,
-    /// The guest's write rate: when, bytes a second.
+    /// What the guest reported of its writing: when, and bytes a second since its last report.
     pub write_bps: Vec<(u64, u64)>,
 }
 
-const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-
-/// Lines: the scale, the phases, what the signs mean, and the write rate if it is known.
+/// The lines, each of at most `width` columns but for the legend.
 #[must_use]
 pub fn timeline(marks: &Timeline, width: usize) -> String {
-    if marks.end_us == 0 || width < 10 {
-        return String::new();
+    let axis = Axis { total_us: marks.total_us.max(marks.done_us).max(1), width: width.clamp(NARROWEST, WIDEST) };
+    let symbols = symbols(marks, &axis);
+    let mut lines = vec![scale(&axis), symbols.iter().collect()];
+    if !marks.write_bps.is_empty() {
+        lines.push(curve(marks, &axis, &symbols));
     }
-    let slice = |at: usize| {
-        let edge = |at: usize| u64::try_from(u128::from(marks.end_us) * at as u128 / width as u128).unwrap_or(u64::MAX);
-        (edge(at), edge(at + 1).max(edge(at) + 1))
-    };
-    let bar: String = (0..width).map(|at| sign(marks, slice(at))).collect();
-    let end = human_micros(marks.end_us);
-    let mut text = format!("0{end:>rest$}\n{bar}\n", rest = width - 1);
-    let _ = writeln!(text, "{}", legend(&bar));
-    let most = marks.write_bps.iter().map(|(_, bps)| *bps).max().unwrap_or(0);
-    if most > 0 {
-        let level = |at: usize| {
-            let (from, to) = slice(at);
-            // The report nearest to the middle of the slice.
-            let nearest = marks.write_bps.iter().min_by_key(|(at, _)| at.abs_diff(from.midpoint(to)));
-            let of_eight = nearest.map_or(0, |(_, bps)| u128::from(*bps) * 7 / u128::from(most));
-            LEVELS[usize::try_from(of_eight).unwrap_or(0).min(7)]
-        };
-        let rates: String = (0..width).map(level).collect();
-        let _ = writeln!(text, "{rates}\nthe guest writes, up to {}/s", human_bytes(most));
-    }
-    text
+    lines.push(legend(marks, &symbols));
+    lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-/// The blackout wins its slices, however short it is: it is what everybody looks for.
-fn sign(marks: &Timeline, (from, to): (u64, u64)) -> char {
-    let stopped = marks.stop_us.is_some_and(|stop| stop < to);
-    let resumed = marks.resume_us.is_some_and(|resume| resume <= from);
-    if stopped && !resumed {
-        return 'X';
-    }
-    if stopped {
-        return if marks.faults_us.iter().any(|at| (from..to).contains(at)) { 'f' } else { '~' };
-    }
-    if marks.active_us.is_none_or(|active| active > from) && marks.passes_us.iter().all(|pass| *pass > from) {
-        return '.';
-    }
-    let pass = marks.passes_us.iter().filter(|began| **began < to).count() + 1;
-    char::from_digit(u32::try_from(pass % 10).unwrap_or(0), 10).unwrap_or('?')
+/// Times to columns and back.
+struct Axis {
+    total_us: u64,
+    width: usize,
 }
 
-fn legend(bar: &str) -> String {
-    let meanings = [(".", "setup"), ("0123456789", "pass"), ("X", "blackout"), ("~", "after it"), ("f", "faults")];
-    let used = meanings.iter().filter(|(signs, _)| bar.chars().any(|c| signs.contains(c)));
-    let say = |(signs, meaning): &(&str, &str)| {
-        if signs.len() > 1 { format!("1 2 … {meaning}") } else { format!("{signs} {meaning}") }
+impl Axis {
+    /// The column in which a time falls; the last one for what comes later.
+    fn column(&self, us: u64) -> usize {
+        let column = u128::from(us) * as_u128(self.width) / u128::from(self.total_us);
+        usize::try_from(column).unwrap_or(usize::MAX).min(self.width - 1)
+    }
+
+    /// The middle of a column, which says for what the column stands.
+    fn middle(&self, column: usize) -> u64 {
+        let middle = (as_u128(column) * 2 + 1) * u128::from(self.total_us) / (as_u128(self.width) * 2);
+        u64::try_from(middle).unwrap_or(u64::MAX)
+    }
+
+    /// The columns that stand for a part, at least the one in which it starts.
+    fn columns(&self, from_us: u64, to_us: u64) -> Vec<usize> {
+        let inside: Vec<usize> = (0..self.width).filter(|column| (from_us..to_us).contains(&self.middle(*column))).collect();
+        if inside.is_empty() { vec![self.column(from_us)] } else { inside }
+    }
+}
+
+fn as_u128(count: usize) -> u128 {
+    u128::try_from(count).unwrap_or(u128::MAX)
+}
+
+fn symbols(marks: &Timeline, axis: &Axis) -> Vec<char> {
+    let mut symbols: Vec<char> = (0..axis.width).map(|column| at(marks, axis.middle(column))).collect();
+    let mut put = |columns: Vec<usize>, symbol: char, over: Option<char>| {
+        for column in columns {
+            if let Some(place) = symbols.get_mut(column).filter(|place| over.is_none_or(|over| **place == over)) {
+                *place = symbol;
+            }
+        }
     };
-    used.map(say).collect::<Vec<_>>().join("   ")
+    if let Some(resume) = marks.resume_us.filter(|_| marks.postcopy) {
+        put(axis.columns(resume, marks.done_us), '~', None);
+    }
+    put(marks.faults_us.iter().map(|fault| axis.column(*fault)).collect(), 'f', Some('~'));
+    // Last, so that nothing hides it.
+    if let Some(stop) = marks.stop_us {
+        put(axis.columns(stop, marks.resume_us.unwrap_or(marks.done_us)), 'X', None);
+    }
+    symbols
+}
+
+/// What went on at a moment, but for the blackout and post-copy.
+fn at(marks: &Timeline, us: u64) -> char {
+    let passed = |mark: Option<u64>| mark.is_some_and(|mark| us >= mark);
+    if us >= marks.done_us {
+        ' '
+    } else if passed(marks.resume_us) {
+        '-'
+    } else if passed(marks.active_us) {
+        let pass = 1 + marks.passes_us.iter().filter(|start| **start <= us).count();
+        u32::try_from(pass % 10).ok().and_then(|digit| char::from_digit(digit, 10)).unwrap_or('?')
+    } else {
+        '.'
+    }
+}
+
+/// `|0      |500 ms   |1.00 s`: a bar stands in the column of its time.
+fn scale(axis: &Axis) -> String {
+    let labels = (axis.width as u64 / LABEL_COLUMNS).max(1);
+    let step = round_up(axis.total_us.div_ceil(labels));
+    let mut line = String::new();
+    let mut columns = 0;
+    for us in (0..=labels).map_while(|tick| step.checked_mul(tick)).take_while(|us| *us < axis.total_us) {
+        let label = if us == 0 { "|0".to_owned() } else { format!("|{}", human_micros(us)) };
+        let (column, length) = (axis.column(us), label.chars().count());
+        if column < columns || column + length > axis.width {
+            continue;
+        }
+        line.push_str(&" ".repeat(column - columns));
+        line.push_str(&label);
+        columns = column + length;
+    }
+    line
+}
+
+/// The next of 1, 2, 5, 10, 20, 50, …
+fn round_up(us: u64) -> u64 {
+    let decades = std::iter::successors(Some(1u64), |decade| decade.checked_mul(10));
+    let steps = decades.flat_map(|decade| [1, 2, 5].map(|first| decade.saturating_mul(first)));
+    steps.into_iter().find(|step| *step >= us).unwrap_or(u64::MAX)
+}
+
+/// What the guest wrote, as heights. A report stands for the time since the one before, but never for or across the blackout.
+fn curve(marks: &Timeline, axis: &Axis, symbols: &[char]) -> String {
+    let mut reports = marks.write_bps.clone();
+    reports.sort_unstable();
+    let highest = reports.iter().map(|(_, rate)| *rate).max().unwrap_or(0).max(1);
+    let reported = |column: usize| {
+        let here: Vec<u64> = reports.iter().filter(|(us, _)| axis.column(*us) == column).map(|(_, rate)| *rate).collect();
+        let sum: u128 = here.iter().copied().map(u128::from).sum();
+        sum.checked_div(as_u128(here.len()))
+    };
+    let next = |column: usize| {
+        let next = reports.partition_point(|(us, _)| axis.column(*us) <= column);
+        let (us, rate) = reports.get(next).filter(|_| next > 0)?;
+        let until = symbols.get(column..=axis.column(*us))?;
+        (!until.contains(&'X')).then_some(u128::from(*rate))
+    };
+    let height = |rate: u128| usize::try_from(rate * 7 / u128::from(highest)).ok().and_then(|level| LEVELS.get(level)).copied();
+    (0..axis.width).map(|column| reported(column).or_else(|| next(column)).and_then(height).unwrap_or(' ')).collect()
+}
+
+fn legend(marks: &Timeline, symbols: &[char]) -> String {
+    let mut entries = Vec::new();
+    let mut entry = |symbol: char, meaning: &str| {
+        if symbols.contains(&symbol) {
+            entries.push(format!("{symbol} {meaning}"));
+        }
+    };
+    entry('.', "setup");
+    entry('X', "blackout");
+    entry('~', "post-copy");
+    entry('f', "page faults");
+    entry('-', "finishing");
+    if let Some(passes) = passes(symbols) {
+        let after_setup = usize::from(symbols.contains(&'.'));
+        entries.insert(after_setup, passes);
+    }
+    if let Some(highest) = marks.write_bps.iter().map(|(_, rate)| *rate).max() {
+        entries.push(format!("▁█ guest writes, up to {}/s", human_bytes(highest)));
+    }
+    entries.join("   ")
+}
+
+fn passes(symbols: &[char]) -> Option<String> {
+    let digits = || symbols.iter().filter(|symbol| symbol.is_ascii_digit());
+    match (digits().min()?, digits().max()?) {
+        (only, same) if only == same => Some(format!("{only} pre-copy pass")),
+        ('0', last) => Some(format!("0-{last} pre-copy passes, by their last digit")),
+        (first, last) => Some(format!("{first}-{last} pre-copy passes")),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
-    fn passes_blackout_and_catch_up_have_their_signs() {
-        let precopy = Timeline {
-            end_us: 320_000,
-            active_us: Some(20_000),
-            passes_us: vec![200_000, 260_000, 300_000],
-            stop_us: Some(310_000),
-            resume_us: Some(311_000),
-            write_bps: vec![(0, 50 << 20), (100_000, 50 << 20), (300_000, 10 << 20)],
+    fn pre_copy_in_four_passes() {
+        let marks = Timeline {
+            total_us: 4_200_000,
+            passes_us: vec![2_400_000, 3_300_000, 3_900_000],
+            active_us: Some(90_000),
+            stop_us: Some(4_150_000),
+            resume_us: Some(4_154_000),
+            done_us: 4_160_000,
             ..Timeline::default()
         };
-        insta::assert_snapshot!(timeline(&precopy, 50), @r"
-        0                                           320 ms
-        ....11111111111111111111111111122222222233333344X~
-        . setup   1 2 … pass   X blackout   ~ after it
-        ███████████████████████████████▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂
-        the guest writes, up to 50.0 MiB/s
-        ");
-        let postcopy = Timeline {
-            end_us: 100_000,
-            active_us: Some(1000),
-            stop_us: Some(2000),
-            resume_us: Some(4000),
-            faults_us: vec![5000, 5100, 30_000, 31_000],
+        insta::assert_snapshot!(timeline(&marks, 72), @r"
+            |0               |1.00 s          |2.00 s          |3.00 s
+            ..111111111111111111111111111111111111111222222222222222233333333334444X
+            . setup   1-4 pre-copy passes   X blackout
+            ");
+    }
+
+    #[test]
+    fn post_copy_with_faults_and_what_the_guest_wrote() {
+        let marks = Timeline {
+            total_us: 1_000_000,
+            active_us: Some(50_000),
+            stop_us: Some(400_000),
+            resume_us: Some(460_000),
+            postcopy: true,
+            done_us: 900_000,
+            faults_us: vec![470_000, 475_000, 520_000, 610_000, 640_000],
+            write_bps: (0..50u64)
+                .filter(|n| !(20..23).contains(n))
+                .map(|n| (n * 20_000, if n < 20 { 200 << 20 } else { (n - 20) * (6 << 20) }))
+                .collect(),
             ..Timeline::default()
         };
-        insta::assert_snapshot!(timeline(&postcopy, 50), @r"
-        0                                           100 ms
-        .Xf~~~~~~~~~~~~f~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-        . setup   X blackout   ~ after it   f faults
-        ");
-        let cancelled = Timeline { end_us: 100_000, active_us: Some(50_000), ..Timeline::default() };
-        insta::assert_snapshot!(timeline(&cancelled, 20), @r"
-        0             100 ms
-        ..........1111111111
-        . setup   1 2 … pass
-        ");
-        assert_eq!(timeline(&Timeline::default(), 50), "");
+        insta::assert_snapshot!(timeline(&marks, 72), @r"
+            |0            |200 ms       |400 ms        |600 ms       |800 ms
+            ....1111111111111111111111111XXXXff~~f~~~~~f~~f~~~~~~~~~~~~~~~~~~
+            ████████████████████████████     ▁▁▂▂▂▂▂▂▂▃▃▃▃▃▃▃▄▄▄▄▄▄▄▄▅▅▅▅▅▆▆▆▆▆▆▆▆▇
+            . setup   1 pre-copy pass   X blackout   ~ post-copy   f page faults   ▁█ guest writes, up to 200 MiB/s
+            ");
+    }
+
+    #[test]
+    fn cancelled_without_a_stop() {
+        let marks = Timeline {
+            total_us: 30_000_000,
+            passes_us: (1..12).map(|n| n * 2_500_000).collect(),
+            active_us: Some(10_000),
+            done_us: 30_000_000,
+            ..Timeline::default()
+        };
+        insta::assert_snapshot!(timeline(&marks, 60), @r"
+            |0        |5.00 s   |10.0 s   |15.0 s   |20.0 s   |25.0 s
+            111112222233333444445555566666777778888899999000001111122222
+            0-9 pre-copy passes, by their last digit
+            ");
+    }
+
+    #[test]
+    fn nothing_is_known() {
+        insta::assert_snapshot!(timeline(&Timeline::default(), 20), @"|0");
+    }
+
+    #[test]
+    fn steps_are_round() {
+        assert_eq!([1, 3, 10, 11, 499, 501].map(round_up), [1, 5, 10, 20, 500, 1000]);
+        assert_eq!(round_up(u64::MAX), u64::MAX);
+    }
+
+    fn any_marks() -> impl Strategy<Value = Timeline> {
+        let times = || prop::collection::vec(any::<u64>(), 0..6);
+        let rates = prop::collection::vec(any::<(u64, u64)>(), 0..6);
+        let marks = (any::<u64>(), times(), any::<[Option<u64>; 3]>(), any::<bool>(), any::<u64>(), times(), rates);
+        marks.prop_map(|(total_us, passes_us, [active_us, stop_us, resume_us], postcopy, done_us, faults_us, write_bps)| {
+            Timeline { total_us, passes_us, active_us, stop_us, resume_us, postcopy, done_us, faults_us, write_bps }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_makes_it_panic_and_the_blackout_always_shows(marks in any_marks(), width in any::<usize>()) {
+            let text = timeline(&marks, width);
+            let lines: Vec<&str> = text.lines().collect();
+            let columns = width.clamp(NARROWEST, WIDEST);
+            prop_assert!(lines.iter().rev().skip(1).all(|line| line.chars().count() <= columns), "{}", text);
+            prop_assert_eq!(lines[1].contains('X'), marks.stop_us.is_some());
+        }
     }
 }

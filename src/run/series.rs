@@ -1,7 +1,7 @@
 //! Many switchovers of one run: what is typical of them, and how they are distributed.
 
 use super::Seen;
-use crate::downtime::distribution;
+use crate::downtime::{distribution, histogram_of};
 use crate::record::{Best, Breakdown, Downtime, Faults, Outcome, Repeat, Switchover, TimeUs, Transfer, Views};
 use crate::report;
 use serde::Serialize;
@@ -88,11 +88,14 @@ pub(super) fn interval_log(seen: &Seen, switchovers: &[Switchover]) -> Vec<u8> {
         ("events", of(|switchover| switchover.downtime.views.events_us)),
         ("reported", of(|switchover| switchover.downtime.views.reported_us)),
     ];
+    let measured = views.iter().filter(|(_, values)| !values.is_empty());
+    let histograms: Vec<_> = measured.filter_map(|(view, values)| Some((*view, histogram_of(values)?))).collect();
+    let tagged: Vec<_> = histograms.iter().map(|(view, histogram)| (*view, histogram)).collect();
     let mut log = Vec::new();
     if let (Some(first), Some(last)) = (seen.migrations.first(), seen.migrations.last()) {
         let (started, ended) = (first.report.started, last.report.ended);
-        // Writing to a Vec does not fail.
-        let _ = report::interval_log(&mut log, started.wall_ns, ended.since(started), &views);
+        // Neither our tags nor a Vec to write to can fail.
+        let _ = report::interval_log(&mut log, started.wall_ns, ended.since(started), &tagged);
     }
     log
 }

@@ -52,7 +52,9 @@ impl Recorded {
             since(u64::try_from(i64::try_from(request.wall_us).ok()? * 1000 - ahead).ok()?)
         };
         Timeline {
-            end_us,
+            total_us: end_us,
+            done_us: end_us,
+            postcopy: seen.migrations.last().is_some_and(|migration| migration.report.ending.postcopy_happened),
             active_us: of_source().find(|event| event.status() == Some("active")).and_then(|event| since(event.mono_ns)),
             // QEMU says a pass when it begins; the first is not of interest: it begins with `active`.
             passes_us: of_source()
