@@ -32,7 +32,7 @@ pub fn summary(run: &Summary, switchovers: &[Switchover], when: &Timeline, direc
         line(name, text);
     }
     line("total", time(run));
-    if run.repeat.is_none() {
+    if run.repeat.is_none() && when.done_us > 0 {
         for drawn in timeline(when, WIDTH).lines() {
             line("", drawn.to_owned());
         }
