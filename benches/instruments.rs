@@ -16,7 +16,6 @@ use support::stats::{median, median_interval, with_interval};
 use support::{Arguments, Result, lab_run, machine, qemu_program, runtime, say, scenario, verdict, version_text};
 use switchover::clock::monotonic_ns;
 use switchover::lab::{Accelerator, Lab};
-use switchover::observe::Heartbeats;
 use switchover::record::{Outcome, RunDir};
 use switchover::scenario::Accel;
 
@@ -64,14 +63,11 @@ fn write_rate(program: &str, rate: &str, period: &str, seconds: usize) -> Result
     let accelerator = Accelerator { kind: Accel::Tcg, reason: "the benchmark's".to_owned() };
     let measured = runtime()?.block_on(async {
         let mut lab = Lab::start(&scenario, accelerator, &record.sink(), record.path(), false).await?;
-        let stream = lab.source.heartbeat.take().ok_or("no heartbeat")?.into_std()?;
-        let heartbeats = Heartbeats::start(0, stream, record.sink())?;
         tokio::time::sleep(Duration::from_millis(200)).await;
         let (first, began_ns) = (lab.source.console.status().await?, monotonic_ns());
         tokio::time::sleep(Duration::from_secs(seconds as u64)).await;
         let (last, ended_ns) = (lab.source.console.status().await?, monotonic_ns());
         lab.stop().await;
-        heartbeats.stop();
         Ok::<_, Box<dyn std::error::Error>>((last.writes - first.writes) as f64 * 1e9 / (ended_ns - began_ns) as f64)
     });
     record.discard();

@@ -49,7 +49,7 @@ fn the_blackout_is_from_the_last_stop_to_the_first_resume_of_the_destination() {
     ];
     let downtime = measure(&evidence(&events));
     assert_eq!((downtime.views.events_us, downtime.views.reported_us), (Some(3500), Some(1000)));
-    assert_eq!(downtime.best.unwrap(), Best { view: "events".into(), us: 3500, uncertainty_us: Some(1000) });
+    assert_eq!(downtime.best.unwrap(), Best { view: "events".into(), us: 3500, uncertainty_us: Some(4000) });
     let span = downtime.spans.events.unwrap();
     assert_eq!((span.from_us, span.to_us), (Some(1000), Some(4500)));
     assert_eq!(downtime.trace_missing.as_deref(), Some("none here"));
@@ -74,7 +74,7 @@ fn clocks_of_two_hosts_are_only_compared_by_their_offsets_and_the_error_is_in_th
     let behind = Offset { ns: -3_000_000_000, error_ns: 400_000 };
     let downtime = measure(&Evidence { offsets: Some([Offset::default(), behind]), ..evidence(&events) });
     assert_eq!(downtime.views.events_us, Some(3500));
-    assert_eq!(downtime.best.unwrap().uncertainty_us, Some(1400));
+    assert_eq!(downtime.best.unwrap().uncertainty_us, Some(4400));
     // Taken for one clock, the RESUME would be before the STOP.
     let downtime = measure(&evidence(&events));
     assert_eq!(downtime.views.events_us, None);

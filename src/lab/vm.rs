@@ -5,13 +5,13 @@ use super::process::{Exited, Process};
 use super::{Console, LabError, system};
 use crate::clock::monotonic_ns;
 use crate::drive::End;
+use crate::observe::Heartbeats;
 use crate::plan::Side;
 use crate::qmp::{Blocking, Endpoint, Session};
 use crate::record::{Sink, vm_name};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
@@ -29,8 +29,7 @@ pub struct Vm {
     pub end: Option<End>,
     /// To sample it.
     pub sampling: Option<Blocking>,
-    /// The guest's beats.
-    pub heartbeat: Option<UnixStream>,
+    heartbeats: Heartbeats,
     /// The guest's console.
     pub console: Console,
     process: Process,
@@ -73,8 +72,8 @@ impl Starting {
         let Starting { side, vm, process, listeners } = self;
         let mut exited = process.exited();
         let connecting = connect(side, vm, &listeners, sink, transcript);
-        let (end, sampling, heartbeat, console) = or_exit(side, &mut exited, connecting).await?;
-        Ok(Vm { number: vm, end: Some(end), sampling: Some(sampling), heartbeat: Some(heartbeat), console, process, side })
+        let (end, sampling, heartbeats, console) = or_exit(side, &mut exited, connecting).await?;
+        Ok(Vm { number: vm, end: Some(end), sampling: Some(sampling), heartbeats, console, process, side })
     }
 }
 
@@ -94,16 +93,11 @@ impl Vm {
     /// Reads the first beat: the guest's code really runs. Gives the time since `began_ns`.
     pub(super) async fn first_beat(&mut self, began_ns: u64) -> Result<Duration, LabError> {
         let mut exited = self.exited();
-        let (heartbeat, console) = (&mut self.heartbeat, &mut self.console);
+        let (heartbeats, console) = (&mut self.heartbeats, &mut self.console);
         let beating = async {
-            let mut first = [0];
-            let beat = match heartbeat {
-                Some(stream) => timeout(BEAT_DEADLINE, stream.read_exact(&mut first)).await,
-                None => Ok(Err(io::ErrorKind::NotConnected.into())),
-            };
-            match beat {
-                Ok(Ok(_)) => Ok(Duration::from_nanos(monotonic_ns() - began_ns)),
-                Ok(Err(error)) => Err(system("the heartbeat socket")(error)),
+            match timeout(BEAT_DEADLINE, heartbeats.first()).await {
+                Ok(true) => Ok(Duration::from_nanos(monotonic_ns() - began_ns)),
+                Ok(false) => Err(system("the heartbeat socket")(io::ErrorKind::UnexpectedEof.into())),
                 Err(_) => {
                     let problem = format!("gave no heartbeat within {BEAT_DEADLINE:?}");
                     Err(LabError::Guest { problem, said: console.last_words().await })
@@ -119,9 +113,10 @@ impl Vm {
         or_exit(self.side, &mut exited, self.console.ready(deadline)).await
     }
 
-    /// Ends it.
+    /// Ends it. All of its beats are in the record then.
     pub(super) async fn stop(self) {
         self.process.stop().await;
+        self.heartbeats.stop();
     }
 }
 
@@ -131,7 +126,7 @@ async fn connect(
     listeners: &Listeners,
     sink: &Sink,
     transcript: bool,
-) -> Result<(End, Blocking, UnixStream, Console), LabError> {
+) -> Result<(End, Blocking, Heartbeats, Console), LabError> {
     let qmp = |source| LabError::Qmp { side, source };
     let tap = transcript.then(|| sink.tap(side));
     let (session, notices) = Session::accept(&vm_name(vm), &listeners.control, tap, QEMU_DEADLINE).await.map_err(qmp)?;
@@ -139,9 +134,11 @@ async fn connect(
     let endpoint = Endpoint::Unix(PathBuf::from("lab"));
     let sampling = sampling.into_std().map_err(system("the sampling socket"))?;
     let sampling = Blocking::over_unix(&vm_name(vm), &endpoint, sampling, QEMU_DEADLINE).map_err(qmp)?;
-    let heartbeat = accept(&listeners.heartbeat, "heartbeat").await?;
+    // Read from the first byte on: QEMU writes a beat synchronously, and some 280 that nobody has read fill the socket and stop the vCPU.
+    let heartbeat = accept(&listeners.heartbeat, "heartbeat").await?.into_std().map_err(system("the heartbeat socket"))?;
+    let heartbeats = Heartbeats::start(vm, heartbeat, sink.clone()).map_err(system("the heartbeat thread"))?;
     let console = Console::new(vm, accept(&listeners.console, "console").await?, sink.clone());
-    Ok((End { session, notices }, sampling, heartbeat, console))
+    Ok((End { session, notices }, sampling, heartbeats, console))
 }
 
 async fn accept(listener: &UnixListener, what: &str) -> Result<UnixStream, LabError> {

@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
+use tokio::sync::oneshot;
 
 const BATCH_AGE_NS: u64 = 100_000_000;
 /// Bytes that follow a late beat, 7 bits of microseconds each.
@@ -19,6 +20,7 @@ const LATENESS_BYTES: u8 = 4;
 pub struct Heartbeats {
     thread: JoinHandle<()>,
     closer: UnixStream,
+    first: Option<oneshot::Receiver<()>>,
 }
 
 impl Heartbeats {
@@ -29,8 +31,18 @@ impl Heartbeats {
     pub fn start(vm: u32, stream: UnixStream, sink: Sink) -> io::Result<Heartbeats> {
         let closer = stream.try_clone()?;
         stream.set_nonblocking(false)?;
-        let thread = std::thread::Builder::new().name(format!("beats-{vm}")).spawn(move || read_all(vm, stream, &sink))?;
-        Ok(Heartbeats { thread, closer })
+        let (beating, first) = oneshot::channel();
+        let named = std::thread::Builder::new().name(format!("beats-{vm}"));
+        let thread = named.spawn(move || read_all(vm, stream, &sink, beating))?;
+        Ok(Heartbeats { thread, closer, first: Some(first) })
+    }
+
+    /// Resolves with the first beat: the guest's code runs. `false` if the connection ended before there was one.
+    pub async fn first(&mut self) -> bool {
+        match self.first.take() {
+            Some(first) => first.await.is_ok(),
+            None => true,
+        }
     }
 
     /// Stops. The guest cannot beat after this.
@@ -40,7 +52,8 @@ impl Heartbeats {
     }
 }
 
-fn read_all(vm: u32, mut stream: UnixStream, sink: &Sink) {
+fn read_all(vm: u32, mut stream: UnixStream, sink: &Sink, beating: oneshot::Sender<()>) {
+    let mut beating = Some(beating);
     let mut decoder = Decoder::default();
     let mut batch_began_ns = monotonic_ns();
     let mut bytes = [0; 4096];
@@ -53,6 +66,9 @@ fn read_all(vm: u32, mut stream: UnixStream, sink: &Sink) {
         };
         let now_ns = monotonic_ns();
         decoder.take(&bytes[..read], now_ns);
+        if let Some(beating) = beating.take() {
+            let _ = beating.send(());
+        }
         if now_ns - batch_began_ns >= BATCH_AGE_NS {
             batch_began_ns = now_ns;
             give(vm, decoder.whole(), sink);

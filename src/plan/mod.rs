@@ -177,7 +177,7 @@ fn wanted_capabilities(scenario: &Scenario, source: &Support, destination: &Supp
     }
     if scenario.mode.may_postcopy() {
         wanted.insert("postcopy-ram".to_owned(), true);
-        // The destination then counts how long faults took: the brownout of post-copy.
+        // The destination then counts how long faults take: the brownout of post-copy.
         if destination.capabilities.contains_key("postcopy-blocktime") {
             wanted.insert("postcopy-blocktime".to_owned(), true);
         }

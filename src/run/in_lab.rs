@@ -5,8 +5,7 @@ use super::migration::{Means, Migration, Sides, ask, migrate};
 use super::{Options, RunError, Seen};
 use crate::downtime::Clocks;
 use crate::drive::{DriveError, End, Interrupt, Progress};
-use crate::lab::{Exited, Lab, LabError, Vm, choose_accelerator};
-use crate::observe::Heartbeats;
+use crate::lab::{Exited, Lab, LabError, choose_accelerator};
 use crate::plan::{Refused, Side, Support};
 use crate::record::{Outcome, RunDir, Sink};
 use crate::scenario::Scenario;
@@ -30,7 +29,7 @@ pub(super) async fn run(options: Options, directory: &RunDir) -> Result<Seen, Ru
         () = interrupt.wait() => return Err(DriveError::Interrupted.into()),
     };
     let shown = Arc::new(Mutex::new(progress));
-    let series = Series { scenario: &scenario, sink: directory.sink(), interrupt, shown, heartbeats: Vec::new() };
+    let series = Series { scenario: &scenario, sink: directory.sink(), interrupt, shown };
     series.run(lab).await
 }
 
@@ -41,15 +40,11 @@ struct Series<'a> {
     sink: Sink,
     interrupt: Interrupt,
     shown: Shown,
-    /// Of the source and of the destination.
-    heartbeats: Vec<Heartbeats>,
 }
 
 impl Series<'_> {
-    async fn run(mut self, mut lab: Lab) -> Result<Seen, RunError> {
+    async fn run(self, mut lab: Lab) -> Result<Seen, RunError> {
         let mut watch = GuestWatch::default();
-        self.hear(&mut lab.source)?;
-        self.hear(&mut lab.destination)?;
         let first = take_ends(&mut lab)?;
         let supports = ask(&first).await?;
         let mut ends = Some(first);
@@ -83,26 +78,16 @@ impl Series<'_> {
                 break;
             };
             lab.destination.sampling = connection;
-            match self.advance(&mut lab).await {
+            let fresh = lab.advance().await.and_then(|()| lab.destination.end.take().ok_or_else(lost));
+            match fresh {
                 Ok(fresh) => ends = Some([new_source, fresh]),
                 Err(error) => seen.warnings.push(format!("the series ended after {number} migrations: {error}")),
             }
             number += 1;
         }
         self.ask_the_guest(&mut lab, &watch, &mut seen).await;
-        for heartbeats in self.heartbeats {
-            heartbeats.stop();
-        }
         lab.stop().await;
         Ok(seen)
-    }
-
-    /// Gets a fresh destination.
-    async fn advance(&mut self, lab: &mut Lab) -> Result<End, LabError> {
-        lab.advance().await?;
-        self.heartbeats.remove(0).stop();
-        self.hear(&mut lab.destination)?;
-        lab.destination.end.take().ok_or_else(lost)
     }
 
     /// One migration of the series. The guest is asked before the first only: that takes longer than a migration.
@@ -146,13 +131,6 @@ impl Series<'_> {
             Outcome::Lost | Outcome::Unknown => return,
         };
         seen.guest = watch.after_migration(console, &self.scenario.guest, &last.report).await;
-    }
-
-    fn hear(&mut self, vm: &mut Vm) -> Result<(), LabError> {
-        let system = |source| LabError::System { what: "the heartbeat thread".to_owned(), source };
-        let stream = vm.heartbeat.take().ok_or_else(lost)?.into_std().map_err(system)?;
-        self.heartbeats.push(Heartbeats::start(vm.number, stream, self.sink.clone()).map_err(system)?);
-        Ok(())
     }
 
     fn interrupted(&self) -> bool {

@@ -226,3 +226,14 @@ fn a_series_needs_a_lab_with_one_kind_of_qemu() {
     done.assert_code(5);
     assert!(done.stderr.contains("repeat is for a lab"), "{}", done.story());
 }
+
+#[test]
+fn a_fast_heartbeat_holds_up_no_guest_that_takes_its_time_to_fill_memory() {
+    let Some(qemu) = qemu("10.0") else { return };
+    let scratch = Scratch::new();
+    let more = ["--set", "guest.heartbeat=100us", "--set", "guest.memory=512MiB", "--set", "guest.working_set=400MiB"];
+    let done = Switchover::lab(&scratch, qemu, qemu).args(&more).args(&["--max-bandwidth", "unlimited"]).run();
+    let summary = done.assert_intact("completed");
+    assert!(summary["guest"]["beats"].as_u64().unwrap() > 1000, "{summary}");
+    scratch.assert_clean();
+}
