@@ -1,18 +1,21 @@
 //! What tests share. Every test has a directory of its own, and nothing else in common with the others: they run in parallel.
 //!
 //! Map: here waiting · `scratch` a test's own directory, and what was left behind in it · `programs` QEMUs of three versions ·
-//! `command` the command under test · `vm` QEMUs that the test itself starts, with the micro-guest · `qmp` a client to ask them.
+//! `command` the command under test · `vm` QEMUs that the test itself starts, with the micro-guest · `qmp` a client to ask them ·
+//! `skewed` a way to them on which their clock seems wrong.
 
 mod command;
 mod programs;
 mod qmp;
 mod scratch;
+mod skewed;
 mod vm;
 
 pub(crate) use command::{Done, Running, Switchover, loses_writes};
 pub(crate) use programs::qemu;
 pub(crate) use qmp::Qmp;
 pub(crate) use scratch::Scratch;
+pub(crate) use skewed::skewed;
 pub(crate) use vm::{Pair, Vm, Wish};
 
 use std::time::Duration;

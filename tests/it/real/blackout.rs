@@ -1,7 +1,7 @@
 //! The blackout in its views, of one switchover and of many, as real QEMUs give them.
 
 use super::cells;
-use crate::harness::{Done, Pair, Scratch, Switchover, Wish, qemu};
+use crate::harness::{Done, Pair, Scratch, Switchover, Wish, qemu, skewed};
 use serde_json::Value;
 use switchover::record::Switchover as Line;
 
@@ -236,4 +236,24 @@ fn a_fast_heartbeat_holds_up_no_guest_that_takes_its_time_to_fill_memory() {
     let summary = done.assert_intact("completed");
     assert!(summary["guest"]["beats"].as_u64().unwrap() > 1000, "{summary}");
     scratch.assert_clean();
+}
+
+#[test]
+fn clocks_of_two_hosts_are_estimated_and_the_truth_lies_within_the_uncertainty() {
+    let Some(qemu) = qemu("10.0") else { return };
+    let scratch = Scratch::new();
+    let pair = Pair::start(&scratch, qemu, qemu, &Wish::default());
+    let (source, stopped) = skewed(&pair.source.control(), 7_000_000);
+    let (destination, resumed) = skewed(&pair.destination.control(), -3_600_000_000);
+    let done = Switchover::new(&scratch, &["migrate", "--source", &source, "--destination", &destination])
+        .args(&["--uri", "tcp:127.0.0.1:0", "--out", "run"])
+        .run();
+    done.assert_code(0);
+    let summary = done.summary();
+    let best = &summary["downtime"]["best"];
+    assert_eq!(best["view"], "events", "{}", done.story());
+    let truth = resumed.lock().unwrap()["RESUME"] - stopped.lock().unwrap()["STOP"];
+    let (measured, uncertainty) = (best["us"].as_i64().unwrap(), best["uncertainty_us"].as_i64().unwrap());
+    assert!((measured - truth).abs() <= uncertainty, "{measured} ± {uncertainty} of {truth}: {}", done.story());
+    assert!(summary["warnings"].to_string().contains("the difference of their clocks was estimated"), "{}", done.story());
 }
