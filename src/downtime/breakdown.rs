@@ -7,13 +7,14 @@
 //! 1. `stop`: up to `src-vm-stopped`: vCPUs, notifiers, draining and flushing of disks.
 //! 2. `ram`: in a save of iterable state.
 //! 3. `devices`: in a save of a device.
-//! 4. `load`: in a load on the destination. Loading RAM overlaps with saving it; only what comes after counts here.
+//! 4. `load`: in a load of a device on the destination; a device that waits for its data counts as loading. Not so RAM: after the source
+//!    has saved all, loading it is mostly waiting (41 ms of it where Nagle's algorithm held back the last bytes), so that is `network`.
 //! 5. `start`: from `dst-precopy-loadvm-completed` (which is traced in post-copy too) on.
 //! 6. `network`: from `src-non-iterable-saved` to `dst-precopy-loadvm-completed`: on its way, in a socket's buffer, or waiting for the
 //!    destination's main loop.
 //! 7. `other`: the rest, such as the last look at the dirty bitmap, post-copy's discard bitmap, a wait at pre-switchover.
 
-use super::trace::TraceLog;
+use super::trace::{DeviceRecord, TraceLog};
 use crate::plan::Side;
 use crate::record::{Breakdown, DeviceTime};
 
@@ -73,22 +74,19 @@ pub(super) fn blackout(source: &TraceLog, destination: &TraceLog, offset_us: i64
 
     let mut intervals = vec![Interval { part: Part::Stop, from_us: start_us, to_us: stopped_us }];
     let mut devices = Vec::new();
-    for (side, log, saved) in [(Side::Source, source, true), (Side::Destination, destination, false)] {
-        let of_this = log.devices.iter().filter(|device| device.saved == saved);
-        for device in of_this {
-            let to_us = if saved { device.wall_us } else { moved(device.wall_us) };
-            if !window.has(to_us) {
-                continue;
-            }
-            let part = match (saved, device.iterable) {
-                (true, true) => Part::Ram,
-                (true, false) => Part::Devices,
-                (false, _) => Part::Load,
-            };
+    for (device, to_us) in source.devices.iter().filter(|device| device.saved).map(|device| (device, device.wall_us)) {
+        if window.has(to_us) {
+            let part = if device.iterable { Part::Ram } else { Part::Devices };
             intervals.push(Interval { part, from_us: to_us.saturating_sub(device.us).max(stopped_us), to_us });
-            if device.us > 0 {
-                devices.push(DeviceTime { side, device: device.device.clone(), instance: device.instance, us: device.us });
-            }
+            devices.extend(cost(Side::Source, device));
+        }
+    }
+    for (device, to_us) in destination.devices.iter().filter(|device| !device.saved).map(|device| (device, moved(device.wall_us)))
+    {
+        if window.has(to_us) {
+            let load = Interval { part: Part::Load, from_us: to_us.saturating_sub(device.us).max(stopped_us), to_us };
+            intervals.extend(Some(load).filter(|_| !device.iterable));
+            devices.extend(cost(Side::Destination, device));
         }
     }
     if let Some(loaded_us) = loaded_us {
@@ -99,6 +97,11 @@ pub(super) fn blackout(source: &TraceLog, destination: &TraceLog, offset_us: i64
     }
     devices.sort_by_key(|device| std::cmp::Reverse(device.us));
     Ok(TraceBlackout { start_us, end_us, breakdown: share_out(&window, &intervals), devices })
+}
+
+fn cost(side: Side, device: &DeviceRecord) -> Option<DeviceTime> {
+    let time = DeviceTime { side, device: device.device.clone(), instance: device.instance, us: device.us };
+    (device.us > 0).then_some(time)
 }
 
 struct Window {

@@ -47,9 +47,9 @@ fn recorded_blackouts_have_known_parts() {
         })
         .collect();
     insta::assert_snapshot!(text.join("\n"), @r#"
-    10.0 precopy: 11771 µs, Breakdown { stop: 273, ram: 10589, devices: 243, network: 87, load: 357, start: 182, other: 40 }, Some("ram 10589 µs")
+    10.0 precopy: 11771 µs, Breakdown { stop: 273, ram: 10589, devices: 243, network: 215, load: 148, start: 182, other: 121 }, Some("ram 10589 µs")
     10.0 postcopy: 1606 µs, Breakdown { stop: 195, ram: 0, devices: 68, network: 626, load: 110, start: 48, other: 559 }, Some("cpu_common 65 µs")
-    newest precopy: 1585 µs, Breakdown { stop: 527, ram: 21, devices: 276, network: 102, load: 69, start: 97, other: 493 }, Some("cpu 103 µs")
+    newest precopy: 1585 µs, Breakdown { stop: 527, ram: 21, devices: 276, network: 102, load: 57, start: 97, other: 505 }, Some("cpu 103 µs")
     newest postcopy: 1831 µs, Breakdown { stop: 573, ram: 0, devices: 84, network: 707, load: 54, start: 113, other: 300 }, Some("cpu 32 µs")
     "#);
 }
