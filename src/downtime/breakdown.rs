@@ -11,8 +11,13 @@
 //!    has saved all, loading it is mostly waiting (41 ms of it where Nagle's algorithm held back the last bytes), so that is `network`.
 //! 5. `start`: from `dst-precopy-loadvm-completed` (which is traced in post-copy too) on.
 //! 6. `network`: from `src-non-iterable-saved` to `dst-precopy-loadvm-completed`: on its way, in a socket's buffer, or waiting for the
-//!    destination's main loop.
-//! 7. `other`: the rest, such as the last look at the dirty bitmap, post-copy's discard bitmap, a wait at pre-switchover.
+//!    destination's main loop. In post-copy also what the destination does between the package and the first device in it
+//!    (loadvm_postcopy_handle_listen: userfaultfd, threads; none of it is traced here): on one host that is most of it.
+//! 7. `other`: the rest, such as the last look at the dirty bitmap, post-copy's discard bitmap, a wait at pre-switchover, saves by
+//!    multifd's threads (VFIO).
+//!
+//! Where a checkpoint that divides these is not there (a trace cut short, a garbled line) only the length is known and no part:
+//! without it, time would go to the wrong one.
 
 use super::trace::{DeviceRecord, TraceLog};
 use crate::plan::Side;
@@ -23,7 +28,8 @@ use crate::record::{Breakdown, DeviceTime};
 pub(super) struct TraceBlackout {
     pub(super) start_us: u64,
     pub(super) end_us: u64,
-    pub(super) breakdown: Breakdown,
+    /// `None` where a checkpoint is missing that divides it.
+    pub(super) breakdown: Option<Breakdown>,
     pub(super) devices: Vec<DeviceTime>,
 }
 
@@ -50,53 +56,78 @@ pub(super) fn blackout(source: &TraceLog, destination: &TraceLog, offset_us: i64
         }
     }
     let moved = |us: u64| us.saturating_add_signed(offset_us);
-    let cut = |side, what| TraceMissing::Cut { side, what };
-    let on_destination = |is: &dyn Fn(&str) -> bool| {
-        destination
-            .checkpoints
-            .iter()
-            .find(|point| point.name.starts_with("dst-") && is(&point.name))
-            .map(|point| moved(point.wall_us))
-    };
-    // A QEMU is a destination once, and may be a source many times: those that were given up have no end.
-    let end_us = on_destination(&|name| name.ends_with("bh-vm-started")).ok_or(cut(Side::Destination, "dst-*-bh-vm-started"))?;
-    let starts = || source.checkpoints.iter().filter(|point| point.name == "src-downtime-start").map(|point| point.wall_us);
-    if starts().next().is_none() {
-        return Err(cut(Side::Source, "src-downtime-start"));
-    }
-    let start_us = starts().rfind(|start| *start <= end_us).ok_or(TraceMissing::Backwards)?;
-    let window = Window { start_us, end_us };
-    let on_source =
-        |name: &str| source.checkpoints.iter().find(|point| point.name == name && window.has(point.wall_us)).map(|p| p.wall_us);
-    let stopped_us = on_source("src-vm-stopped").unwrap_or(start_us);
-    let saved_us = on_source("src-non-iterable-saved");
-    let loaded_us = on_destination(&|name| name.ends_with("loadvm-completed")).filter(|at| window.has(*at));
-
-    let mut intervals = vec![Interval { part: Part::Stop, from_us: start_us, to_us: stopped_us }];
+    let window = Window::find(source, destination, &moved)?;
+    let edges = Edges::find(source, destination, &moved, &window)?;
+    let mut intervals = Vec::new();
     let mut devices = Vec::new();
     for (device, to_us) in source.devices.iter().filter(|device| device.saved).map(|device| (device, device.wall_us)) {
         if window.has(to_us) {
             let part = if device.iterable { Part::Ram } else { Part::Devices };
-            intervals.push(Interval { part, from_us: to_us.saturating_sub(device.us).max(stopped_us), to_us });
+            intervals.push(Interval { part, from_us: to_us.saturating_sub(device.us), to_us });
             devices.extend(cost(Side::Source, device));
         }
     }
     for (device, to_us) in destination.devices.iter().filter(|device| !device.saved).map(|device| (device, moved(device.wall_us)))
     {
         if window.has(to_us) {
-            let load = Interval { part: Part::Load, from_us: to_us.saturating_sub(device.us).max(stopped_us), to_us };
+            let load = Interval { part: Part::Load, from_us: to_us.saturating_sub(device.us), to_us };
             intervals.extend(Some(load).filter(|_| !device.iterable));
             devices.extend(cost(Side::Destination, device));
         }
     }
-    if let Some(loaded_us) = loaded_us {
-        intervals.push(Interval { part: Part::Start, from_us: loaded_us, to_us: end_us });
-        if let Some(saved_us) = saved_us {
-            intervals.push(Interval { part: Part::Network, from_us: saved_us, to_us: loaded_us });
-        }
-    }
     devices.sort_by_key(|device| std::cmp::Reverse(device.us));
-    Ok(TraceBlackout { start_us, end_us, breakdown: share_out(&window, &intervals), devices })
+    let breakdown = edges.map(|edges| {
+        intervals.extend(edges.intervals(&window));
+        share_out(&window, &intervals)
+    });
+    Ok(TraceBlackout { start_us: window.start_us, end_us: window.end_us, breakdown, devices })
+}
+
+/// When the checkpoints of this name were passed.
+fn times<'a>(log: &'a TraceLog, is: impl Fn(&str) -> bool + 'a) -> impl DoubleEndedIterator<Item = u64> + 'a {
+    log.checkpoints.iter().filter(move |point| is(&point.name)).map(|point| point.wall_us)
+}
+
+/// The checkpoints that divide a blackout.
+struct Edges {
+    stopped_us: u64,
+    saved_us: u64,
+    loaded_us: u64,
+}
+
+impl Edges {
+    /// `None` where one is missing.
+    fn find(
+        source: &TraceLog,
+        destination: &TraceLog,
+        moved: &dyn Fn(u64) -> u64,
+        window: &Window,
+    ) -> Result<Option<Edges>, TraceMissing> {
+        let mut stopped = times(source, |name| name == "src-vm-stopped").filter(|at| window.has(*at));
+        let stopped_us = stopped.next();
+        if stopped.next().is_some() {
+            // Two attempts and one start: the start of the second is lost, and the first one's is not this blackout's.
+            return Err(TraceMissing::Cut { side: Side::Source, what: "src-downtime-start" });
+        }
+        let saved_us = times(source, |name| name == "src-non-iterable-saved").find(|at| *at >= window.start_us);
+        let mut loaded = times(destination, |name| name == "dst-precopy-loadvm-completed").map(moved);
+        let loaded_us = loaded.rfind(|at| *at <= window.end_us);
+        // Whatever the clocks say, nothing is loaded before it was saved; an error of the offset that is smaller is let pass.
+        if saved_us.is_some_and(|at| at > window.end_us) || loaded_us.is_some_and(|at| at < window.start_us) {
+            return Err(TraceMissing::Backwards);
+        }
+        let (Some(stopped_us), Some(saved_us), Some(loaded_us)) = (stopped_us, saved_us, loaded_us) else { return Ok(None) };
+        Ok(Some(Edges { stopped_us, saved_us, loaded_us }))
+    }
+
+    fn intervals(&self, window: &Window) -> [Interval; 3] {
+        let of = |part, from_us, to_us| Interval { part, from_us, to_us };
+        [
+            of(Part::Stop, window.start_us, self.stopped_us),
+            of(Part::Start, self.loaded_us, window.end_us),
+            of(Part::Network, self.saved_us, self.loaded_us),
+        ]
+    }
 }
 
 fn cost(side: Side, device: &DeviceRecord) -> Option<DeviceTime> {
@@ -110,6 +141,17 @@ struct Window {
 }
 
 impl Window {
+    fn find(source: &TraceLog, destination: &TraceLog, moved: &dyn Fn(u64) -> u64) -> Result<Window, TraceMissing> {
+        let cut = |side, what| TraceMissing::Cut { side, what };
+        // A QEMU is a destination once, and may be a source many times: those that were given up have no end.
+        let mut ends = times(destination, |name| name.starts_with("dst-") && name.ends_with("bh-vm-started"));
+        let end_us = ends.next().map(moved).ok_or(cut(Side::Destination, "dst-*-bh-vm-started"))?;
+        let mut starts = times(source, |name| name == "src-downtime-start").peekable();
+        starts.peek().ok_or(cut(Side::Source, "src-downtime-start"))?;
+        let start_us = starts.rfind(|start| *start <= end_us).ok_or(TraceMissing::Backwards)?;
+        Ok(Window { start_us, end_us })
+    }
+
     fn has(&self, at_us: u64) -> bool {
         (self.start_us..=self.end_us).contains(&at_us)
     }

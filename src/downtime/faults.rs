@@ -7,6 +7,8 @@ use hdrhistogram::Histogram;
 use std::collections::HashMap;
 
 const LONGEST_US: u64 = 3_600_000_000;
+/// BLOCKTIME_LATENCY_BUCKET_N - 1 in postcopy-ram.c: 8.4 s and more.
+const LAST_BUCKET: usize = 23;
 
 /// Latencies of faults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,7 +27,8 @@ pub struct FaultLatencies {
     pub unpaired: u64,
 }
 
-/// Bucket N counts faults of 2^N up to 2^(N+1) µs, so each figure is the upper end of its bucket: at most twice too much.
+/// Bucket N counts faults of 2^N up to 2^(N+1) µs, so each figure is the upper end of its bucket: at most twice too much. The last
+/// of QEMU's buckets takes all that is longer (blocktime_latency_account), so it has no upper end, and what lies in it no figure.
 #[must_use]
 pub fn from_buckets(buckets: &[u64]) -> FaultLatencies {
     let count = buckets.iter().fold(0u64, |sum, count| sum.saturating_add(*count));
@@ -37,7 +40,7 @@ pub fn from_buckets(buckets: &[u64]) -> FaultLatencies {
             seen = seen.saturating_add(*count);
             seen >= wanted
         })?;
-        1u64.checked_shl(u32::try_from(at).ok()? + 1)
+        (at < LAST_BUCKET).then(|| 1 << (at + 1))
     };
     FaultLatencies { count, p50_us: upper(50), p90_us: upper(90), p99_us: upper(99), max_us: upper(100), unpaired: 0 }
 }
@@ -77,6 +80,14 @@ mod tests {
         assert_eq!((latencies.p99_us, latencies.max_us), (Some(128), Some(128)));
         assert_eq!(from_buckets(&[0; 24]), FaultLatencies::default());
         assert_eq!(from_buckets(&[u64::MAX; 70]).count, u64::MAX);
+    }
+
+    #[test]
+    fn the_last_bucket_has_no_upper_end() {
+        let mut buckets = [0; 24];
+        (buckets[10], buckets[23]) = (99, 1);
+        let latencies = from_buckets(&buckets);
+        assert_eq!((latencies.p50_us, latencies.p99_us, latencies.max_us), (Some(2048), Some(2048), None));
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub fn measure(evidence: &Evidence<'_>) -> Downtime {
         Views { reported_us: us(&reported), events_us: us(&events), trace_us: us(&trace_view), heartbeat_us: us(&heartbeat) };
     let span = |view: Option<View>| view.map(|view| view.span);
     let spans = Spans { reported: span(reported), events: span(events), trace: span(trace_view), heartbeat: span(heartbeat) };
-    let (breakdown_us, devices) = trace.map_or((None, Vec::new()), |trace| (Some(trace.breakdown), trace.devices));
+    let (breakdown_us, devices) = trace.map_or((None, Vec::new()), |trace| (trace.breakdown, trace.devices));
     Downtime { best, views, spans, disagreements: findings, trace_missing, breakdown_us, devices }
 }
 

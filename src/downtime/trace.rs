@@ -4,13 +4,15 @@
 //! what they mean together.
 //!
 //! A line of 8.2 to 10.x: `TID@SECONDS.MICROSECONDS:EVENT arguments`; of 11.1: `2026-11-23T08:36:35.385086Z EVENT arguments`. The
-//! file has several writers and may be cut off anywhere: what cannot be read is counted and passed over.
+//! file has several writers and may be cut off anywhere: what cannot be read is counted and passed over. So is a last line that
+//! does not end: `downtime=105` may have been `downtime=10589`.
 
 const CHECKPOINT: &str = "vmstate_downtime_checkpoint";
 const SAVE: &str = "vmstate_downtime_save";
 const LOAD: &str = "vmstate_downtime_load";
 const REQUEST: &str = "postcopy_page_req_add";
 const RESOLVED: &str = "postcopy_page_req_del";
+const NAMES: [&str; 5] = [CHECKPOINT, SAVE, LOAD, REQUEST, RESOLVED];
 
 /// What a trace file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,9 +70,12 @@ pub struct PageRequest {
 #[must_use]
 pub fn parse(bytes: &[u8]) -> TraceLog {
     let mut log = TraceLog::default();
-    for line in String::from_utf8_lossy(bytes).lines() {
+    let text = String::from_utf8_lossy(bytes);
+    let (whole, torn) = text.rsplit_once('\n').unwrap_or(("", &text));
+    for line in whole.lines() {
         take(&mut log, line);
     }
+    log.not_understood += u64::from(event(torn).is_some());
     // Several threads write, so lines can be out of order; sorted, any order of the same lines gives the same result.
     log.checkpoints.sort();
     log.checkpoints.dedup();
@@ -81,12 +86,19 @@ pub fn parse(bytes: &[u8]) -> TraceLog {
     log
 }
 
+/// What comes before one of our events, its name, and what comes after. A message that merely names an event is none.
+fn event(line: &str) -> Option<(&str, &'static str, &str)> {
+    let (at, name) = NAMES.iter().filter_map(|name| Some((line.find(name)?, *name))).min()?;
+    let (head, rest) = (&line[..at], &line[at + name.len()..]);
+    let begins = head.is_empty() || head.ends_with(':') || head.ends_with("Z ");
+    let ends = rest.is_empty() || rest.starts_with(' ');
+    (begins && ends).then(|| (head, name, rest.trim()))
+}
+
 fn take(log: &mut TraceLog, line: &str) {
-    let names = [CHECKPOINT, SAVE, LOAD, REQUEST, RESOLVED];
-    let Some((at, name)) = names.iter().filter_map(|name| Some((line.find(name)?, *name))).min() else { return };
-    let (head, arguments) = (&line[..at], line[at + name.len()..].trim());
+    let Some((head, name, arguments)) = event(line) else { return };
     // Two lines in one: one of them is torn, and nobody can say which of its parts are whose.
-    if names.iter().any(|name| arguments.contains(name)) {
+    if NAMES.iter().any(|name| arguments.contains(name)) {
         log.not_understood += 1;
         return;
     }
@@ -127,15 +139,8 @@ fn device(wall_us: u64, saved: bool, arguments: &str) -> Option<DeviceRecord> {
     };
     let (device, rest) = rest.rsplit_once(" instance_id=")?;
     let (instance, us) = rest.split_once(" downtime=")?;
-    // QEMU takes the difference of two readings of a wall clock: negative after a step, printed as such.
-    Some(DeviceRecord {
-        wall_us,
-        us: us.parse().ok()?,
-        saved,
-        iterable,
-        device: device.to_owned(),
-        instance: instance.parse().ok()?,
-    })
+    // The monotonic clock (QEMU_CLOCK_REALTIME in savevm.c), unlike the stamp of the line: a step of the wall clock leaves it alone.
+    Some(DeviceRecord { wall_us, us: number(us)?, saved, iterable, device: device.to_owned(), instance: instance.parse().ok()? })
 }
 
 /// `new page req 0x7f1c27f58000 total 1`, `resolved page req 0x7f1c27f58000 total 0`.
@@ -149,26 +154,36 @@ fn page_address(arguments: &str) -> Option<u64> {
 fn time(head: &str) -> Option<u64> {
     if let Some((_, time)) = head.strip_suffix(':').and_then(|head| head.split_once('@')) {
         let (seconds, micros) = time.split_once('.')?;
-        let micros: u64 = (micros.len() == 6).then(|| micros.parse().ok())??;
-        return seconds.parse::<u64>().ok()?.checked_mul(1_000_000)?.checked_add(micros);
+        return number(seconds)?.checked_mul(1_000_000)?.checked_add(digits(micros, 6)?);
     }
     iso_time(head.strip_suffix(' ')?)
 }
 
 fn iso_time(text: &str) -> Option<u64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-    let number = |text: Option<&str>, digits: usize| -> Option<u64> { text.filter(|text| text.len() == digits)?.parse().ok() };
+    let part = |text: Option<&str>, count| digits(text?, count);
     let mut parts = date.split('-');
-    let (year, month, day) = (number(parts.next(), 4)?, number(parts.next(), 2)?, number(parts.next(), 2)?);
-    let (clock, micros) = time.split_once('.')?;
-    let micros = number(Some(micros), 6)?;
+    let (year, month, day) = (part(parts.next(), 4)?, part(parts.next(), 2)?, part(parts.next(), 2)?);
+    // On a whole second g_date_time_format_iso8601 prints no fraction at all.
+    let (clock, micros) = time.split_once('.').unwrap_or((time, "000000"));
+    let micros = digits(micros, 6)?;
     let mut parts = clock.split(':');
-    let (hour, minute, second) = (number(parts.next(), 2)?, number(parts.next(), 2)?, number(parts.next(), 2)?);
+    let (hour, minute, second) = (part(parts.next(), 2)?, part(parts.next(), 2)?, part(parts.next(), 2)?);
     if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
     let seconds = ((days_since_1970(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
     Some(seconds * 1_000_000 + micros)
+}
+
+/// So many digits: one less, and the line is torn.
+fn digits(text: &str, count: usize) -> Option<u64> {
+    number(text).filter(|_| text.len() == count)
+}
+
+/// Digits only, without the sign that `parse` would take.
+fn number(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// In the Gregorian calendar, with years that begin in March, so that the leap day is their last.
@@ -237,6 +252,32 @@ mod tests {
         );
         assert_eq!((log.without_time, log.not_understood), (1, 3));
         assert_eq!(log.checkpoints, [Checkpoint { wall_us: 1_000_005, name: "dst-something-new".into() }]);
+    }
+
+    #[test]
+    fn a_line_without_its_end_may_have_lost_digits_of_a_number() {
+        let whole = "7@1.000004:vmstate_downtime_save type=iterable idstr=ram instance_id=0 downtime=10589\n";
+        assert_eq!(parse(whole.as_bytes()).devices[0].us, 10_589);
+        for end in 1..whole.len() {
+            assert_eq!(parse(&whole.as_bytes()[..end]).devices, [], "{end}");
+        }
+    }
+
+    #[test]
+    fn on_a_whole_second_no_fraction_is_printed() {
+        let log = parse(b"2026-11-23T08:36:35Z vmstate_downtime_checkpoint src-downtime-start\n");
+        assert_eq!((log.checkpoints.first().map(|point| point.wall_us), log.not_understood), (Some(1_795_422_995_000_000), 0));
+    }
+
+    #[test]
+    fn only_what_starts_like_our_lines_is_garbage() {
+        let log = parse(
+            b"qemu-system-x86_64: warning: trace event 'vmstate_downtime_checkpoint' does not exist\n\
+              7@1.000002:postcopy_page_req_address new\n7@1.000002:migrate_set_state new state active\n",
+        );
+        assert_eq!(log, TraceLog::default());
+        assert_eq!(parse(b"7@+1.000002:vmstate_downtime_checkpoint src-vm-stopped\n").not_understood, 1);
+        assert_eq!(parse(b"2026-+1-23T08:36:35Z vmstate_downtime_checkpoint src-vm-stopped\n").not_understood, 1);
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub(super) struct View {
 /// The view `trace`, and what else the traces tell.
 pub(super) struct TraceView {
     pub(super) view: View,
-    pub(super) breakdown: Breakdown,
+    pub(super) breakdown: Option<Breakdown>,
     pub(super) devices: Vec<DeviceTime>,
 }
 
