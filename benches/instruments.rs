@@ -36,7 +36,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     traces(&program, pairs)?;
     for mode in ["precopy", "postcopy"] {
-        pace(&program, mode, repeat)?;
+        for working_set in ["4MiB", "16MiB"] {
+            pace(&program, mode, working_set, repeat)?;
+        }
     }
     Ok(())
 }
@@ -101,13 +103,13 @@ fn traces(program: &str, pairs: usize) -> Result<()> {
     Ok(())
 }
 
-fn pace(program: &str, mode: &str, repeat: usize) -> Result<()> {
-    let more = [format!("mode={mode}"), format!("repeat={repeat}")];
+fn pace(program: &str, mode: &str, working_set: &str, repeat: usize) -> Result<()> {
+    let more = [format!("mode={mode}"), format!("repeat={repeat}"), format!("guest.working_set={working_set}")];
     let settings: Vec<&str> = SERIES.into_iter().chain(more.iter().map(String::as_str)).collect();
     let (finished, _directory) = lab_run(&runtime()?, scenario(program, &settings)?)?;
     let done = finished.summary.repeat.ok_or("no series")?;
     let a_minute = f64::from(done.completed) * 60e6 / done.elapsed_us as f64;
     let figure = format!("{a_minute:.0}, n = {} ({} by post-copy)", done.completed, done.by_postcopy);
-    verdict(&format!("pace, {mode}: switchovers a minute"), &figure, "≥ 600", a_minute >= 600.0);
+    verdict(&format!("pace, {mode}, {working_set} working set: switchovers a minute"), &figure, "≥ 600", a_minute >= 600.0);
     Ok(())
 }

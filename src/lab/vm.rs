@@ -128,7 +128,7 @@ async fn connect(
     transcript: bool,
 ) -> Result<(End, Blocking, Heartbeats, Console), LabError> {
     let qmp = |source| LabError::Qmp { side, source };
-    let tap = transcript.then(|| sink.tap(side));
+    let tap = transcript.then(|| sink.tap(vm));
     let (session, notices) = Session::accept(&vm_name(vm), &listeners.control, tap, QEMU_DEADLINE).await.map_err(qmp)?;
     let sampling = accept(&listeners.sampling, "QMP (sampling)").await?;
     let endpoint = Endpoint::Unix(PathBuf::from("lab"));

@@ -30,8 +30,8 @@ pub enum Entry {
     Decision(Value),
     /// Beats of one VM in the order of arrival.
     Beats(u32, Vec<Beat>),
-    /// A QMP line.
-    Transcript(Side, Direction, Stamp, Vec<u8>),
+    /// A QMP line of this VM.
+    Transcript(u32, Direction, Stamp, Vec<u8>),
     /// A line that the guest wrote on the console of this VM.
     Guest(u32, Stamp, String),
 }
@@ -62,12 +62,12 @@ impl Sink {
         let _ = self.0.send(Message::Record(entry));
     }
 
-    /// A tap that puts every line of a session into the transcript.
+    /// A tap that puts every line of a session with this VM into the transcript.
     #[must_use]
-    pub fn tap(&self, side: Side) -> Tap {
+    pub fn tap(&self, vm: u32) -> Tap {
         let sink = self.clone();
         Tap(Arc::new(move |direction, stamp, line| {
-            sink.give(Entry::Transcript(side, direction, stamp, line.to_vec()));
+            sink.give(Entry::Transcript(vm, direction, stamp, line.to_vec()));
         }))
     }
 }

@@ -248,10 +248,10 @@ impl Files {
                 }
                 Ok(())
             }
-            Entry::Transcript(side, direction, stamp, text) => match &mut self.transcript {
+            Entry::Transcript(vm, direction, stamp, text) => match &mut self.transcript {
                 Some(transcript) => {
                     let text = String::from_utf8_lossy(text);
-                    let record = json!({"side": side, "direction": direction, "mono_ns": stamp.mono_ns, "wall_ns": stamp.wall_ns, "line": text});
+                    let record = json!({"side": vm_name(*vm), "direction": direction, "mono_ns": stamp.mono_ns, "wall_ns": stamp.wall_ns, "line": text});
                     line(transcript, &record)
                 }
                 None => Ok(()),

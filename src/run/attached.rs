@@ -83,7 +83,7 @@ async fn connect(
 }
 
 async fn connect_one(side: Side, attach: &Attach, sink: &Sink, transcript: bool) -> Result<(End, Option<Blocking>), RunError> {
-    let tap = transcript.then(|| sink.tap(side));
+    let tap = transcript.then(|| sink.tap(u32::from(side == Side::Destination)));
     let (session, notices) = Session::connect(side.name(), &attach.qmp, tap, CONNECT_DEADLINE).await?;
     let sampling = match &attach.sampling {
         Some(endpoint) => Some(connect_blocking(side, endpoint.clone()).await?),
