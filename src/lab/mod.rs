@@ -27,6 +27,7 @@ use crate::scenario::{Scenario, Transport};
 use command_line::{Place, Role};
 use janitor::Janitor;
 use process::Process;
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,6 +36,8 @@ use vm::{Listeners, Starting};
 
 /// The guest has filled its working set, for each GiB of it.
 const READY_DEADLINE_PER_GIB: Duration = Duration::from_secs(60);
+/// Fresh QEMUs of a series that are started at once: some 45 MB each while they wait.
+const START_TOGETHER: u32 = 8;
 /// `sun_path` holds 108 bytes; our longest name in the private directory has 24.
 const LONGEST_DIRECTORY: usize = 80;
 
@@ -112,6 +115,8 @@ pub struct Lab {
     pub accelerator: Accelerator,
     /// From the start of the first QEMU to the first heartbeat.
     pub boot: Duration,
+    /// Started ahead for the migrations to come.
+    fresh: VecDeque<Vm>,
     retiring: Vec<JoinHandle<()>>,
     ground: Ground,
 }
@@ -190,16 +195,26 @@ impl Lab {
         let boot = source.first_beat(began_ns).await?;
         let gib = u32::try_from(scenario.guest.working_set.0 >> 30).unwrap_or(u32::MAX) + 1;
         source.ready(READY_DEADLINE_PER_GIB * gib).await?;
-        Ok(Lab { source, destination, accelerator, boot, retiring: Vec::new(), ground })
+        Ok(Lab { source, destination, accelerator, boot, fresh: VecDeque::new(), retiring: Vec::new(), ground })
     }
 
     /// After a migration: the destination becomes the source, a fresh QEMU waits as the destination, the old source is ended.
     ///
+    /// Fresh QEMUs are started some at a time, as many as `further` migrations need at most: together they use all processors, and
+    /// none starts while a migration is measured.
+    ///
     /// # Errors
     /// [`LabError`] if there is no fresh QEMU; the guest runs on where it is.
-    pub async fn advance(&mut self) -> Result<(), LabError> {
-        let starting = self.ground.start_vm(Side::Destination)?;
-        let fresh = starting.connect(&self.ground.sink, self.ground.transcript).await?;
+    pub async fn advance(&mut self, further: u32) -> Result<(), LabError> {
+        if self.fresh.is_empty() {
+            let starting: Result<Vec<Starting>, LabError> =
+                (0..further.clamp(1, START_TOGETHER)).map(|_| self.ground.start_vm(Side::Destination)).collect();
+            for starting in starting? {
+                self.fresh.push_back(starting.connect(&self.ground.sink, self.ground.transcript).await?);
+            }
+        }
+        let none = || system("a fresh QEMU")(io::ErrorKind::NotFound.into());
+        let fresh = self.fresh.pop_front().ok_or_else(none)?;
         let source = std::mem::replace(&mut self.destination, fresh);
         // The kernel takes its time to take back the memory of a QEMU; nobody has to wait for that now.
         self.retiring.push(tokio::spawn(std::mem::replace(&mut self.source, source).stop()));
@@ -231,6 +246,9 @@ impl Lab {
     pub async fn stop(self) {
         self.source.stop().await;
         self.destination.stop().await;
+        for unused in self.fresh {
+            unused.stop().await;
+        }
         for retiring in self.retiring {
             let _ = retiring.await;
         }

@@ -78,7 +78,8 @@ impl Series<'_> {
                 break;
             };
             lab.destination.sampling = connection;
-            let fresh = lab.advance().await.and_then(|()| lab.destination.end.take().ok_or_else(lost));
+            let fresh =
+                lab.advance(self.scenario.repeat - number).await.and_then(|()| lab.destination.end.take().ok_or_else(lost));
             match fresh {
                 Ok(fresh) => ends = Some([new_source, fresh]),
                 Err(error) => seen.warnings.push(format!("the series ended after {number} migrations: {error}")),
