@@ -114,7 +114,7 @@ pub async fn in_lab(options: Options) -> Result<Finished, RunError> {
 /// Migrates between two QEMUs that somebody else started.
 ///
 /// # Errors
-/// As [`in_lab`].
+/// As [`in_lab()`].
 pub async fn attached(options: Options, source: Attach, destination: Attach) -> Result<Finished, RunError> {
     if options.scenario.repeat > 1 {
         let reason = "repeat is for a lab, which can start fresh destinations; QEMUs of your own are migrated once";
