@@ -2,7 +2,7 @@
 //!
 //! Map: `modes` migrations that work, by mode, version, machine, transport and capability · `give_up` those that don't converge ·
 //! `judge` the guest's verdict against a comparison of both sides' memory, byte by byte · `signals` · `deaths` of QEMUs · `attached` QEMUs of
-//! the user's · `refusals` what cannot be done · `looking` subcommands that migrate nothing.
+//! the user's · `blackout` what is measured of one and of many · `refusals` what cannot be done · `looking` subcommands that migrate nothing.
 
 mod attached;
 mod blackout;
