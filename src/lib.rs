@@ -3,7 +3,7 @@
 //! The rooms, in the order in which data flows through them; a room may use those above it, never those below
 //! (ARCHITECTURE.md draws it):
 //!
-//! [`units`], [`clock`] → [`qmp`] → [`scenario`] → [`plan`] → [`policy`] → [`record`] → [`observe`] → [`drive`] → [`lab`] →
+//! [`units`], [`clock`] → [`qmp`] → [`scenario`] → [`sockets`] → [`plan`] → [`policy`] → [`record`] → [`observe`] → [`drive`] → [`link`] → [`lab`] →
 //! [`downtime`] → [`run`] (the rooms in their order: one run) → [`report`]; [`inspect`] and [`doctor`] look without migrating.
 //!
 //! One migration in a lab, from Rust:
@@ -27,6 +27,7 @@ pub mod downtime;
 pub mod drive;
 pub mod inspect;
 pub mod lab;
+pub mod link;
 pub mod observe;
 pub mod plan;
 pub mod policy;
@@ -35,4 +36,5 @@ pub mod record;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod sockets;
 pub mod units;

@@ -5,14 +5,14 @@
 
 use super::DriveError;
 use super::machine::{Command, Effect, Ending, Input, Machine, Phase};
-use super::prepare::{self, Prepared};
+use super::prepare::{self, Own, Prepared};
 use crate::clock::{Stamp, monotonic_ns};
 use crate::observe::Latest;
-use crate::plan::{Plan, Side};
+use crate::plan::{Listen, Plan, Side};
 use crate::qmp::{Closed, MigrationInfo, Notice, Notices, QmpError, Request, Session, Status};
 use crate::record::{Entry, Outcome, Sink};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -105,6 +105,8 @@ pub struct Driver {
     pub run_state_before: String,
     /// Called every 20 ms.
     pub progress: Box<dyn FnMut(&Progress) + Send>,
+    /// Called with each state of the source, when its event arrives.
+    pub on_state: Box<dyn FnMut(&str) + Send>,
 }
 
 impl std::fmt::Debug for Driver {
@@ -143,23 +145,23 @@ impl Driver {
     ///
     /// # Errors
     /// [`DriveError`]: the migration was not started.
-    pub async fn prepare(&mut self) -> Result<Prepared, DriveError> {
+    pub async fn prepare(&mut self, own: Own) -> Result<Prepared, DriveError> {
         tokio::select! {
-            result = prepare::prepare(&self.plan, &self.source.session, &self.destination.session) => result,
+            result = prepare::prepare(&self.plan, own, &self.source.session, &self.destination.session) => result,
             () = self.interrupt.wait() => Err(DriveError::Interrupted),
         }
     }
 
-    /// Migrates. Whatever happens, the report says where the guest is:
+    /// Migrates; `outgoing` are the arguments of `migrate`. Whatever happens, the report says where the guest is:
     ///
     /// `Completed`: on the destination. `NotConverged`, `Cancelled`, `Failed`: running on the source (or in the state it had).
     /// `Lost`: nowhere. `Unknown`: both QEMUs are left as they are.
-    pub async fn migrate(self, uri: String) -> Report {
+    pub async fn migrate(self, outgoing: Value) -> Report {
         let sessions = [self.source.session.clone(), self.destination.session.clone()];
         let before = self.run_state_before.clone();
         let cancel_is_safe = self.plan.cancel_is_guarded || !self.plan.mode.may_postcopy();
         let started = Stamp::now();
-        let (ending, decisions, ends) = match tokio::spawn(self.drive(uri)).await {
+        let (ending, decisions, ends) = match tokio::spawn(self.drive(outgoing)).await {
             Ok((ending, decisions, ends)) => (ending, decisions, Some(ends)),
             Err(panic) => (rescue(&sessions[0], cancel_is_safe, &panic.to_string()).await, 0, None),
         };
@@ -173,16 +175,16 @@ impl Driver {
         Report { ending, started, ended, run_states, last, decisions, ends }
     }
 
-    async fn drive(mut self, uri: String) -> (Ending, u64, [End; 2]) {
-        let (ending, decisions) = self.drive_to_the_end(uri).await;
+    async fn drive(mut self, outgoing: Value) -> (Ending, u64, [End; 2]) {
+        let (ending, decisions) = self.drive_to_the_end(outgoing).await;
         (ending, decisions, [self.source, self.destination])
     }
 
-    async fn drive_to_the_end(&mut self, uri: String) -> (Ending, u64) {
+    async fn drive_to_the_end(&mut self, outgoing: Value) -> (Ending, u64) {
         let mut machine = Machine::new(&self.plan);
         let mut decisions = 0;
         let started_ns = monotonic_ns();
-        let migrate = Request::raw("migrate", json!({ "uri": uri }));
+        let migrate = Request::raw("migrate", outgoing);
         let ended = match self.source.session.execute(migrate, MIGRATE_DEADLINE).await {
             Ok(_) => None,
             Err(error) if error.is_refusal() => Some((Outcome::Failed, error.to_string())),
@@ -262,7 +264,12 @@ impl Driver {
         match notice {
             Ok(notice) => {
                 let effects = match &notice {
-                    Notice::Event(event) => machine.step(&Input::Event(side, event), now_ns),
+                    Notice::Event(event) => {
+                        if let Some(state) = event.data.get("status").and_then(Value::as_str).filter(|_| side == Side::Source) {
+                            (self.on_state)(state);
+                        }
+                        machine.step(&Input::Event(side, event), now_ns)
+                    }
                     Notice::Unknown { line, .. } => {
                         tracing::warn!(%side, line, "a line that is no QMP message we know; kept in events.jsonl");
                         Vec::new()
@@ -329,8 +336,14 @@ impl Driver {
             Command::Continue => {
                 Request::typed(&qapi::qmp::migrate_continue { state: qapi::qmp::MigrationStatus::pre_switchover })
             }
+            Command::Listen => match &self.plan.listen {
+                Listen::After(request) => request.clone(),
+                // The machine asks for it only where the plan has it.
+                Listen::Already | Listen::Before(_) => return,
+            },
         };
-        let (session, heard) = (self.source.session.clone(), heard.clone());
+        let session = if command == Command::Listen { &self.destination.session } else { &self.source.session };
+        let (session, heard) = (session.clone(), heard.clone());
         tokio::spawn(async move {
             match session.execute(request, COMMAND_DEADLINE).await {
                 Err(QmpError::Refused { description, .. }) => {

@@ -5,7 +5,7 @@
 //! and lose the guest (facts/qapi.md §6.3), so there already the request for post-copy is the point of no return.
 //! And nothing here ever continues a source: QEMU itself does so after a cancel or a failure.
 
-use crate::plan::{Plan, Side};
+use crate::plan::{Listen, Plan, Side};
 use crate::policy::{Action, Observation, Rules};
 use crate::qmp::{Event, MigrationInfo, Status};
 use crate::record::Outcome;
@@ -53,6 +53,8 @@ pub enum Command {
     Cancel,
     /// `migrate-continue` from pre-switchover, on the source.
     Continue,
+    /// `migrate-incoming` on the destination, when the source has written everything into a file.
+    Listen,
 }
 
 /// Something to be done.
@@ -120,6 +122,9 @@ enum Why {
 pub struct Machine {
     rules: Rules,
     cancel_is_guarded: bool,
+    /// The destination is still to be told to listen.
+    listens_after: bool,
+    told_to_listen: bool,
     phase: Phase,
     since_ns: u64,
     started_ns: u64,
@@ -143,6 +148,8 @@ impl Machine {
         Machine {
             rules: Rules { switch: plan.switch, give_up: plan.give_up },
             cancel_is_guarded: plan.cancel_is_guarded,
+            listens_after: matches!(plan.listen, Listen::After(_)),
+            told_to_listen: false,
             phase: Phase::Precopy,
             since_ns: 0,
             started_ns: 0,
@@ -278,6 +285,11 @@ impl Machine {
             self.end(Outcome::Completed, reason, effects);
         } else if self.phase != Phase::OtherSide {
             self.enter(Phase::OtherSide, now_ns);
+            if self.source_done && std::mem::take(&mut self.listens_after) {
+                self.told_to_listen = true;
+                self.note("listen", "the source has written everything", effects);
+                effects.push(Effect::Send(Command::Listen));
+            }
         }
     }
 
@@ -315,6 +327,10 @@ impl Machine {
                 self.enter(phase, now_ns);
                 self.progress_ns = now_ns;
                 self.note("go-on", &format!("QEMU refused to cancel: {text}"), effects);
+            }
+            Command::Listen if self.told_to_listen => {
+                let reason = format!("the source has written everything, and the destination does not read it: {text}");
+                self.end(Outcome::Unknown, reason, effects);
             }
             Command::StartPostcopy if !self.postcopy_happened => {
                 // A migration that is already over refuses too; its status says so next.

@@ -2,8 +2,8 @@
 
 use super::{Command, Effect, Ending, Input, Machine, Phase};
 use crate::clock::Stamp;
-use crate::plan::{GiveUpWhen, Plan, Settings, Side, SwitchWhen, Uri};
-use crate::qmp::{Event, MigrationInfo, Status};
+use crate::plan::{GiveUpWhen, Listen, Plan, Settings, Side, Stream, SwitchWhen};
+use crate::qmp::{Event, MigrationInfo, Request, Status};
 use crate::record::Outcome;
 use crate::scenario::Mode;
 use crate::units::Micros;
@@ -19,8 +19,8 @@ fn plan(mode: Mode, cancel_is_guarded: bool) -> Plan {
         mode,
         source: Settings::default(),
         destination: Settings::default(),
-        incoming: None,
-        uri: Uri::default(),
+        listen: Listen::Already,
+        stream: Stream::default(),
         switch: match mode {
             Mode::Precopy => SwitchWhen::Never,
             Mode::Postcopy => SwitchWhen::AtOnce,
@@ -30,6 +30,10 @@ fn plan(mode: Mode, cancel_is_guarded: bool) -> Plan {
         cancel_is_guarded,
         return_path: true,
     }
+}
+
+fn into_a_file(plan: Plan) -> Plan {
+    Plan { listen: Listen::After(Request::raw("migrate-incoming", json!({"uri": "file:/f"}))), ..plan }
 }
 
 /// One thing that can happen, as a value that can be listed, generated and printed.
@@ -81,6 +85,7 @@ struct Watched {
     source_completed: bool,
     destination_completed: bool,
     source_exited: bool,
+    listening: bool,
     ending: Option<Ending>,
 }
 
@@ -96,6 +101,7 @@ impl Watched {
             source_completed: false,
             destination_completed: false,
             source_exited: false,
+            listening: false,
             ending: None,
         };
         let effects = watched.machine.step(&Input::Started, SECOND);
@@ -151,6 +157,11 @@ impl Watched {
                         "the switchover was let go on at {happening:?}"
                     );
                     assert!(!self.cancel_unanswered, "the switchover was let go on after a cancel");
+                }
+                Effect::Send(Command::Listen) => {
+                    assert!(self.source_completed, "the destination was told to read before everything was written");
+                    assert!(!self.listening, "the destination was told to read twice");
+                    self.listening = true;
                 }
                 Effect::Decided(_) => {}
                 Effect::End(ending) => {
@@ -251,6 +262,11 @@ fn no_story_of_pre_copy_breaks_a_safety_rule() {
 }
 
 #[test]
+fn no_story_of_a_migration_through_a_file_breaks_a_safety_rule() {
+    assert!(explore(&into_a_file(plan(Mode::Precopy, true)), 6) > 1000);
+}
+
+#[test]
 fn no_story_of_post_copy_breaks_a_safety_rule() {
     assert!(explore(&plan(Mode::Postcopy, true), 6) > 1000);
 }
@@ -284,7 +300,7 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         "failed",
         "warp",
     ]);
-    let command = prop::sample::select(vec![Command::StartPostcopy, Command::Cancel, Command::Continue]);
+    let command = prop::sample::select(vec![Command::StartPostcopy, Command::Cancel, Command::Continue, Command::Listen]);
     prop_oneof![
         6 => (side.clone(), status.clone()).prop_map(|(side, status)| Happening::Status(side, status)),
         4 => (side.clone(), status).prop_map(|(side, status)| Sampled(side, status)),
@@ -298,8 +314,11 @@ fn any_happening() -> impl Strategy<Value = Happening> {
 }
 
 fn any_plan() -> impl Strategy<Value = Plan> {
-    (prop::sample::select(vec![Mode::Precopy, Mode::Postcopy, Mode::Hybrid]), any::<bool>())
-        .prop_map(|(mode, guarded)| plan(mode, guarded))
+    let modes = vec![Mode::Precopy, Mode::Postcopy, Mode::Hybrid];
+    (prop::sample::select(modes), any::<bool>(), any::<bool>()).prop_map(|(mode, guarded, through_a_file)| {
+        let plan = plan(mode, guarded);
+        if through_a_file { into_a_file(plan) } else { plan }
+    })
 }
 
 proptest! {
@@ -546,6 +565,13 @@ fn pre_switchover_is_let_go_on_once() {
         @"[Continue] completed: completed by pre-copy"
     );
     insta::assert_snapshot!(precopy(&[ACTIVE, Interrupt, ready, CANCELLED]), @"[Cancel] cancelled: interrupted");
+}
+
+#[test]
+fn the_destination_reads_a_file_when_it_is_complete() {
+    let through_a_file = |story: &[Happening]| told(&into_a_file(plan(Mode::Precopy, true)), story);
+    insta::assert_snapshot!(through_a_file(&[ACTIVE, STOPPED, SOURCE_DONE, Sampled(Source, "completed"), DESTINATION_DONE]), @"[Listen] completed: completed by pre-copy");
+    insta::assert_snapshot!(through_a_file(&[ACTIVE, SOURCE_DONE, Refused(Command::Listen)]), @"[Listen] unknown: the source has written everything, and the destination does not read it: QEMU's words");
 }
 
 #[test]

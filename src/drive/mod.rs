@@ -14,7 +14,7 @@ mod prepare;
 
 pub use driver::{Driver, End, Interrupt, Progress, Report, RunStates};
 pub use machine::{Command, Effect, Ending, Input, Machine, Phase};
-pub use prepare::Prepared;
+pub use prepare::{Own, Prepared};
 
 use crate::plan::Side;
 use crate::qmp::QmpError;
@@ -32,6 +32,14 @@ pub enum DriveError {
         what: &'static str,
         /// QEMU's word.
         source: QmpError,
+    },
+    /// A socket of ours, or a FIFO.
+    #[error("the stream to {uri} could not be set up; the migration was not started")]
+    Socket {
+        /// Where to.
+        uri: String,
+        /// Why.
+        source: std::io::Error,
     },
     /// The user interrupted.
     #[error("interrupted before the migration was started")]

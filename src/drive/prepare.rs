@@ -3,38 +3,90 @@
 
 use super::DriveError;
 use crate::clock::Stamp;
-use crate::plan::{Plan, Settings, Side};
+use crate::plan::{Listen, PASSED, Plan, Settings, Side, Sockets, Stream, Uri};
 use crate::qmp::{QmpError, Request, Session};
-use serde_json::json;
+use crate::scenario::Socket;
+use crate::sockets::Address;
+use serde_json::{Value, json};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Ready for `migrate`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Prepared {
-    /// Where to.
-    pub uri: String,
+    /// Arguments of `migrate`.
+    pub outgoing: Value,
     /// Just before `migrate-incoming` was sent: the destination stamped its first event after that, by its own clock.
     pub incoming_asked: Option<Stamp>,
+}
+
+/// Sockets of ours for the stream, where the plan wants such.
+#[derive(Debug)]
+pub struct Own {
+    /// The source's and the destination's end, connected.
+    pub ends: Option<[OwnedFd; 2]>,
+    /// Options for one that is still to be connected.
+    pub options: Socket,
 }
 
 /// Makes all settings.
 ///
 /// # Errors
-/// [`DriveError::Prepare`]; the migration was not started.
-pub(super) async fn prepare(plan: &Plan, source: &Session, destination: &Session) -> Result<Prepared, DriveError> {
+/// [`DriveError`]; the migration was not started.
+pub(super) async fn prepare(plan: &Plan, own: Own, source: &Session, destination: &Session) -> Result<Prepared, DriveError> {
     apply(Side::Destination, &plan.destination, destination).await?;
     apply(Side::Source, &plan.source, source).await?;
-    let incoming_asked = plan.incoming.as_ref().map(|_| Stamp::now());
-    if let Some(incoming) = &plan.incoming {
+    if let Some(fifo) = &plan.stream.fifo {
+        let mode = nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR;
+        nix::unistd::mkfifo(fifo, mode).map_err(|error| own_socket(&plan.stream, error.into()))?;
+    }
+    let (for_source, for_destination) = own.ends.map_or((None, None), |[source, destination]| (Some(source), Some(destination)));
+    if let Some(socket) = for_destination {
+        pass(Side::Destination, destination, socket).await?;
+    }
+    let mut incoming_asked = None;
+    if let Listen::Before(incoming) = &plan.listen {
+        incoming_asked = Some(Stamp::now());
         let failed = |source| DriveError::Prepare { side: Side::Destination, what: "listening (migrate-incoming)", source };
         destination.execute(incoming.clone(), DEADLINE).await.map_err(failed)?;
     }
     let failed = |source| DriveError::Prepare { side: Side::Destination, what: "its address (query-migrate)", source };
     let info = destination.query_migrate(DEADLINE).await.map_err(failed)?;
-    let actual = info.socket_address.and_then(|addresses| crate::plan::Uri::of_socket_address(addresses.first()?));
-    Ok(Prepared { uri: plan.uri.resolved(actual.as_deref()), incoming_asked })
+    let actual = info.socket_address.and_then(|addresses| Uri::of_socket_address(addresses.first()?));
+    let mut outgoing = plan.stream.outgoing(actual.as_deref());
+    if plan.stream.sockets == Sockets::OfSource {
+        let socket = connect(&plan.stream, actual.as_deref(), &own.options).await?;
+        pass(Side::Source, source, socket).await?;
+        outgoing = json!({ "uri": format!("fd:{PASSED}") });
+    } else if let Some(socket) = for_source {
+        pass(Side::Source, source, socket).await?;
+    }
+    Ok(Prepared { outgoing, incoming_asked })
+}
+
+/// Connects to where the destination listens.
+async fn connect(stream: &Stream, actual: Option<&str>, options: &Socket) -> Result<OwnedFd, DriveError> {
+    let uri = stream.uri.resolved(actual);
+    let options = options.clone();
+    let failed = |source| DriveError::Socket { uri: uri.clone(), source };
+    let address: Address = uri.parse().map_err(|text: String| failed(io::Error::new(io::ErrorKind::InvalidInput, text)))?;
+    match tokio::task::spawn_blocking(move || address.connect(&options)).await {
+        Ok(connected) => connected.map(OwnedFd::from).map_err(failed),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+fn own_socket(stream: &Stream, source: io::Error) -> DriveError {
+    DriveError::Socket { uri: stream.uri.outgoing.clone(), source }
+}
+
+async fn pass(side: Side, session: &Session, socket: OwnedFd) -> Result<(), DriveError> {
+    let failed = |source| DriveError::Prepare { side, what: "taking a socket of ours (getfd)", source };
+    let request = Request::raw("getfd", json!({ "fdname": PASSED }));
+    session.execute_with_fd(request, socket, DEADLINE).await.map_err(failed).map(drop)
 }
 
 async fn apply(side: Side, settings: &Settings, session: &Session) -> Result<(), DriveError> {

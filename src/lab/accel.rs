@@ -51,7 +51,7 @@ async fn probe(scenario: &Scenario) -> Result<Result<(), String>, LabError> {
         return Ok(Err(format!("no KVM here: /dev/kvm: {error}")));
     }
     let directory = private_directory()?;
-    let mut janitor = Janitor::start(directory.path()).map_err(system("the janitor process (sh)"))?;
+    let mut janitor = Janitor::start(directory.path(), &[]).map_err(system("the janitor process (sh)"))?;
     let image = directory.path().join("guest.elf");
     std::fs::write(&image, GUEST_IMAGE).map_err(system("the guest's image"))?;
     let place = Place::new(directory.path(), 0);
@@ -65,7 +65,7 @@ async fn probe(scenario: &Scenario) -> Result<Result<(), String>, LabError> {
     small.guest.heartbeat = crate::units::Micros(1000);
     let words = arguments(&small, Accel::Kvm, &Role { incoming: false, trace: None }, &place, &image);
     let log = directory.path().join("qemu.log");
-    let process = Process::start(&scenario.qemu.source, &words, &log)?;
+    let process = Process::start(&scenario.qemu.source, &words, None, &log)?;
     janitor.watch(process.pid()).map_err(system("the janitor process (sh)"))?;
 
     let beating = async {

@@ -1,5 +1,5 @@
 //! The clean-up that outlives us: a shell that waits for our end of a pipe to close, which the kernel does even for SIGKILL,
-//! and then ends the QEMUs and removes the private directory.
+//! and then ends the QEMUs and removes the private directory and the network namespaces.
 //!
 //! Why not PR_SET_PDEATHSIG: it needs code between fork and exec (unsafe), and would leave the files.
 
@@ -18,6 +18,7 @@ for pid in $pids; do
   if grep -qsF -- "$DIRECTORY" "/proc/$pid/cmdline"; then kill -9 "$pid"; fi
 done
 rm -rf -- "$DIRECTORY"
+for name in $NAMESPACES; do ip netns del "$name"; done
 "#;
 
 /// Holds the pipe.
@@ -28,10 +29,11 @@ pub(super) struct Janitor {
 }
 
 impl Janitor {
-    pub(super) fn start(directory: &Path) -> io::Result<Janitor> {
+    pub(super) fn start(directory: &Path, namespaces: &[String]) -> io::Result<Janitor> {
         let mut child = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "switchover-janitor"])
             .env("DIRECTORY", directory)
+            .env("NAMESPACES", namespaces.join(" "))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

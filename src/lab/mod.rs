@@ -5,17 +5,19 @@
 //! nothing of analysis.
 //!
 //! Map: here the pair · `vm` one VM, all that is connected to it · `process` its QEMU · `command_line` its arguments · `accel` which accelerator really works ·
-//! `console` talking to the guest · `janitor` the clean-up that outlives us.
+//! `console` talking to the guest · `network` namespaces · `janitor` the clean-up that outlives us.
 
 mod accel;
 mod command_line;
 mod console;
 mod janitor;
+mod network;
 mod process;
 mod vm;
 
 pub use accel::{Accelerator, choose as choose_accelerator};
 pub use console::{Console, GuestCheck, GuestStatus};
+pub use network::{Route, Watch};
 pub use process::Exited;
 pub use vm::Vm;
 
@@ -23,9 +25,10 @@ use crate::clock::monotonic_ns;
 use crate::plan::Side;
 use crate::qmp::QmpError;
 use crate::record::{Sink, vm_name};
-use crate::scenario::{Scenario, Transport};
+use crate::scenario::{LinkKind, Scenario};
 use command_line::{Place, Role};
 use janitor::Janitor;
+use network::Network;
 use process::Process;
 use std::collections::VecDeque;
 use std::io;
@@ -89,6 +92,14 @@ pub enum LabError {
         /// What was tried and seen.
         reason: String,
     },
+    /// `link.kind = "netns"` cannot be made.
+    #[error(
+        "link.kind = \"netns\": the namespaces cannot be set up; it needs root, and netem in the kernel for a delay. link.kind = \"emulated\" needs neither"
+    )]
+    Network {
+        /// Which command, and its word.
+        source: io::Error,
+    },
     /// The private directory, its sockets, or our own processes.
     #[error("cannot set up {what}")]
     System {
@@ -132,6 +143,7 @@ struct Ground {
     image: PathBuf,
     /// How many VMs were started.
     vms: u32,
+    network: Option<Network>,
     // Dropped after the VMs: the directory goes first, then the janitor has nothing left to do.
     directory: tempfile::TempDir,
     janitor: Janitor,
@@ -146,11 +158,16 @@ impl Ground {
         transcript: bool,
     ) -> Result<Ground, LabError> {
         let directory = private_directory()?;
-        let janitor = Janitor::start(directory.path()).map_err(system("the janitor process (sh)"))?;
+        let network = match scenario.link.kind {
+            LinkKind::Emulated => None,
+            LinkKind::Netns => Some(Network::lay(&scenario.link).map_err(|source| LabError::Network { source })?),
+        };
+        let names = network.as_ref().map(|network| network.names().as_slice()).unwrap_or_default();
+        let janitor = Janitor::start(directory.path(), names).map_err(system("the janitor process (sh)"))?;
         let image = directory.path().join("guest.elf");
         std::fs::write(&image, GUEST_IMAGE).map_err(system("the guest's image"))?;
         let (scenario, accelerator, sink, logs) = (scenario.clone(), accelerator.clone(), sink.clone(), logs.to_owned());
-        Ok(Ground { scenario, accelerator, sink, logs, transcript, image, vms: 0, directory, janitor })
+        Ok(Ground { scenario, accelerator, sink, logs, transcript, image, vms: 0, network, directory, janitor })
     }
 
     /// Starts the next VM; it has not spoken yet.
@@ -165,7 +182,8 @@ impl Ground {
         let trace = self.scenario.record.trace.then(|| self.logs.join(format!("trace.{name}.log")));
         let role = Role { incoming: side == Side::Destination, trace };
         let arguments = command_line::arguments(&self.scenario, self.accelerator.kind, &role, &place, &self.image);
-        let process = Process::start(program, &arguments, &self.logs.join(format!("qemu.{name}.log")))?;
+        let namespace = self.network.as_ref().map(|network| network.name(self.vms));
+        let process = Process::start(program, &arguments, namespace, &self.logs.join(format!("qemu.{name}.log")))?;
         self.janitor.watch(process.pid()).map_err(system("the janitor process (sh)"))?;
         self.vms += 1;
         Ok(Starting { side, vm: self.vms - 1, process, listeners })
@@ -221,13 +239,16 @@ impl Lab {
         Ok(())
     }
 
-    /// Where migration `number` of this lab sends its stream.
+    /// Where migration `number` of this lab may make its files.
     #[must_use]
-    pub fn uri(&self, number: u32) -> String {
-        match self.ground.scenario.transport {
-            Transport::Unix => format!("unix:{}", self.ground.directory.path().join(format!("migrate.{number}")).display()),
-            Transport::Tcp => "tcp:127.0.0.1:0".to_owned(),
-        }
+    pub fn stream_files(&self, number: u32) -> PathBuf {
+        self.ground.directory.path().join(format!("migrate.{number}"))
+    }
+
+    /// The way of migration `number`, where it is not this host's own network.
+    #[must_use]
+    pub fn route(&self, number: u32) -> Option<Route> {
+        self.ground.network.as_ref().map(|network| network.route(number - 1))
     }
 
     /// The private directory, 0700.

@@ -37,11 +37,20 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts it; its output goes to `log`.
-    pub(super) fn start(program: &str, arguments: &[OsString], log: &Path) -> Result<Process, LabError> {
+    /// Starts it, in a network namespace if one is named; its output goes to `log`.
+    pub(super) fn start(program: &str, arguments: &[OsString], namespace: Option<&str>, log: &Path) -> Result<Process, LabError> {
         let output = File::options().create(true).append(true).open(log).map_err(system(format!("{}", log.display())))?;
         let errors = output.try_clone().map_err(system(format!("{}", log.display())))?;
-        let child = Command::new(program)
+        let mut command = match namespace {
+            // It becomes the program: the process id is QEMU's.
+            Some(name) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", name, program]);
+                command
+            }
+            None => Command::new(program),
+        };
+        let child = command
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(output)

@@ -5,22 +5,24 @@
 //! (ranges of parameters, its memory) it checks itself when the settings are made, still before the migration, and atomically.
 //!
 //! Map: here the plan · [`support`](Support) what a QEMU offers · `sides` which side a setting belongs to · `rules` what does
-//! not go together · `parameters` values typed by the schema · `uri` where the stream goes.
+//! not go together · `parameters` values typed by the schema · `stream` how the stream goes · `uri` QEMU's own form of it.
 
 mod parameters;
 mod rules;
 mod sides;
+mod stream;
 mod support;
 mod uri;
 
 pub use rules::combinations;
+pub use stream::{Ground, PASSED, Sockets, Stream};
 pub use support::Support;
 pub use uri::Uri;
 
 use crate::qmp::Request;
 use crate::scenario::{Mode, Scenario};
 use crate::units::{Bytes, Micros};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// The oldest QEMU that is driven. Tested from 7.2 on; below 6.0 answers and events differ in ways nobody has checked.
@@ -62,6 +64,17 @@ pub struct Settings {
     pub parameters: Map<String, Value>,
 }
 
+/// When the destination is told to listen.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Listen {
+    /// It does so already.
+    Already,
+    /// Before the source sends.
+    Before(Request),
+    /// When the source has sent everything: into a file, of which nothing can be read before.
+    After(Request),
+}
+
 /// When post-copy is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SwitchWhen {
@@ -95,10 +108,10 @@ pub struct Plan {
     pub source: Settings,
     /// Settings of the destination.
     pub destination: Settings,
-    /// `migrate-incoming`; `None` where the destination listens already.
-    pub incoming: Option<Request>,
-    /// Where the source sends to; a port 0 is replaced by the one that the destination got.
-    pub uri: Uri,
+    /// `migrate-incoming`.
+    pub listen: Listen,
+    /// How the stream goes; a port 0 is replaced by the one that the destination got.
+    pub stream: Stream,
     /// When post-copy is asked for.
     pub switch: SwitchWhen,
     /// When pre-copy is given up.
@@ -117,26 +130,30 @@ pub struct Refused(pub Vec<String>);
 
 /// Makes the plan.
 ///
-/// `local_uri` is where the stream goes if the scenario names no URI.
+/// `ground` says where the stream can go if the scenario names no URI.
 ///
 /// # Errors
 /// [`Refused`], with every reason there is.
-pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, local_uri: Option<&str>) -> Result<Plan, Refused> {
+pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, ground: &Ground) -> Result<Plan, Refused> {
     let mut reasons = Vec::new();
     for (side, support) in [(Side::Source, source), (Side::Destination, destination)] {
         reasons.extend(support.unfit(side));
     }
 
-    let wanted = wanted_capabilities(scenario, source, destination);
+    let several = ["multifd", "postcopy-preempt"].iter().any(|name| {
+        let on = |support: &Support| support.capabilities.get(*name) == Some(&true);
+        scenario.capabilities.get(*name).copied().unwrap_or_else(|| on(source) || on(destination))
+    });
+    let stream = stream::choose(scenario, source, destination, ground, several).unwrap_or_else(|reason| {
+        reasons.push(reason);
+        Stream::default()
+    });
+    let wanted = wanted_capabilities(scenario, source, destination, stream.is_one_way());
     let mut settings = BTreeMap::new();
     let return_path = wanted.get("return-path").copied().unwrap_or(false) || scenario.mode.may_postcopy();
-    let uri = uri::choose(scenario, destination, local_uri).unwrap_or_else(|reason| {
-        reasons.push(reason);
-        Uri::default()
-    });
     for (side, support) in [(Side::Source, source), (Side::Destination, destination)] {
         let capabilities = sides::capabilities_for(side, &wanted);
-        reasons.extend(rules::check(side, support, &capabilities, &uri));
+        reasons.extend(rules::check(side, support, &capabilities, &stream.uri));
         let parameters = parameters::typed(side, support, scenario, &mut reasons);
         let changed = capabilities.into_iter().filter(|(name, on)| support.capabilities.get(name) != Some(on)).collect();
         settings.insert(side, Settings { capabilities: changed, parameters });
@@ -146,13 +163,17 @@ pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, local_
         return Err(Refused(reasons));
     }
 
-    let incoming = (!destination.listens).then(|| incoming_request(&uri, destination));
+    let listen = match (destination.listens, stream.scheme()) {
+        (true, _) => Listen::Already,
+        (false, "file") => Listen::After(stream.incoming(destination)),
+        (false, _) => Listen::Before(stream.incoming(destination)),
+    };
     Ok(Plan {
         mode: scenario.mode,
         source: settings.remove(&Side::Source).unwrap_or_default(),
         destination: settings.remove(&Side::Destination).unwrap_or_default(),
-        incoming,
-        uri,
+        listen,
+        stream,
         switch: switch_when(scenario),
         give_up: GiveUpWhen {
             passes: scenario.give_up.passes,
@@ -165,12 +186,11 @@ pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, local_
 }
 
 /// What the mode needs, what is wise, and what the scenario names, which goes over both.
-fn wanted_capabilities(scenario: &Scenario, source: &Support, destination: &Support) -> BTreeMap<String, bool> {
+fn wanted_capabilities(scenario: &Scenario, source: &Support, destination: &Support, one_way: bool) -> BTreeMap<String, bool> {
     let mut wanted = BTreeMap::from([("events".to_owned(), true)]);
     // With a return path the source learns whether the destination could load the guest, and runs on if it could not. Not for
     // one-way streams, and not beside background-snapshot, which takes no other capability.
     let snapshot = scenario.capabilities.get("background-snapshot") == Some(&true);
-    let one_way = scenario.uri.as_deref().is_some_and(|uri| uri.starts_with("file:") || uri.starts_with("exec:"));
     let offered = |name| source.capabilities.contains_key(name) && destination.capabilities.contains_key(name);
     if offered("return-path") && !snapshot && !one_way {
         wanted.insert("return-path".to_owned(), true);
@@ -195,25 +215,28 @@ fn switch_when(scenario: &Scenario) -> SwitchWhen {
     }
 }
 
-fn incoming_request(uri: &Uri, destination: &Support) -> Request {
-    let mut arguments = json!({ "uri": uri.incoming });
-    // Since 9.1: a destination that stays after a failure can be asked what went wrong.
-    if destination.incoming_has_exit_on_error {
-        arguments["exit-on-error"] = false.into();
-    }
-    Request::raw("migrate-incoming", arguments)
-}
-
 #[cfg(test)]
 mod tests {
     use super::support::tests::like;
     use super::*;
     use crate::scenario::Loader;
+    use serde_json::json;
 
     fn planned(version: (u32, u32, u32), toml: &str) -> Result<Plan, String> {
         let scenario = Loader::new().text("test", toml).unwrap().load().unwrap();
         let (source, destination) = (like(version, false), like(version, true));
-        plan(&scenario, &source, &destination, Some("unix:/run/m.sock")).map_err(|refused| refused.to_string())
+        plan(&scenario, &source, &destination, &ground()).map_err(|refused| refused.to_string())
+    }
+
+    fn ground() -> Ground {
+        Ground { local: Some("/run/m.sock".into()), host: None, takes_descriptors: [true; 2] }
+    }
+
+    fn incoming(plan: &Plan) -> &Value {
+        match &plan.listen {
+            Listen::Before(request) | Listen::After(request) => &request.arguments,
+            Listen::Already => &Value::Null,
+        }
     }
 
     fn names(settings: &Settings) -> Vec<&str> {
@@ -234,14 +257,48 @@ mod tests {
         assert_eq!(plan.destination.parameters["announce-rounds"], 3);
         assert_eq!(plan.destination.parameters["multifd-channels"], 4);
         assert_eq!(plan.switch, SwitchWhen::AfterPass(1));
-        assert_eq!(plan.incoming.unwrap().arguments["exit-on-error"], false);
+        assert_eq!(incoming(&plan)["exit-on-error"], false);
     }
 
     #[test]
     fn an_old_destination_is_not_asked_for_what_it_does_not_know() {
         let plan = planned((7, 2, 22), "").unwrap();
-        assert_eq!(plan.incoming.unwrap().arguments, json!({"uri": "unix:/run/m.sock"}));
+        assert_eq!(*incoming(&plan), json!({"uri": "fd:switchover"}));
         assert!(!plan.cancel_is_guarded);
+    }
+
+    #[test]
+    fn one_channel_on_this_host_is_ours_and_several_are_qemus() {
+        let stream = |toml: &str| planned((10, 0, 2), toml).unwrap().stream;
+        assert_eq!((stream("").sockets, stream("").scheme()), (Sockets::Tcp, "fd"));
+        assert_eq!(stream("[capabilities]\nmultifd = true").uri.outgoing, "unix:/run/m.sock");
+        assert_eq!(stream("transport = \"tcp\"").uri.outgoing, "tcp:127.0.0.1:0");
+        assert_eq!(stream("uri = \"tcp:h:1\"").sockets, Sockets::QemusOwn);
+        assert_eq!(stream("uri = \"tcp:h:1\"\ntransport = \"owned\"").sockets, Sockets::OfSource);
+        let exec = stream("transport = \"exec\"").uri;
+        assert_eq!(
+            (exec.outgoing.as_str(), exec.incoming.as_str()),
+            ("exec:cat > '/run/m.sock.fifo'", "exec:cat '/run/m.sock.fifo'")
+        );
+    }
+
+    #[test]
+    fn a_file_is_read_when_it_is_complete_and_answers_nothing() {
+        let plan = planned((10, 0, 2), "transport = \"file\"\n[capabilities]\nmapped-ram = true").unwrap();
+        assert!(matches!(plan.listen, Listen::After(_)) && !plan.return_path);
+        let refusal = planned((10, 0, 2), "mode = \"postcopy\"\ntransport = \"file\"").unwrap_err();
+        assert!(refusal.contains("which a file cannot give"), "{refusal}");
+    }
+
+    #[test]
+    fn channels_are_given_as_they_are_and_only_to_those_who_take_them() {
+        let toml = "[[channels]]\nchannel-type = \"main\"\naddr = { transport = \"socket\", type = \"inet\", host = \"h\", port = \"1\" }";
+        let plan = planned((10, 0, 2), toml).unwrap();
+        let channels =
+            json!([{"channel-type": "main", "addr": {"transport": "socket", "type": "inet", "host": "h", "port": "1"}}]);
+        assert_eq!(plan.stream.outgoing(None), json!({ "channels": channels }));
+        assert_eq!((incoming(&plan)["channels"].clone(), plan.stream.scheme()), (channels, "tcp"));
+        assert!(planned((7, 2, 22), toml).unwrap_err().contains("they came with 8.2"));
     }
 
     #[test]
@@ -281,6 +338,17 @@ mod tests {
     }
 
     #[test]
+    fn transports_that_do_not_fit_say_what_would() {
+        let refusal = |toml: &str| planned((10, 0, 2), toml).unwrap_err().lines().nth(1).unwrap_or_default().trim().to_owned();
+        insta::assert_snapshot!(refusal("transport = \"owned\"\n[capabilities]\nmultifd = true"), @r#"- transport = "owned" is one channel; multifd and postcopy-preempt need unix or tcp"#);
+        insta::assert_snapshot!(refusal("transport = \"unix\"\n[socket]\ncongestion = \"reno\""), @r#"- [socket] sets options of sockets that we open: it needs transport = "owned""#);
+        insta::assert_snapshot!(refusal("transport = \"exec\"\n[link]\npreset = \"dublin\""), @r#"- [link] emulates a network between sockets; `exec:` is none"#);
+        insta::assert_snapshot!(refusal("transport = \"owned\"\nuri = \"unix:/a\""), @r#"- transport = "owned" with a URI connects to it by TCP; `unix:/a` is not tcp:HOST:PORT"#);
+        insta::assert_snapshot!(refusal("transport = \"unix\"\n[link]\nkind = \"netns\""), @r#"- link.kind = "netns" is a network: transport must be owned or tcp"#);
+        insta::assert_snapshot!(refusal("channels = [3]"), @r#"- channels: each is a table like {channel-type = "main", addr = {transport = "socket", type = "inet", host = …, port = …}}"#);
+    }
+
+    #[test]
     fn a_version_that_loses_the_guest_is_refused_although_qemu_would_accept() {
         let refusal = planned((7, 2, 22), "mode = \"postcopy\"\n[capabilities]\nmultifd = true\n").unwrap_err();
         assert!(refusal.contains("the destination aborts after `completed`"), "{refusal}");
@@ -294,7 +362,7 @@ mod tests {
         source.run_state = "postmigrate".into();
         source.blocked_reasons = vec!["device `vfio` cannot".into()];
         destination.run_state = "running".into();
-        let refused = plan(&scenario, &source, &destination, Some("unix:/m")).unwrap_err().to_string();
+        let refused = plan(&scenario, &source, &destination, &ground()).unwrap_err().to_string();
         insta::assert_snapshot!(refused, @r"
         this migration cannot be done, and nothing was changed:
           - source: its VM has already been migrated away (run state postmigrate)

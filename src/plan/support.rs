@@ -19,6 +19,8 @@ pub struct Support {
     pub parameters: Vec<Member>,
     /// `migrate-incoming` takes `exit-on-error` (since 9.1).
     pub incoming_has_exit_on_error: bool,
+    /// `migrate` takes `channels` (since 8.2).
+    pub migrate_has_channels: bool,
     /// Run state of the VM, such as `running` or `inmigrate`.
     pub run_state: String,
     /// State of its last or present migration.
@@ -54,12 +56,13 @@ impl Support {
         let greeting = session.greeting();
         let same_build =
             |twin: &&Support| !twin.package.is_empty() && twin.package == greeting.package && twin.version == greeting.version;
-        let (parameters, incoming_has_exit_on_error) = match twin.filter(same_build) {
-            Some(twin) => (twin.parameters.clone(), twin.incoming_has_exit_on_error),
+        let (parameters, incoming_has_exit_on_error, migrate_has_channels) = match twin.filter(same_build) {
+            Some(twin) => (twin.parameters.clone(), twin.incoming_has_exit_on_error, twin.migrate_has_channels),
             None => {
                 let schema = session.schema(deadline).await?;
-                let takes = schema.arguments("migrate-incoming").iter().any(|m| m.name == "exit-on-error");
-                (schema.arguments("migrate-set-parameters"), takes)
+                let takes = |command, argument| schema.arguments(command).iter().any(|m| m.name == argument);
+                let (exit_on_error, channels) = (takes("migrate-incoming", "exit-on-error"), takes("migrate", "channels"));
+                (schema.arguments("migrate-set-parameters"), exit_on_error, channels)
             }
         };
         let text = session.execute(Request::typed(&qapi::qmp::query_migrate_capabilities {}), deadline).await?;
@@ -74,6 +77,7 @@ impl Support {
             capabilities: states.into_iter().map(|c| (c.capability, c.state)).collect(),
             parameters,
             incoming_has_exit_on_error,
+            migrate_has_channels,
             run_state,
             status: info.status.unwrap_or(Status::None),
             blocked_reasons: info.blocked_reasons.unwrap_or_default(),
@@ -169,6 +173,7 @@ pub(super) mod tests {
             capabilities: names.into_iter().map(|name| (name.to_owned(), false)).collect(),
             parameters: parameters.into_iter().map(member).collect(),
             incoming_has_exit_on_error: version >= (9, 1, 0),
+            migrate_has_channels: version >= (8, 2, 0),
             run_state: if destination { "inmigrate" } else { "running" }.to_owned(),
             status: Status::None,
             blocked_reasons: Vec::new(),

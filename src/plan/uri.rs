@@ -1,7 +1,5 @@
-//! Where the migration stream goes.
+//! Where the migration stream goes, as QEMU spells it.
 
-use super::Support;
-use crate::scenario::Scenario;
 use serde_json::Value;
 
 /// The two ends of the stream.
@@ -47,25 +45,6 @@ impl Uri {
             _ => self.outgoing.clone(),
         }
     }
-}
-
-/// The URI of the scenario, of the destination if it listens already, or the local one.
-pub(super) fn choose(scenario: &Scenario, destination: &Support, local: Option<&str>) -> Result<Uri, String> {
-    let outgoing = match (&scenario.uri, &destination.listens_at, local) {
-        (Some(uri), _, _) => uri.clone(),
-        (None, Some(uri), _) => uri.clone(),
-        (None, None, Some(uri)) => uri.to_owned(),
-        (None, None, None) => {
-            return Err(
-                "no migration URI: the two QEMUs may be on different hosts, so give one, such as --uri tcp:HOST:4444".to_owned()
-            );
-        }
-    };
-    let incoming = scenario.incoming_uri.clone().unwrap_or_else(|| outgoing.clone());
-    if Uri::scheme_of(&outgoing).is_empty() {
-        return Err(format!("`{outgoing}` is not a migration URI; write it like tcp:HOST:PORT or unix:PATH"));
-    }
-    Ok(Uri { outgoing, incoming })
 }
 
 #[cfg(test)]

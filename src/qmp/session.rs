@@ -275,6 +275,12 @@ impl Session {
         self.submit(&self.background, request, None, deadline).await
     }
 
+    /// Whether descriptors can go over this connection: only over a unix socket.
+    #[must_use]
+    pub fn takes_descriptors(&self) -> bool {
+        self.can_pass_fds
+    }
+
     /// As [`Session::execute`], with a file descriptor (for `getfd` and its kin).
     ///
     /// # Errors

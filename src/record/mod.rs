@@ -24,7 +24,7 @@ pub use reader::{BeatRecord, EventRecord, Run};
 pub use repeat::Repeat;
 pub use samples::{SampleRow, append_line};
 pub use series::{Distribution, Quantile};
-pub use sink::{Beat, Entry, Sink};
+pub use sink::{Beat, Entry, Flow, Sink};
 pub use summary::{
     Check, Convergence, Environment, Faults, Guest, Integrity, Outcome, Policy, SCHEMA, SampledSide, Sampling, Stalls, Summary,
     TimeUs, Transfer,
@@ -48,6 +48,8 @@ pub const EVENTS: &str = "events.jsonl";
 pub const DECISIONS: &str = "decisions.jsonl";
 /// Every beat of the guest: `[vm, sequence number, arrival on the monotonic clock in ns, lateness by the guest's clock in µs]`.
 pub const HEARTBEATS: &str = "heartbeats.jsonl.zst";
+/// What passed over the link in each 10 ms: `[migration, channel, direction (0 to the destination), beginning in ns, bytes, bytes held]`.
+pub const LINK: &str = "link.jsonl.zst";
 /// What was measured of each migration.
 pub const SWITCHOVERS: &str = "switchovers.jsonl";
 /// Blackouts as an HdrHistogram interval log, tagged by view.

@@ -18,6 +18,21 @@ pub struct Beat {
     pub late_us: u32,
 }
 
+/// What one direction of one channel of a link delivered in 10 ms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// When they began, on the monotonic clock, ns.
+    pub at_ns: u64,
+    /// Connection, from 0 in the order in which they came.
+    pub channel: u32,
+    /// From the destination to the source.
+    pub back: bool,
+    /// Bytes delivered.
+    pub bytes: u64,
+    /// The most that was taken in and not yet delivered.
+    pub held: u64,
+}
+
 /// One record.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -30,6 +45,8 @@ pub enum Entry {
     Decision(Value),
     /// Beats of one VM in the order of arrival.
     Beats(u32, Vec<Beat>),
+    /// What passed over the link, in which migration of this run.
+    Link(u32, Vec<Flow>),
     /// A QMP line of this VM.
     Transcript(u32, Direction, Stamp, Vec<u8>),
     /// A line that the guest wrote on the console of this VM.

@@ -107,7 +107,7 @@ pub struct Environment {
     pub destination_qemu: String,
     /// Machine type, of a lab.
     pub machine: Option<String>,
-    /// Scheme of the migration URI.
+    /// `owned` (sockets of ours), or the scheme of the migration URI.
     pub transport: String,
     /// Whether the source waits for the destination's word.
     pub return_path: bool,

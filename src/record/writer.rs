@@ -3,8 +3,8 @@
 use super::samples::{self, SampleRow};
 use super::sink::Message;
 use super::{
-    DECISIONS, EVENTS, Entry, HEARTBEATS, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM, SCENARIO, SWITCHOVERS, Sink, Summary,
-    Switchover, TRANSCRIPT, vm_name,
+    DECISIONS, EVENTS, Entry, Flow, HEARTBEATS, LINK, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM, SCENARIO, SWITCHOVERS,
+    Sink, Summary, Switchover, TRANSCRIPT, vm_name,
 };
 use crate::clock::monotonic_ns;
 use crate::plan::Side;
@@ -175,6 +175,8 @@ struct Files {
     decisions: BufWriter<File>,
     heartbeats: Zstd,
     transcript: Option<Zstd>,
+    /// Only where there is a link.
+    link: Option<Zstd>,
 }
 
 impl Files {
@@ -183,11 +185,7 @@ impl Files {
             let path = root.join(name);
             File::create(&path).map(BufWriter::new).map_err(|source| RecordError::Write { path, source })
         };
-        // Level 1: answers resemble each other so much that more would only cost time.
-        let packed = |name: &str| {
-            let file = plain(name)?;
-            zstd::Encoder::new(file, 1).map_err(|source| RecordError::Write { path: root.join(name), source })
-        };
+        let packed = |name: &str| packed(root, name).map_err(|source| RecordError::Write { path: root.join(name), source });
         Ok(Files {
             root: root.to_owned(),
             samples: packed(SAMPLES_STREAM)?,
@@ -195,6 +193,7 @@ impl Files {
             decisions: plain(DECISIONS)?,
             heartbeats: packed(HEARTBEATS)?,
             transcript: if transcript { Some(packed(TRANSCRIPT)?) } else { None },
+            link: None,
         })
     }
 
@@ -248,6 +247,16 @@ impl Files {
                 }
                 Ok(())
             }
+            Entry::Link(migration, flows) => {
+                let link = match &mut self.link {
+                    Some(link) => link,
+                    none => none.insert(packed(&self.root, LINK)?),
+                };
+                for Flow { at_ns, channel, back, bytes, held } in flows {
+                    writeln!(link, "[{migration},{channel},{},{at_ns},{bytes},{held}]", u8::from(*back))?;
+                }
+                Ok(())
+            }
             Entry::Transcript(vm, direction, stamp, text) => match &mut self.transcript {
                 Some(transcript) => {
                     let text = String::from_utf8_lossy(text);
@@ -266,17 +275,23 @@ impl Files {
 
     fn flush(&mut self) -> io::Result<()> {
         self.heartbeats.flush()?;
+        self.link.as_mut().map_or(Ok(()), Write::flush)?;
         self.transcript.as_mut().map_or(Ok(()), Write::flush)
     }
 
     fn end(mut self) -> io::Result<()> {
         self.events.flush()?;
         self.decisions.flush()?;
-        for stream in [Some(self.samples), Some(self.heartbeats), self.transcript].into_iter().flatten() {
+        for stream in [Some(self.samples), Some(self.heartbeats), self.transcript, self.link].into_iter().flatten() {
             stream.finish()?.flush()?;
         }
         Ok(())
     }
+}
+
+/// Level 1: records resemble each other so much that more would only cost time.
+fn packed(root: &Path, name: &str) -> io::Result<Zstd> {
+    zstd::Encoder::new(BufWriter::new(File::create(root.join(name))?), 1)
 }
 
 fn line(to: &mut impl Write, record: &Value) -> io::Result<()> {

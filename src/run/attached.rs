@@ -75,11 +75,11 @@ async fn connect(
     // Two unix sockets are on this host, and so are their QEMUs: the stream can take a unix socket too. A TCP port on loopback
     // may be forwarded from elsewhere, so there the user has to say where the destination is.
     let directory = if same_host { tempfile::Builder::new().prefix("switchover-").tempdir().ok() } else { None };
-    let local_uri = directory.as_ref().map(|directory| format!("unix:{}", directory.path().join("migrate").display()));
+    let local = directory.as_ref().map(|directory| directory.path().join("migrate"));
     let (_, exits) = mpsc::unbounded_channel();
     let ends = [source_end, destination_end];
     let sampling = [source_sampling, destination_sampling];
-    Ok((Sides { ends, sampling, exits, local_uri }, PrivateSocket(directory)))
+    Ok((Sides { ends, sampling, exits, local, network: None }, PrivateSocket(directory)))
 }
 
 async fn connect_one(side: Side, attach: &Attach, sink: &Sink, transcript: bool) -> Result<(End, Option<Blocking>), RunError> {

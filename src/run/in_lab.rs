@@ -104,7 +104,8 @@ impl Series<'_> {
             ends,
             sampling: [lab.source.sampling.take(), lab.destination.sampling.take()],
             exits: exits([lab.source.exited(), lab.destination.exited()]),
-            local_uri: Some(lab.uri(number)),
+            local: Some(lab.stream_files(number)),
+            network: lab.route(number),
         };
         let shown = self.shown.clone();
         let progress = move |progress: &Progress| shown.lock().unwrap_or_else(PoisonError::into_inner)(progress);

@@ -1,14 +1,18 @@
 //! One migration between two sides, wherever they come from: plan, prepare, sample, drive.
 
 use super::RunError;
+use super::path::Path;
 use crate::clock::{Stamp, monotonic_ns};
 use crate::drive::{Driver, End, Interrupt, Progress, Report};
+use crate::lab::Route;
+use crate::link::Totals;
 use crate::observe::{Latest, Sampler, SharedSampler};
-use crate::plan::{OLDEST, Plan, Refused, Side, Support, plan};
+use crate::plan::{Ground, OLDEST, Plan, Refused, Side, Support, plan};
 use crate::qmp::{Blocking, Session};
 use crate::record::{SampledSide, Sampling, Sink};
 use crate::scenario::Scenario;
 use crate::units::SampleRate;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -21,7 +25,10 @@ pub(super) struct Sides {
     pub(super) ends: [End; 2],
     pub(super) sampling: [Option<Blocking>; 2],
     pub(super) exits: mpsc::UnboundedReceiver<(Side, String)>,
-    pub(super) local_uri: Option<String>,
+    /// Files for the stream may be made under this name, where both are on this host.
+    pub(super) local: Option<PathBuf>,
+    /// The way between them, where it is not this host's own network.
+    pub(super) network: Option<Route>,
 }
 
 /// What a migration needs besides its sides.
@@ -44,6 +51,8 @@ pub(super) struct Migration {
     pub(super) sampling: Sampling,
     /// Samples from here on are its own.
     pub(super) sampled_from_ns: u64,
+    /// What passed over the link, where there is one.
+    pub(super) passed: Option<Totals>,
     /// The sampling connections, to go on with.
     pub(super) connections: [Option<Blocking>; 2],
 }
@@ -78,8 +87,14 @@ pub(super) async fn migrate(
     before_migrate: impl Future<Output = ()>,
 ) -> Result<Migration, RunError> {
     let Means { number, scenario, sink, interrupt, progress } = means;
-    let Sides { ends: [source, destination], sampling, exits, local_uri } = sides;
-    let plan = plan(scenario, &supports[0], &supports[1], local_uri.as_deref())?;
+    let Sides { ends: [source, destination], sampling, exits, local, network } = sides;
+    let ground = Ground {
+        local: local.clone(),
+        host: network.as_ref().map(|route| route.host().to_owned()),
+        takes_descriptors: [source.session.takes_descriptors(), destination.session.takes_descriptors()],
+    };
+    let plan = plan(scenario, &supports[0], &supports[1], &ground)?;
+    let (mut path, own) = Path::lay(scenario, &plan, network.as_ref(), &sink, number)?;
     let latest = [Latest::default(), Latest::default()];
     let pass = Arc::new(AtomicU64::new(0));
     let sessions = [source.session.clone(), destination.session.clone()];
@@ -95,13 +110,17 @@ pub(super) async fn migrate(
         exits,
         run_state_before: supports[0].run_state.clone(),
         progress,
+        on_state: Box::new(|_| ()),
     };
-    let prepared = driver.prepare().await?;
+    let prepared = driver.prepare(own).await?;
+    let outgoing = path.lead(&plan, &prepared, local.as_ref())?;
     before_migrate.await;
     let rates = [scenario.sampling.source, scenario.sampling.destination];
     let sampled_from_ns = monotonic_ns();
     let samplers = start_samplers(rates, sampling, &sessions, &sink, &latest, &pass);
-    let report = driver.migrate(prepared.uri).await;
+    driver.on_state = path.begin();
+    let report = driver.migrate(outgoing).await;
+    let passed = path.end();
     let mut sampled = [None, None];
     let mut connections = [None, None];
     for (index, sampler) in samplers.into_iter().enumerate() {
@@ -109,7 +128,15 @@ pub(super) async fn migrate(
     }
     let [source, destination] = sampled;
     let incoming_asked = prepared.incoming_asked;
-    Ok(Migration { plan, incoming_asked, report, sampling: Sampling { source, destination }, sampled_from_ns, connections })
+    Ok(Migration {
+        plan,
+        incoming_asked,
+        report,
+        sampling: Sampling { source, destination },
+        sampled_from_ns,
+        connections,
+        passed,
+    })
 }
 
 enum AnySampler {

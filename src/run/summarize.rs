@@ -6,7 +6,7 @@ use super::switchovers::Recorded;
 use super::{Seen, series};
 use crate::clock::{Stamp, rfc3339};
 use crate::downtime::{Clocks, brownout};
-use crate::plan::{Side, Support};
+use crate::plan::{Side, Sockets, Support};
 use crate::record::{
     Brownout, Convergence, Environment, Guest, Integrity, Outcome, Phases, Policy, SCHEMA, Stalls, Summary, Switchover,
 };
@@ -89,8 +89,16 @@ fn environment(scenario: &Scenario, seen: &Seen, migration: &Migration) -> Envir
         source_qemu: qemu(&seen.supports[0]),
         destination_qemu: qemu(&seen.supports[1]),
         machine: seen.accelerator.as_ref().map(|_| scenario.qemu.machine.name().to_owned()),
-        transport: migration.plan.uri.outgoing.split(':').next().unwrap_or_default().to_owned(),
+        transport: transport_name(migration.plan.stream.sockets, migration.plan.stream.scheme()),
         return_path: migration.plan.return_path,
+    }
+}
+
+/// `owned` for TCP sockets of ours, else the scheme of QEMU's URI.
+fn transport_name(sockets: Sockets, scheme: &str) -> String {
+    match sockets {
+        Sockets::Tcp | Sockets::OfSource => "owned".to_owned(),
+        Sockets::Unix | Sockets::QemusOwn => scheme.to_owned(),
     }
 }
 

@@ -11,6 +11,8 @@ pub(super) const KEYS: &[&str] = &[
     "transport",
     "uri",
     "incoming_uri",
+    "channels",
+    "incoming_channels",
     "timeout",
     "repeat",
     "qemu.source",
@@ -39,7 +41,26 @@ pub(super) const KEYS: &[&str] = &[
     "give_up.passes",
     "give_up.bytes",
     "give_up.after",
+    "socket.send_buffer",
+    "socket.receive_buffer",
+    "socket.congestion",
+    "socket.pacing",
+    "socket.keep_alive",
     "link.preset",
+    "link.kind",
+    "link.scale",
+    "link.seed",
+    "link.rate",
+    "link.delay",
+    "link.jitter",
+    "link.window",
+    "link.buffer",
+    "link.back.rate",
+    "link.back.delay",
+    "link.back.jitter",
+    "link.back.window",
+    "link.back.buffer",
+    "link.outages",
     "sampling.source",
     "sampling.destination",
     "record.transcript",
@@ -304,6 +325,9 @@ fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     if scenario.timeout.0 == 0 {
         return impossible("timeout", "must be more than nothing".to_owned());
     }
+    if let Some((key, problem)) = scenario.link.problem(scenario.timeout) {
+        return impossible(key, problem);
+    }
     Ok(())
 }
 
@@ -339,6 +363,24 @@ mod tests {
         scenario.give_up.passes = Some(3);
         scenario.give_up.bytes = Some(Bytes(1));
         scenario.give_up.after = Some(Micros(1));
+        scenario.channels = vec![toml::Value::from("c")];
+        scenario.incoming_channels = vec![toml::Value::from("c")];
+        scenario.socket = super::super::Socket {
+            send_buffer: Some(Bytes(1)),
+            receive_buffer: Some(Bytes(1)),
+            congestion: Some("reno".into()),
+            pacing: Some(Rate(1)),
+            keep_alive: Some(Micros(1)),
+        };
+        let figures = super::super::Figures {
+            rate: Some(Rate(1)),
+            delay: Some(Micros(1)),
+            jitter: Some(Micros(1)),
+            window: Some(Bytes(1)),
+            buffer: Some(Bytes(1)),
+        };
+        (scenario.link.figures, scenario.link.back) = (figures.clone(), figures);
+        scenario.link.outages = vec![super::super::Outage::default()];
         scenario
     }
 

@@ -3,11 +3,15 @@
 //! Takes TOML and `table.key=value` settings (every flag of the command line is one of those); gives a checked [`Scenario`].
 //! Knows nothing of what a QEMU answers: whether this QEMU can do it is `plan`'s question.
 //!
-//! Map: here the types and their defaults · `load` text to a scenario, unknown keys, checks.
+//! Map: here the types and their defaults · `link` the network · `stream` transports and sockets · `load` text to a scenario, unknown keys, checks.
 
+mod link;
 mod load;
+mod stream;
 
+pub use link::{Figures, Link, LinkKind, LinkPreset, Outage, Way};
 pub use load::{Loader, ScenarioError};
+pub use stream::{Socket, Transport};
 
 use crate::units::{Bytes, Limit, Micros, Rate, SampleRate, WriteRate};
 use serde::{Deserialize, Serialize};
@@ -19,7 +23,7 @@ use std::collections::BTreeMap;
 pub struct Scenario {
     /// How memory moves.
     pub mode: Mode,
-    /// How the two QEMUs of a lab reach each other.
+    /// How the stream goes.
     pub transport: Transport,
     /// Migration URI, instead of one made for `transport`. Needed for QEMUs on two hosts.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,6 +31,12 @@ pub struct Scenario {
     /// The destination's URI where it differs from the source's (`tcp:0.0.0.0:4444` against `tcp:host:4444`, `exec:`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub incoming_uri: Option<String>,
+    /// `migrate`'s `channels` instead of a URI (since 8.2), in QEMU's own form, for what no URI can say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<toml::Value>,
+    /// The destination's, where they differ from the source's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub incoming_channels: Vec<toml::Value>,
     /// From `migrate` on; then give up, safely.
     pub timeout: Micros,
     /// How many migrations, one after the other, of one guest that keeps running; each goes on to a fresh destination.
@@ -41,6 +51,8 @@ pub struct Scenario {
     pub switch: Switch,
     /// When pre-copy is given up.
     pub give_up: GiveUp,
+    /// Sockets of ours, for the transport `owned`.
+    pub socket: Socket,
     /// The network between the two QEMUs.
     pub link: Link,
     /// How often each side is asked.
@@ -71,16 +83,6 @@ impl Mode {
     pub fn may_postcopy(self) -> bool {
         self != Mode::Precopy
     }
-}
-
-/// How the two QEMUs of a lab reach each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Transport {
-    /// A unix socket.
-    Unix,
-    /// TCP over loopback.
-    Tcp,
 }
 
 /// The QEMUs of a lab.
@@ -266,22 +268,6 @@ pub struct GiveUp {
     pub after: Option<Micros>,
 }
 
-/// The network between the two QEMUs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Link {
-    /// A named link.
-    pub preset: LinkPreset,
-}
-
-/// Named links.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LinkPreset {
-    /// The transport as it is.
-    None,
-}
-
 /// How often each side is asked `query-migrate`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -316,9 +302,11 @@ impl Default for Scenario {
     fn default() -> Scenario {
         Scenario {
             mode: Mode::Precopy,
-            transport: Transport::Unix,
+            transport: Transport::Auto,
             uri: None,
             incoming_uri: None,
+            channels: Vec::new(),
+            incoming_channels: Vec::new(),
             timeout: Micros(60_000_000),
             repeat: 1,
             qemu: Qemu::default(),
@@ -326,6 +314,7 @@ impl Default for Scenario {
             limits: Limits::default(),
             switch: Switch::default(),
             give_up: GiveUp::default(),
+            socket: Socket::default(),
             link: Link::default(),
             sampling: Sampling::default(),
             record: Record::default(),
@@ -364,12 +353,6 @@ impl Default for Guest {
             zipf: 0.99,
             inject_fault: false,
         }
-    }
-}
-
-impl Default for Link {
-    fn default() -> Link {
-        Link { preset: LinkPreset::None }
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use switchover::drive::{Driver, End, Interrupt, Progress, Report, RunStates};
 use switchover::observe::Latest;
-use switchover::plan::{GiveUpWhen, Plan, Settings, Side, SwitchWhen, Uri};
+use switchover::plan::{GiveUpWhen, Listen, Plan, Settings, Side, Stream, SwitchWhen};
 use switchover::record::{Outcome, RunDir};
 use switchover::scenario::Mode;
 use switchover::units::Micros;
@@ -17,8 +17,8 @@ fn plan(mode: Mode) -> Plan {
         mode,
         source: Settings::default(),
         destination: Settings::default(),
-        incoming: None,
-        uri: Uri::default(),
+        listen: Listen::Already,
+        stream: Stream::default(),
         switch: match mode {
             Mode::Precopy => SwitchWhen::Never,
             Mode::Postcopy => SwitchWhen::AtOnce,
@@ -73,8 +73,9 @@ async fn start(plan: Plan) -> Running {
         exits: exited,
         run_state_before: "running".to_owned(),
         progress: Box::new(progress),
+        on_state: Box::new(|_| ()),
     };
-    let migration = tokio::spawn(driver.migrate("unix:/nowhere".to_owned()));
+    let migration = tokio::spawn(driver.migrate(json!({"uri": "unix:/nowhere"})));
     Running { source, destination, interrupt, exits, migration, phases, record, _directory: directory }
 }
 
