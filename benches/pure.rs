@@ -20,7 +20,7 @@ use support::stats::{median, quantile};
 use support::{Arguments, Result, machine, say, verdict};
 use switchover::clock::{Stamp, monotonic_ns};
 use switchover::drive::{Input, Machine};
-use switchover::plan::{GiveUpWhen, Plan, Settings, Side, SwitchWhen, Uri};
+use switchover::plan::{GiveUpWhen, Listen, Plan, Settings, Side, Stream, SwitchWhen};
 use switchover::qmp::{Event, MigrationInfo};
 use switchover::record::append_line;
 use switchover::scenario::Mode;
@@ -120,8 +120,8 @@ fn plan() -> Plan {
         mode: Mode::Hybrid,
         source: Settings::default(),
         destination: Settings::default(),
-        incoming: None,
-        uri: Uri::default(),
+        listen: Listen::Already,
+        stream: Stream::default(),
         switch: SwitchWhen::AfterPass(1000),
         give_up: GiveUpWhen { passes: Some(10_000), bytes: None, after: Micros(60_000_000) },
         cancel_is_guarded: true,

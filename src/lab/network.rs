@@ -93,7 +93,7 @@ impl Route {
     /// Address of the destination.
     #[must_use]
     pub fn host(&self) -> &'static str {
-        HOSTS[usize::from(self.source % 2 == 0)]
+        HOSTS[usize::from(self.source.is_multiple_of(2))]
     }
 
     /// Two ends of a TCP connection: in the source's namespace and in the destination's.

@@ -2,17 +2,19 @@
 
 use super::flow::Meter;
 use super::shape::{Lane, Road, Room};
+use super::store::Store;
 use crate::record::Flow;
 use crate::scenario::Way;
 use socket2::Socket;
-use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 
 /// What one direction takes in at once, so that channels share the road fairly.
 const AT_ONCE: usize = 64 << 10;
-/// What is due is handed on at most this late while more keeps arriving: finer would cost wake-ups, and the rate is exact anyway.
+/// What is due is handed on at most this late while more keeps arriving: finer would cost wake-ups, and the rate is exact anyway …
 const GRAIN_NS: u64 = 150_000;
+/// … but no later than an eighth of the delay, down to this.
+const FINEST_NS: u64 = 20_000;
 
 /// A connection.
 #[derive(Debug)]
@@ -48,20 +50,13 @@ impl Channel {
     }
 
     /// Moves what can be moved. `readable` says of each leg whether there may be something.
-    pub(super) fn run(
-        &mut self,
-        roads: &mut [Road; 2],
-        readable: [bool; 2],
-        now_ns: u64,
-        scratch: &mut [u8],
-        flows: &mut Vec<Flow>,
-    ) {
+    pub(super) fn run(&mut self, roads: &mut [Road; 2], readable: [bool; 2], now_ns: u64, flows: &mut Vec<Flow>) {
         let back_ns = [roads[1].delay_ns(), roads[0].delay_ns()];
         for direction in [0, 1] {
             let (from, to) = (&self.legs[direction], &self.legs[1 - direction]);
             let pipe = &mut self.pipes[direction];
             if readable[direction] {
-                pipe.take_in(from, self.tcp[direction], &mut roads[direction], now_ns, scratch);
+                pipe.take_in(from, self.tcp[direction], &mut roads[direction], now_ns);
             }
             pipe.hand_on(to, now_ns, back_ns[direction], flows);
         }
@@ -89,7 +84,7 @@ impl Channel {
             }
             if pipe.blocked {
                 wants.write[1 - direction] = true;
-            } else if let Some(ns) = pipe.lane.next_due_ns(now_ns, GRAIN_NS) {
+            } else if let Some(ns) = pipe.lane.next_due_ns(now_ns, grain_ns(&roads[direction])) {
                 until(ns);
             } else if let Some(ns) = pipe.ended_ns.filter(|_| !pipe.shut) {
                 until(ns);
@@ -124,7 +119,7 @@ impl Channel {
 #[derive(Debug)]
 struct Pipe {
     lane: Lane,
-    store: VecDeque<u8>,
+    store: Store,
     meter: Meter,
     /// The receiver's socket was full when last tried.
     blocked: bool,
@@ -139,16 +134,16 @@ struct Pipe {
 impl Pipe {
     fn new(way: &Way, meter: Meter) -> Pipe {
         let lane = Lane::new(way);
-        Pipe { lane, store: VecDeque::new(), meter, blocked: false, ended_ns: None, broken: false, shut: false }
+        Pipe { lane, store: Store::default(), meter, blocked: false, ended_ns: None, broken: false, shut: false }
     }
 
-    fn take_in(&mut self, from: &Socket, tcp: bool, road: &mut Road, now_ns: u64, scratch: &mut [u8]) {
+    fn take_in(&mut self, from: &Socket, tcp: bool, road: &mut Road, now_ns: u64) {
         if self.ended_ns.is_some() {
             return;
         }
         let Room::Now(room) = self.lane.room(road, now_ns) else { return };
-        let most = usize::try_from(room).unwrap_or(usize::MAX).min(AT_ONCE).min(scratch.len());
-        match { from }.read(&mut scratch[..most]) {
+        let most = usize::try_from(room).unwrap_or(usize::MAX).min(AT_ONCE);
+        match { from }.read(self.store.room(most)) {
             Ok(0) => self.end(road, now_ns),
             Ok(n) => {
                 if tcp {
@@ -156,7 +151,7 @@ impl Pipe {
                 }
                 self.lane.take(road, n as u64, now_ns);
                 if !self.broken {
-                    self.store.extend(&scratch[..n]);
+                    self.store.add(n);
                 }
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
@@ -173,11 +168,9 @@ impl Pipe {
         let mut left = usize::try_from(due).unwrap_or(usize::MAX).min(self.store.len());
         let was_blocked = std::mem::take(&mut self.blocked);
         while left > 0 {
-            let (first, second) = self.store.as_slices();
-            let part = if first.is_empty() { second } else { first };
-            match { to }.write(&part[..part.len().min(left)]) {
+            match { to }.write(self.store.first(left)) {
                 Ok(n) => {
-                    self.store.drain(..n);
+                    self.store.take(n);
                     self.lane.deliver(n as u64, now_ns, was_blocked, back_ns);
                     flows.extend(self.meter.add(n as u64, self.lane.held(), now_ns));
                     left -= n;
@@ -198,5 +191,12 @@ impl Pipe {
             let _ = to.shutdown(Shutdown::Write);
             self.shut = true;
         }
+    }
+}
+
+fn grain_ns(road: &Road) -> u64 {
+    match road.delay_ns() {
+        0 => GRAIN_NS,
+        delay_ns => (delay_ns / 8).clamp(FINEST_NS, GRAIN_NS),
     }
 }

@@ -18,7 +18,6 @@ use std::time::Duration;
 
 /// What passed is told this often.
 const TELL_EVERY_NS: u64 = 250_000_000;
-const SCRATCH: usize = 64 << 10;
 
 /// What the loop is told.
 #[derive(Debug)]
@@ -66,7 +65,6 @@ impl Emulator {
     pub(super) fn run(mut self, control: &Receiver<Control>, mut bell: UnixStream) -> Totals {
         // The kernel may be 50 µs late with a timer unless it is told that we mind; a delay is then 50 µs too long.
         let _ = nix::sys::prctl::set_timerslack(1);
-        let mut scratch = vec![0; SCRATCH];
         let mut readable = Vec::new();
         while self.hear(control) {
             let now_ns = monotonic_ns();
@@ -76,7 +74,7 @@ impl Emulator {
             }
             for (index, channel) in self.channels.iter_mut().enumerate() {
                 let readable = readable.get(index).copied().unwrap_or([true; 2]);
-                channel.run(&mut self.roads, readable, now_ns, &mut scratch, &mut self.flows);
+                channel.run(&mut self.roads, readable, now_ns, &mut self.flows);
             }
             self.bury();
             self.tell_flows(now_ns, false);

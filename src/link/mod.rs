@@ -3,8 +3,8 @@
 //! Takes connected sockets, or an address to listen at and one to go on to; gives a link between them and what passed over time.
 //! Knows nothing of QEMU. What is taken in comes out whole and in order, or the connection ends.
 //!
-//! Map: here the handle · `shape` when what passes (pure) · `outage` when what goes wrong (pure) · `flow` what passed, over time ·
-//! `channel` one connection · `emulator` the loop over all · `open` a link that shapes nothing · `front` connections that are let in.
+//! Map: here the handle · `shape` when what passes (pure) · `outage` when what goes wrong (pure) · `flow` what passed, over time · `store`
+//! bytes on their way · `channel` one connection · `emulator` the loop over all · `open` a link that shapes nothing · `front` connections that are let in.
 
 mod channel;
 mod emulator;
@@ -13,6 +13,7 @@ mod front;
 mod open;
 mod outage;
 mod shape;
+mod store;
 
 use crate::record::Flow;
 use crate::scenario;

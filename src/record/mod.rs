@@ -9,6 +9,7 @@
 
 mod blackout;
 mod brownout;
+mod link;
 mod reader;
 mod repeat;
 mod samples;
@@ -20,7 +21,8 @@ mod writer;
 
 pub use blackout::{Best, Breakdown, DeviceTime, Downtime, Span, Spans, Views};
 pub use brownout::{Brownout, Phases, WriteRate};
-pub use reader::{BeatRecord, EventRecord, Run};
+pub use link::LinkView;
+pub use reader::{BeatRecord, EventRecord, FlowRecord, Run};
 pub use repeat::Repeat;
 pub use samples::{SampleRow, append_line};
 pub use series::{Distribution, Quantile};

@@ -1,7 +1,8 @@
 //! A run as it lies on disk, whole or cut off.
 
 use super::{
-    Beat, DECISIONS, EVENTS, HEARTBEATS, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM, SampleRow, Summary, samples, vm_name,
+    Beat, DECISIONS, EVENTS, Flow, HEARTBEATS, LINK, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM, SampleRow, Summary, samples,
+    vm_name,
 };
 use crate::plan::Side;
 use serde::Deserialize;
@@ -66,6 +67,15 @@ impl EventRecord {
     }
 }
 
+/// What passed over the link in 10 ms, of which migration of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowRecord {
+    /// From 1.
+    pub migration: u32,
+    /// What.
+    pub flow: Flow,
+}
+
 /// A run directory, for reading.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -124,6 +134,20 @@ impl Run {
         let mut beats: Vec<BeatRecord> = json_lines(BufReader::new(decoder));
         beats.sort_by_key(|record| record.beat.arrived_ns);
         Ok(beats)
+    }
+
+    /// What passed over the link, in the order of time; nothing where there was none.
+    #[must_use]
+    pub fn flows(&self) -> Vec<FlowRecord> {
+        let decoder = File::open(self.path.join(LINK)).and_then(zstd::Decoder::new);
+        let lines: Vec<(u32, u32, u8, u64, u64, u64)> = decoder.map(|d| json_lines(BufReader::new(d))).unwrap_or_default();
+        let record = |(migration, channel, direction, at_ns, bytes, held)| FlowRecord {
+            migration,
+            flow: Flow { at_ns, channel, back: direction == 1, bytes, held },
+        };
+        let mut flows: Vec<FlowRecord> = lines.into_iter().map(record).collect();
+        flows.sort_by_key(|record| record.flow.at_ns);
+        flows
     }
 
     /// What the guest wrote on the console of a VM: arrival in ns, line.

@@ -1,6 +1,6 @@
 //! `run.json`: names that scripts rely on. Units are in the names; what was not measured is `null`, never 0.
 
-use super::{Brownout, Downtime, Repeat};
+use super::{Brownout, Downtime, LinkView, Repeat};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -46,6 +46,9 @@ pub struct Summary {
     pub faults: Faults,
     /// What was sent.
     pub transfer: Transfer,
+    /// What passed over the link, where there is one.
+    #[serde(default)]
+    pub link: Option<LinkView>,
     /// How well we looked.
     pub sampling: Sampling,
     /// The guest's word.

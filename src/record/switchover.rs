@@ -1,6 +1,6 @@
 //! One migration of a run: a line of switchovers.jsonl.
 
-use super::{Downtime, Faults, Outcome, TimeUs, Transfer};
+use super::{Downtime, Faults, LinkView, Outcome, TimeUs, Transfer};
 use serde::{Deserialize, Serialize};
 
 /// One migration of a run.
@@ -26,4 +26,7 @@ pub struct Switchover {
     pub faults: Faults,
     /// What was sent.
     pub transfer: Transfer,
+    /// What passed over the link, where there is one.
+    #[serde(default)]
+    pub link: Option<LinkView>,
 }

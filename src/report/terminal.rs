@@ -1,7 +1,7 @@
 //! The summary on one screen, readable without colour.
 
 use super::timeline::{Timeline, timeline};
-use crate::record::{Brownout, Faults, Guest, Integrity, Outcome, Phases, SampledSide, Stalls, Summary, Switchover};
+use crate::record::{Brownout, Faults, Guest, Integrity, LinkView, Outcome, Phases, SampledSide, Stalls, Summary, Switchover};
 use crate::units::{human_bytes, human_micros};
 use std::fmt::Write;
 use std::path::Path;
@@ -38,6 +38,9 @@ pub fn summary(run: &Summary, switchovers: &[Switchover], when: &Timeline, direc
         }
     }
     line("transfer", transfer(run));
+    if let Some(text) = run.link.as_ref().and_then(link) {
+        line("link", text);
+    }
     line("guest", guest(&run.guest));
     let rates = dirty_rates(&run.guest);
     if !rates.is_empty() {
@@ -100,6 +103,25 @@ fn transfer(run: &Summary) -> String {
         add(format!("peak {}/s", human_bytes(peak)));
     }
     text
+}
+
+/// What the link itself saw, with what QEMU says beside it.
+fn link(link: &LinkView) -> Option<String> {
+    let mut text = format!("{} to the destination", human_bytes(link.bytes?));
+    let mut add = |figure: Option<u64>, words: &dyn Fn(String) -> String| {
+        if let Some(figure) = figure {
+            let _ = write!(text, "{}", words(human_bytes(figure)));
+        }
+    };
+    add(link.back_bytes, &|bytes| format!(", {bytes} back"));
+    add(link.mean_bps, &|rate| format!(", mean {rate}/s"));
+    add(link.qemu_bps, &|rate| format!(" (QEMU says {rate}/s)"));
+    add(link.peak_bps, &|rate| format!(", busiest 100 ms {rate}/s"));
+    add(link.held_max_bytes, &|bytes| format!(", at most {bytes} on the way"));
+    if let Some(channels) = link.channels.filter(|channels| *channels > 1) {
+        let _ = write!(text, ", {channels} channels");
+    }
+    Some(text)
 }
 
 fn guest(guest: &Guest) -> String {
@@ -221,6 +243,15 @@ pub(super) mod tests {
                 ram_bytes: Some(256 << 20),
                 ..Transfer::default()
             },
+            link: Some(LinkView {
+                channels: Some(1),
+                bytes: Some(99_000_000),
+                back_bytes: Some(2000),
+                mean_bps: Some(320_000_000),
+                peak_bps: Some(375_000_000),
+                qemu_bps: Some(316_000_000),
+                held_max_bytes: Some(16 << 20),
+            }),
             sampling: Sampling { source: Some(sampled), destination: None },
             guest: crate::record::Guest {
                 integrity: Integrity::Intact,
@@ -251,6 +282,7 @@ pub(super) mod tests {
             views     events 4.71 ms, QEMU itself reports 2 ms
           total       312 ms = setup 1.20 ms + pre-copy 305 ms + switchover 4.71 ms
           transfer    94.1 MiB, of 256 MiB RAM, MIGRATION_PASS 4, mean 301 MiB/s
+          link        94.4 MiB to the destination, 1.95 KiB back, mean 305 MiB/s (QEMU says 301 MiB/s), busiest 100 ms 358 MiB/s, at most 16.0 MiB on the way
           guest       intact, 16384 pages checked; heartbeat gap 5.60 ms
                       dirtied 50.0 MiB/s before
           sampling    source: 312 at 999 Hz, answered in 141 µs (p50), 400 µs (p99), longest gap 2.10 ms

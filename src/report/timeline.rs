@@ -34,6 +34,8 @@ pub struct Timeline {
     pub faults_us: Vec<u64>,
     /// What the guest reported of its writing: when, and bytes a second since its last report.
     pub write_bps: Vec<(u64, u64)>,
+    /// What the link delivered to the destination: when, and bytes a second from then on.
+    pub link_bps: Vec<(u64, u64)>,
 }
 
 /// The lines, each of at most `width` columns but for the legend.
@@ -44,6 +46,9 @@ pub fn timeline(marks: &Timeline, width: usize) -> String {
     let mut lines = vec![scale(&axis), symbols.iter().collect()];
     if !marks.write_bps.is_empty() {
         lines.push(curve(marks, &axis, &symbols));
+    }
+    if !marks.link_bps.is_empty() {
+        lines.push(throughput(marks, &axis));
     }
     lines.push(legend(marks, &symbols));
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
@@ -140,11 +145,32 @@ fn round_up(us: u64) -> u64 {
     steps.into_iter().find(|step| *step >= us).unwrap_or(u64::MAX)
 }
 
+/// What the link delivered, as heights: the mean of each column, nothing where nothing came.
+fn throughput(marks: &Timeline, axis: &Axis) -> String {
+    let mut sums = vec![(0u128, 0u128); axis.width];
+    for (us, rate) in &marks.link_bps {
+        if let Some((sum, count)) = sums.get_mut(axis.column(*us)) {
+            (*sum, *count) = (*sum + u128::from(*rate), *count + 1);
+        }
+    }
+    let highest = highest(&marks.link_bps);
+    let height = |(sum, count): &(u128, u128)| sum.checked_div(*count).and_then(|mean| level(mean, highest)).unwrap_or(' ');
+    sums.iter().map(height).collect()
+}
+
+fn highest(rates: &[(u64, u64)]) -> u64 {
+    rates.iter().map(|(_, rate)| *rate).max().unwrap_or(0).max(1)
+}
+
+fn level(rate: u128, highest: u64) -> Option<char> {
+    usize::try_from(rate * 7 / u128::from(highest)).ok().and_then(|level| LEVELS.get(level)).copied()
+}
+
 /// What the guest wrote, as heights. A report stands for the time since the one before, but never for or across the blackout.
 fn curve(marks: &Timeline, axis: &Axis, symbols: &[char]) -> String {
     let mut reports = marks.write_bps.clone();
     reports.sort_unstable();
-    let highest = reports.iter().map(|(_, rate)| *rate).max().unwrap_or(0).max(1);
+    let highest = highest(&reports);
     let reported = |column: usize| {
         let here: Vec<u64> = reports.iter().filter(|(us, _)| axis.column(*us) == column).map(|(_, rate)| *rate).collect();
         let sum: u128 = here.iter().copied().map(u128::from).sum();
@@ -156,8 +182,9 @@ fn curve(marks: &Timeline, axis: &Axis, symbols: &[char]) -> String {
         let until = symbols.get(column..=axis.column(*us))?;
         (!until.contains(&'X')).then_some(u128::from(*rate))
     };
-    let height = |rate: u128| usize::try_from(rate * 7 / u128::from(highest)).ok().and_then(|level| LEVELS.get(level)).copied();
-    (0..axis.width).map(|column| reported(column).or_else(|| next(column)).and_then(height).unwrap_or(' ')).collect()
+    (0..axis.width)
+        .map(|column| reported(column).or_else(|| next(column)).and_then(|rate| level(rate, highest)).unwrap_or(' '))
+        .collect()
 }
 
 fn legend(marks: &Timeline, symbols: &[char]) -> String {
@@ -178,6 +205,10 @@ fn legend(marks: &Timeline, symbols: &[char]) -> String {
     }
     if let Some(highest) = marks.write_bps.iter().map(|(_, rate)| *rate).max() {
         entries.push(format!("▁█ guest writes, up to {}/s", human_bytes(highest)));
+    }
+    if let Some(highest) = marks.link_bps.iter().map(|(_, rate)| *rate).max() {
+        let below = if marks.write_bps.is_empty() { "▁█" } else { "below:" };
+        entries.push(format!("{below} link, up to {}/s", human_bytes(highest)));
     }
     entries.join("   ")
 }
@@ -270,7 +301,18 @@ mod tests {
         let rates = prop::collection::vec(any::<(u64, u64)>(), 0..6);
         let marks = (any::<u64>(), times(), any::<[Option<u64>; 3]>(), any::<bool>(), any::<u64>(), times(), rates);
         marks.prop_map(|(total_us, passes_us, [active_us, stop_us, resume_us], postcopy, done_us, faults_us, write_bps)| {
-            Timeline { total_us, passes_us, active_us, stop_us, resume_us, postcopy, done_us, faults_us, write_bps }
+            Timeline {
+                total_us,
+                passes_us,
+                active_us,
+                stop_us,
+                resume_us,
+                postcopy,
+                done_us,
+                faults_us,
+                link_bps: write_bps.clone(),
+                write_bps,
+            }
         })
     }
 

@@ -4,7 +4,7 @@
 //! what the command and every campaign call. Knows nothing of arguments and terminals.
 //!
 //! Map: here the run · `in_lab` the migrations of a lab, one or many · `attached` sessions to QEMUs that are there ·
-//! `foreign_trace` their trace points · `path` what the stream goes through · `migration` one migration between two sides · `digest` figures gathered while samples go by ·
+//! `foreign_trace` their trace points · `path` what the stream goes through · `link_view` what passed there · `migration` one migration between two sides · `digest` figures gathered while samples go by ·
 //! `guest` what the micro-guest says before and after · `switchovers` each migration of a run · `series` what many have in common · `summarize` run.json from all of it.
 
 mod attached;
@@ -12,6 +12,7 @@ mod digest;
 mod foreign_trace;
 mod guest;
 mod in_lab;
+mod link_view;
 mod migration;
 mod path;
 mod series;

@@ -2,7 +2,7 @@
 
 use super::Seen;
 use crate::downtime::{distribution, histogram_of};
-use crate::record::{Best, Breakdown, Downtime, Faults, Outcome, Repeat, Switchover, TimeUs, Transfer, Views};
+use crate::record::{Best, Breakdown, Downtime, Faults, LinkView, Outcome, Repeat, Switchover, TimeUs, Transfer, Views};
 use crate::report;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,17 +15,19 @@ pub(super) struct Typical {
     pub(super) time_us: TimeUs,
     pub(super) faults: Faults,
     pub(super) transfer: Transfer,
+    pub(super) link: Option<LinkView>,
 }
 
 /// Of one: itself. Of many: medians over the completed ones, of each figure by itself; the breakdown by means, so that it adds up.
 pub(super) fn typical(switchovers: &[Switchover]) -> Typical {
     if let [one] = switchovers {
-        let Switchover { downtime, time_us, faults, transfer, .. } = one.clone();
-        return Typical { downtime, time_us, faults, transfer };
+        let Switchover { downtime, time_us, faults, transfer, link, .. } = one.clone();
+        return Typical { downtime, time_us, faults, transfer, link };
     }
     let completed = || switchovers.iter().filter(|switchover| switchover.outcome == Outcome::Completed);
     let views: Vec<Views> = completed().map(|switchover| switchover.downtime.views).collect();
     let breakdowns: Vec<Breakdown> = completed().filter_map(|switchover| switchover.downtime.breakdown_us).collect();
+    let links: Vec<LinkView> = completed().filter_map(|switchover| switchover.link).collect();
     let bests: Vec<&Best> = completed().filter_map(|switchover| switchover.downtime.best.as_ref()).collect();
     Typical {
         downtime: Downtime {
@@ -39,6 +41,7 @@ pub(super) fn typical(switchovers: &[Switchover]) -> Typical {
         time_us: each_by(&completed().map(|switchover| switchover.time_us).collect::<Vec<_>>(), median),
         faults: each_by(&completed().map(|switchover| switchover.faults).collect::<Vec<_>>(), median),
         transfer: each_by(&completed().map(|switchover| switchover.transfer).collect::<Vec<_>>(), median),
+        link: (!links.is_empty()).then(|| each_by(&links, median)),
     }
 }
 

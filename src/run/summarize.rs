@@ -52,6 +52,7 @@ pub(super) fn summarize(
         brownout: brownout(seen, recorded),
         faults: typical.faults,
         transfer: typical.transfer,
+        link: typical.link,
         time_us: typical.time_us,
         sampling: last.sampling,
         guest: guest(seen, recorded),

@@ -2,13 +2,14 @@
 
 use super::Seen;
 use super::digest::Digest;
+use super::link_view;
 use super::migration::Migration;
 use crate::clock::rfc3339;
 use crate::downtime::brownout::Marks;
 use crate::downtime::trace::{self, PageRequest, TraceLog};
 use crate::downtime::{self, Beats, Clocks, Evidence, Offset, faults};
 use crate::plan::Side;
-use crate::record::{Beat, BeatRecord, EventRecord, Faults, Outcome, Run, Switchover, Transfer, WriteRate};
+use crate::record::{Beat, BeatRecord, EventRecord, Faults, FlowRecord, Outcome, Run, Switchover, Transfer, WriteRate};
 use crate::report::Timeline;
 use crate::scenario::Accel;
 use std::collections::BTreeMap;
@@ -22,6 +23,8 @@ pub(super) struct Recorded {
     traces: BTreeMap<u32, TraceLog>,
     /// What the guest said that it had written: arrival in ns, writes.
     pub(super) writes: Vec<(u64, u64)>,
+    /// What passed over the link.
+    flows: Vec<FlowRecord>,
 }
 
 impl Recorded {
@@ -34,7 +37,12 @@ impl Recorded {
         let traces = (0..vms).filter_map(|vm| Some((vm, trace::parse(&run.trace(vm).ok()?)))).collect();
         let reports = |(at_ns, line): (u64, String)| Some((at_ns, line.strip_prefix("rate writes=")?.parse().ok()?));
         let writes = (0..vms).flat_map(|vm| run.guest_lines(vm)).filter_map(reports).collect();
-        Recorded { events: run.events().unwrap_or_default(), beats, traces, writes }
+        Recorded { events: run.events().unwrap_or_default(), beats, traces, writes, flows: run.flows() }
+    }
+
+    /// Of one migration.
+    fn flows_of(&self, number: u32) -> Vec<FlowRecord> {
+        self.flows.iter().filter(|record| record.migration == number).copied().collect()
     }
 
     /// The last migration over time.
@@ -64,6 +72,7 @@ impl Recorded {
             stop_us: mark.stop_ns.and_then(since),
             resume_us: mark.resume_ns.and_then(since),
             faults_us: faults.iter().filter(|request| request.added).filter_map(fault).collect(),
+            link_bps: link_view::curve(&self.flows_of(number), mark.started_ns),
             write_bps: write_rate
                 .iter()
                 .filter_map(|rate| Some((u64::try_from(rate.at_us).ok().filter(|at| *at <= end_us)?, rate.bps)))
@@ -111,6 +120,7 @@ fn switchover(seen: &Seen, recorded: &Recorded, migration: &Migration, digest: &
         downtime,
         faults: faults(migration, &digest, recorded.traces.get(&number)),
         transfer: transfer(migration, &digest, time_us.total),
+        link: link_view::view(migration, &recorded.flows_of(number)),
         time_us,
     }
 }

@@ -146,7 +146,7 @@ impl Way {
 }
 
 /// A buffer that is not given holds so much time of the rate.
-const BUFFER_MICROS: u64 = 10_000;
+const BUFFER_MILLIS: u64 = 10;
 /// … but at least so much.
 const LEAST_BUFFER: u64 = 256 << 10;
 /// … and this where there is no rate.
@@ -172,7 +172,7 @@ impl Link {
         let scale = u64::from(self.scale.max(1));
         let rate = figures.rate.map(|rate| Rate((rate.0 / scale).max(1)));
         let default_buffer = match rate {
-            Some(rate) => Bytes((u128::from(rate.0) * u128::from(BUFFER_MICROS) / 1_000_000) as u64).max(Bytes(LEAST_BUFFER)),
+            Some(rate) => Bytes((rate.0 / 1000).saturating_mul(BUFFER_MILLIS).max(LEAST_BUFFER)),
             None => Bytes(BUFFER_WITHOUT_RATE),
         };
         Way {

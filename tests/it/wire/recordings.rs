@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use switchover::drive::{Command, Effect, Ending, Input, Machine};
-use switchover::plan::{GiveUpWhen, Plan, Settings, Side, SwitchWhen, Uri};
+use switchover::plan::{GiveUpWhen, Listen, Plan, Settings, Side, Stream, SwitchWhen};
 use switchover::qmp::{Direction, Event, Kind, MigrationInfo, Notice, QmpError, Request, Schema, Session};
 use switchover::record::Outcome;
 use switchover::scenario::Mode;
@@ -154,8 +154,8 @@ fn plan_of(header: &Header) -> Plan {
         mode: header.mode,
         source: Settings::default(),
         destination: Settings::default(),
-        incoming: None,
-        uri: Uri::default(),
+        listen: Listen::Already,
+        stream: Stream::default(),
         switch: match header.mode {
             Mode::Precopy => SwitchWhen::Never,
             Mode::Postcopy => SwitchWhen::AtOnce,
