@@ -2,13 +2,17 @@
 //!
 //! Takes a scenario's QEMUs; gives [`Finding`]s. What it starts, it ends.
 
-use crate::lab::{Accelerator, Lab, LabError, choose_accelerator};
+use crate::clock::monotonic_ns;
+use crate::lab::{Accelerator, Lab, LabError, choose_accelerator, try_namespaces};
 use crate::qmp::Request;
 use crate::record::RunDir;
-use crate::scenario::{Accel, Scenario};
-use crate::units::{Bytes, human_micros};
+use crate::scenario::{Accel, Figures, Link, LinkKind, Scenario};
+use crate::sockets::unix_pair;
+use crate::units::{Bytes, Micros, Rate, human_micros};
 use serde::Serialize;
 use serde_json::json;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -64,7 +68,42 @@ pub async fn examine(scenario: &Scenario) -> Vec<Finding> {
         _ => add("KVM", Health::Limited, format!("{}; labs run under TCG", accelerator.reason)),
     }
     try_lab(scenario, accelerator, logs.path(), &mut add).await;
+    try_links(&mut add);
     findings
+}
+
+/// Which links are possible.
+fn try_links(add: &mut impl FnMut(&'static str, Health, String)) {
+    match try_emulated() {
+        Ok(took_us) => add("emulated links", Health::Works, format!("a byte took {} over 1 ms", human_micros(took_us))),
+        Err(error) => add("emulated links", Health::Limited, error.to_string()),
+    }
+    let netns = |figures| Link { kind: LinkKind::Netns, figures, ..Link::default() };
+    let rate = Figures { rate: Some(Rate(100 << 20)), ..Figures::default() };
+    if let Err(error) = try_namespaces(&netns(rate.clone())) {
+        let detail = format!("{error}; links of kind netns need root, iproute2, veth and tbf; emulated ones need nothing");
+        return add("namespaces", Health::Limited, detail);
+    }
+    let delay = Figures { delay: Some(Micros(1000)), ..rate };
+    match try_namespaces(&netns(delay)) {
+        Ok(()) => add("namespaces", Health::Works, "links of kind netns have a rate, a delay and jitter".to_owned()),
+        Err(error) => {
+            let detail = format!("links of kind netns have a rate, but no delay: {error}; emulated ones have both");
+            add("namespaces", Health::Limited, detail);
+        }
+    }
+}
+
+/// How long a byte takes over a link of 1 ms, µs.
+fn try_emulated() -> std::io::Result<u64> {
+    let figures = Figures { delay: Some(Micros(1000)), ..Figures::default() };
+    let link = crate::link::Link::start(&Link { figures, ..Link::default() }, |_| ())?;
+    let ([here, near], [far, there]) = (unix_pair()?, unix_pair()?);
+    link.join([near, far])?;
+    let began_ns = monotonic_ns();
+    UnixStream::from(here).write_all(&[1])?;
+    UnixStream::from(there).read_exact(&mut [0])?;
+    Ok((monotonic_ns() - began_ns) / 1000)
 }
 
 async fn try_lab(scenario: &Scenario, accelerator: Accelerator, logs: &Path, add: &mut impl FnMut(&'static str, Health, String)) {

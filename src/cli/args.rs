@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use switchover::qmp::Endpoint;
 use switchover::record::Outcome;
 use switchover::scenario::{Loader, Scenario, ScenarioError};
+use switchover::sockets::Address;
 
 /// Drives and measures live migration of QEMU virtual machines over QMP.
 #[derive(Debug, Parser)]
@@ -25,6 +26,8 @@ pub(super) enum Subcommand {
     Migrate(MigrateArgs),
     /// Show capabilities, parameters, what differs between two QEMUs, which combinations don't work.
     Inspect(InspectArgs),
+    /// Be a network: let connections in, and pass them on with a rate, a delay, a window, outages.
+    Link(LinkArgs),
     /// Find out whether this machine can do all that, by trying.
     Doctor(DoctorArgs),
 }
@@ -77,6 +80,38 @@ pub(super) struct InspectArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct LinkArgs {
+    /// A scenario (TOML), of which [link] counts.
+    pub(super) scenario: Option<PathBuf>,
+    /// Where connections come in: unix:PATH or tcp:HOST:PORT; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) listen: Address,
+    /// Where they go on to.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) connect: Address,
+    /// A key of the link: --set link.preset=halifax.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Print JSON: the address, and at the end what passed.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl LinkArgs {
+    /// The scenario with the link.
+    pub(super) fn scenario(&self) -> Result<Scenario, ScenarioError> {
+        let mut loader = Loader::new();
+        if let Some(file) = &self.scenario {
+            loader.file(file)?;
+        }
+        for assignment in &self.set {
+            loader.set(assignment)?;
+        }
+        loader.load()
+    }
+}
+
+#[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
     #[command(flatten)]
     pub(super) lab: LabArgs,
@@ -116,6 +151,17 @@ enum ModeArg {
     Hybrid,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum TransportArg {
+    Auto,
+    Owned,
+    Unix,
+    Tcp,
+    Fd,
+    Exec,
+    File,
+}
+
 /// Outcomes that can be expected.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum OutcomeArg {
@@ -138,6 +184,9 @@ pub(super) struct CommonArgs {
     /// Migration URI (tcp:HOST:PORT, unix:PATH ...); needed between hosts.
     #[arg(long)]
     uri: Option<String>,
+    /// What the stream goes through where no URI says it; auto is a TCP socket of ours with Nagle's algorithm off.
+    #[arg(long, value_enum)]
+    transport: Option<TransportArg>,
     /// QEMU's downtime-limit, such as 300ms.
     #[arg(long, value_name = "TIME")]
     downtime_limit: Option<String>,
@@ -215,6 +264,7 @@ pub(super) fn scenario(
     if let Some(common) = common {
         texts.push(("mode", common.mode.map(name)));
         texts.push(("uri", common.uri.clone()));
+        texts.push(("transport", common.transport.map(name)));
         texts.push(("limits.downtime", common.downtime_limit.clone()));
         texts.push(("limits.bandwidth", common.max_bandwidth.clone()));
         texts.push(("sampling.source", common.sample_rate.clone().map(with_hertz)));

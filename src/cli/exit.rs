@@ -15,15 +15,22 @@ use switchover::run::RunError;
 pub(super) struct Exit {
     code: u8,
     message: Option<String>,
+    /// A signal is how this command is meant to end.
+    by_signal: bool,
 }
 
 impl Exit {
     pub(super) fn code(code: u8) -> Exit {
-        Exit { code, message: None }
+        Exit { code, message: None, by_signal: false }
+    }
+
+    /// Done, because a signal said so.
+    pub(super) fn done_by_signal() -> Exit {
+        Exit { by_signal: true, ..Exit::code(0) }
     }
 
     pub(super) fn error(code: u8, error: &dyn Error) -> Exit {
-        Exit { code, message: Some(chain(error)) }
+        Exit { code, message: Some(chain(error)), by_signal: false }
     }
 
     pub(super) fn usage(error: &dyn Error) -> Exit {
@@ -49,7 +56,7 @@ impl Exit {
         if let Some(message) = self.message {
             eprintln!("switchover: {message}");
         }
-        if let Some(signal) = signal {
+        if let Some(signal) = signal.filter(|_| !self.by_signal) {
             // Dying of it tells the shell the truth: a script that was interrupted stops.
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }

@@ -4,6 +4,7 @@ mod args;
 mod doctor;
 mod exit;
 mod inspect;
+mod link;
 mod migrate;
 mod output;
 mod run;
@@ -32,6 +33,7 @@ pub(crate) fn main() -> ExitCode {
                 Subcommand::Run(args) => run::run(args, caught.interrupt()).await,
                 Subcommand::Migrate(args) => migrate::migrate(args, caught.interrupt()).await,
                 Subcommand::Inspect(args) => inspect::inspect(args).await,
+                Subcommand::Link(args) => link::link(args, caught.interrupt()).await,
                 Subcommand::Doctor(args) => doctor::doctor(args).await,
             })
         })

@@ -17,7 +17,7 @@ mod vm;
 
 pub use accel::{Accelerator, choose as choose_accelerator};
 pub use console::{Console, GuestCheck, GuestStatus};
-pub use network::{Route, Watch};
+pub use network::{Route, Watch, try_namespaces};
 pub use process::Exited;
 pub use vm::Vm;
 

@@ -1,6 +1,7 @@
 //! Connections that are let in: each is accepted, and goes on to where the link leads.
 
 use super::Entrance;
+use super::emulator::Control;
 use crate::scenario::Socket as Options;
 use crate::sockets::Address;
 use socket2::Socket;
@@ -25,6 +26,7 @@ impl Front {
         let thread = std::thread::Builder::new().name("link-front".to_owned()).spawn(move || {
             // Ends when the listener is shut down.
             while let Ok((accepted, _)) = accepting.accept() {
+                entrance.control(Control::Begin);
                 let joined = to.connect(&Options::default()).and_then(|onward| entrance.join([accepted, onward]));
                 if let Err(error) = joined {
                     // The accepted one is closed: that is what its peer sees of a destination that refuses.

@@ -31,6 +31,48 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+/// Why there is no link.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// No thread, no sockets.
+    #[error("the link cannot be started")]
+    Start {
+        /// Why.
+        source: io::Error,
+    },
+    /// Nobody can listen there.
+    #[error("cannot listen at {at}")]
+    Listen {
+        /// Where.
+        at: Address,
+        /// Why.
+        source: io::Error,
+    },
+    /// It needs to know of a migration.
+    #[error(
+        "link.outages: at_state waits for a state of the source, which only `run` and `migrate` know; give `at` or `after_bytes`"
+    )]
+    NoStates,
+    /// It needs a lab.
+    #[error("link.kind = \"netns\" puts a lab's QEMUs into namespaces; a link by itself is emulated")]
+    NoNamespaces,
+}
+
+/// Whether such a link can be had without a migration that it belongs to.
+///
+/// # Errors
+/// What it would lack.
+pub fn stands_alone(asked: &scenario::Link) -> Result<(), LinkError> {
+    if asked.kind == scenario::LinkKind::Netns {
+        return Err(LinkError::NoNamespaces);
+    }
+    if asked.outages.iter().any(|outage| outage.at_state.is_some()) {
+        return Err(LinkError::NoStates);
+    }
+    Ok(())
+}
+
 /// What passed one way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Passed {
@@ -131,7 +173,7 @@ impl Link {
         Ok(address)
     }
 
-    /// Now the times of outages begin to count.
+    /// Now the times of outages begin to count; if nobody says so, when the first connection comes in at an address.
     pub fn begin(&self) {
         self.entrance.control(Control::Begin);
     }

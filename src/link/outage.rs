@@ -14,9 +14,9 @@ impl Outages {
         Outages { pending: outages.to_vec(), began_ns: None }
     }
 
-    /// `at` counts from here.
+    /// `at` counts from here, the first time.
     pub(super) fn begin(&mut self, now_ns: u64) {
-        self.began_ns = Some(now_ns);
+        self.began_ns.get_or_insert(now_ns);
     }
 
     /// Those that come now, when so many bytes have arrived.
@@ -55,6 +55,7 @@ mod tests {
         let mut outages = Outages::new(&[at.clone(), after.clone(), state.clone()]);
         assert_eq!((outages.due(u64::MAX, 9), outages.next_ns()), (vec![], None), "nothing has begun");
         outages.begin(500);
+        outages.begin(600);
         assert_eq!(outages.next_ns(), Some(1_000_500));
         assert_eq!(outages.due(1_000_499, 10), [after]);
         assert_eq!(outages.due(1_000_500, 10), [at]);

@@ -90,6 +90,9 @@ pub(super) fn choose(
     ground: &Ground,
     several: bool,
 ) -> Result<Stream, String> {
+    if scenario.link.kind == LinkKind::Netns && ground.host.is_none() {
+        return Err("link.kind = \"netns\" puts a lab's QEMUs into namespaces; these are where they are".to_owned());
+    }
     if !scenario.channels.is_empty() {
         return channels(scenario, source, destination);
     }
@@ -199,6 +202,9 @@ fn channels(scenario: &Scenario, source: &Support, destination: &Support) -> Res
     }
     if scenario.uri.is_some() || scenario.incoming_uri.is_some() {
         return Err("give channels or a URI, not both".to_owned());
+    }
+    if !scenario.link.is_none() {
+        return Err("[link] goes in front of a URI, not of channels".to_owned());
     }
     let as_json = |list: &[toml::Value]| serde_json::to_value(list).unwrap_or_default();
     let outgoing = as_json(&scenario.channels);
