@@ -38,6 +38,9 @@ pub struct HeartbeatBlackout {
     pub lost: u64,
     /// Beats that arrived twice.
     pub duplicated: u64,
+    /// The guest says that it ran for longer than the gap: it has forgotten which beat it sent last, which only a guest does whose
+    /// memory is wrong. Its clock tells nothing then.
+    pub impossible: bool,
 }
 
 /// A beat in the guest's own time.
@@ -62,12 +65,14 @@ pub fn blackout(source: &[Beat], destination: &[Beat], period_us: u64, stands_st
         return Some(HeartbeatBlackout { us: gap_us.saturating_sub(half), uncertainty_us: half, ..seen });
     }
     let [(from, from_noise), (to, to_noise)] = told.map(|beats| least_delayed(&beats));
-    // The guest's clock may seem to run backwards by noise, never by more; a blackout is not negative.
-    let us = u64::try_from(to?.checked_sub(from?)?.max(0)).ok()?;
+    let stood_still = to?.checked_sub(from?)?;
     let drift_us = period_us.saturating_mul(NEAR as u64) * CALIBRATION_PPM / 1_000_000;
     let uncertainty_us =
         (period_us / TOLD_IF_LATER_BY).saturating_add(drift_us).saturating_add(from_noise).saturating_add(to_noise);
-    Some(HeartbeatBlackout { us: us.min(gap_us.saturating_add(uncertainty_us)), uncertainty_us, ..seen })
+    // The guest's clock may seem to run backwards by noise, never by more; a blackout is not negative.
+    let us = u64::try_from(stood_still.max(0)).ok()?.min(gap_us.saturating_add(uncertainty_us));
+    let impossible = stood_still < 0 && stood_still.unsigned_abs() > uncertainty_us.saturating_add(period_us);
+    Some(HeartbeatBlackout { us, uncertainty_us, impossible, ..seen })
 }
 
 /// Slots by the sequence numbers, as the guest counts them: after a beat that is late by L, L / period slots are left out.
@@ -146,6 +151,14 @@ mod tests {
         destination.insert(3, destination[2]);
         let seen = blackout(&source, &destination, 1000, true).unwrap();
         assert_eq!((seen.us, seen.lost, seen.duplicated), (5000, 1, 1));
+    }
+
+    #[test]
+    fn a_guest_that_claims_to_have_run_for_longer_than_the_gap_is_not_believed() {
+        let [source, mut destination] = story(1000, 5000, 300, 0, &[0; 60]);
+        assert!(!blackout(&source, &destination, 1000, true).unwrap().impossible);
+        destination.iter_mut().for_each(|beat| beat.sequence = (beat.sequence + 41) % MODULUS);
+        assert!(blackout(&source, &destination, 1000, true).unwrap().impossible);
     }
 
     #[test]

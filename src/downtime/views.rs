@@ -144,6 +144,11 @@ impl Evidence<'_> {
             findings
                 .push(format!("of the beats next to the blackout, {} were lost and {} came twice", seen.lost, seen.duplicated));
         }
+        if seen.impossible {
+            findings
+                .push("the guest says that it ran for longer than its beats were apart: the heartbeat is not used".to_owned());
+            return None;
+        }
         let between = i64::try_from(seen.from_ns).ok().zip(i64::try_from(seen.to_ns).ok());
         let mut span = span(
             "the last beat on the source",
