@@ -16,6 +16,10 @@ const GRAIN_NS: u64 = 150_000;
 /// … but no later than an eighth of the delay, down to this.
 const FINEST_NS: u64 = 20_000;
 
+/// A segment of loopback.
+const LEAST_QUEUE: u64 = 64 << 10;
+const MOST_QUEUE: u64 = 1 << 20;
+
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Channel {
@@ -37,8 +41,11 @@ pub(super) struct Wants {
 
 impl Channel {
     pub(super) fn new(number: u32, legs: [Socket; 2], ways: &[Way; 2]) -> io::Result<Channel> {
-        for leg in &legs {
+        for (leg, way) in legs.iter().zip(ways) {
             leg.set_nonblocking(true)?;
+            if let (true, Some(queue)) = (super::is_tcp(leg), queue(way)) {
+                leg.set_recv_buffer_size(queue)?;
+            }
         }
         let pipe = |back: bool| Pipe::new(&ways[usize::from(back)], Meter::new(number, back));
         let tcp = [super::is_tcp(&legs[0]), super::is_tcp(&legs[1])];
@@ -192,6 +199,15 @@ impl Pipe {
             self.shut = true;
         }
     }
+}
+
+/// What the kernel may hold of what was not taken in yet: a millisecond of the throughput. By itself it would let this queue grow to
+/// megabytes, which no sender on a real link has in front of it, and behind which each page that post-copy asks for would wait.
+fn queue(way: &Way) -> Option<usize> {
+    let round_trip_us = 2 * way.delay.0;
+    let by_window = way.window.filter(|_| round_trip_us > 0).map(|window| window.0.saturating_mul(1_000_000) / round_trip_us);
+    let rate = way.rate.map(|rate| rate.0).into_iter().chain(by_window).min()?;
+    usize::try_from((rate / 1000).clamp(LEAST_QUEUE, MOST_QUEUE)).ok()
 }
 
 fn grain_ns(road: &Road) -> u64 {

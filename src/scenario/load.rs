@@ -45,6 +45,7 @@ pub(super) const KEYS: &[&str] = &[
     "socket.receive_buffer",
     "socket.congestion",
     "socket.pacing",
+    "socket.notsent_lowat",
     "socket.keep_alive",
     "link.preset",
     "link.kind",
@@ -370,6 +371,7 @@ mod tests {
             receive_buffer: Some(Bytes(1)),
             congestion: Some("reno".into()),
             pacing: Some(Rate(1)),
+            notsent_lowat: Some(Bytes(1)),
             keep_alive: Some(Micros(1)),
         };
         let figures = super::super::Figures {

@@ -23,7 +23,7 @@ pub enum Transport {
     File,
 }
 
-/// Options of the sockets that we open ourselves; what is not given is the kernel's choice. TCP_NODELAY is always on.
+/// Options of the sockets that we open ourselves; what is not given is the kernel's choice, but for `notsent_lowat`. TCP_NODELAY is always on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Socket {
@@ -39,6 +39,10 @@ pub struct Socket {
     /// `SO_MAX_PACING_RATE`: the kernel sends no faster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pacing: Option<Rate>,
+    /// `TCP_NOTSENT_LOWAT`, 128 KiB unless given: the sender waits while more than this is not yet on the wire. A page that post-copy asks
+    /// for waits behind it, and so does the device state. Unlike a small `send_buffer` it leaves the window as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notsent_lowat: Option<Bytes>,
     /// `SO_KEEPALIVE` after so long without a word, asked three times as often.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_alive: Option<Micros>,
