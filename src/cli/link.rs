@@ -46,5 +46,6 @@ fn passed(totals: &Totals, json: bool) -> String {
                            "held_max_bytes": there.most_held.max(back.most_held) });
         return format!("{line}\n");
     }
-    format!("{channels} connections: {} there, {} back\n", human_bytes(there.bytes), human_bytes(back.bytes))
+    let noun = if *channels == 1 { "connection" } else { "connections" };
+    format!("{channels} {noun}: {} there, {} back\n", human_bytes(there.bytes), human_bytes(back.bytes))
 }

@@ -105,6 +105,13 @@ pub(super) fn choose(
     if scheme.is_empty() {
         return Err(format!("`{}` is not a migration URI; write it like tcp:HOST:PORT or unix:PATH", stream.uri.outgoing));
     }
+    let needs_answers = scenario.mode.may_postcopy() || scenario.capabilities.get("return-path") == Some(&true);
+    if needs_answers && (stream.fifo.is_some() || scheme == "file") {
+        let transport = if stream.fifo.is_some() { "exec" } else { "file" };
+        return Err(format!(
+            "nothing comes back through transport = \"{transport}\", and post-copy and return-path need answers"
+        ));
+    }
     if !scenario.socket.is_default() && !matches!(stream.sockets, Sockets::Tcp | Sockets::OfSource) {
         return Err("[socket] sets options of sockets that we open: it needs transport = \"owned\"".to_owned());
     }

@@ -1,18 +1,21 @@
 //! Against real QEMU, by the command, with exit code, run.json and leftovers checked.
 //!
-//! Map: `modes` migrations that work, by mode, version, machine, transport and capability · `give_up` those that don't converge ·
+//! Map: `modes` migrations that work, by mode, version, machine and capability · `give_up` those that don't converge ·
 //! `judge` the guest's verdict against a comparison of both sides' memory, byte by byte · `signals` · `deaths` of QEMUs · `attached` QEMUs of
-//! the user's · `blackout` what is measured of one and of many · `refusals` what cannot be done · `looking` subcommands that migrate nothing.
+//! the user's · `link` over an emulated network, or a kernel's · `transports` sockets, pipes, files · `blackout` what is measured of one and
+//! of many · `refusals` what cannot be done · `looking` subcommands that migrate nothing.
 
 mod attached;
 mod blackout;
 mod deaths;
 mod give_up;
 mod judge;
+mod link;
 mod looking;
 mod modes;
 mod refusals;
 mod signals;
+mod transports;
 
 /// One test for each line, so that a failure names its cell.
 macro_rules! cells {

@@ -1,4 +1,4 @@
-//! Migrations that work: by mode, version, machine, transport and capability; and that a damaged guest is found.
+//! Migrations that work: by mode, version, machine and capability; and that a damaged guest is found.
 
 use super::cells;
 use crate::harness::{Done, Scratch, Switchover, qemu};
@@ -152,17 +152,6 @@ fn on_machine(machine: &str) {
 cells! { on_machine;
     machine_q35_migrates: "q35";
     machine_pc_migrates: "pc";
-}
-
-fn over_tcp(mode: &str) {
-    let Some(summary) = completes(["10.0"; 2], &["--mode", mode, "--set", "transport=tcp"]) else { return };
-    assert_eq!(summary["environment"]["transport"], "tcp");
-    assert_eq!(summary["postcopy_happened"], mode == "postcopy");
-}
-
-cells! { over_tcp;
-    pre_copy_over_tcp_completes: "precopy";
-    post_copy_over_tcp_completes: "postcopy";
 }
 
 #[test]
