@@ -90,9 +90,6 @@ pub(super) fn choose(
     ground: &Ground,
     several: bool,
 ) -> Result<Stream, String> {
-    if scenario.link.kind == LinkKind::Netns && ground.host.is_none() {
-        return Err("link.kind = \"netns\" puts a lab's QEMUs into namespaces; these are where they are".to_owned());
-    }
     if !scenario.channels.is_empty() {
         return channels(scenario, source, destination);
     }
@@ -106,11 +103,11 @@ pub(super) fn choose(
         return Err(format!("`{}` is not a migration URI; write it like tcp:HOST:PORT or unix:PATH", stream.uri.outgoing));
     }
     let needs_answers = scenario.mode.may_postcopy() || scenario.capabilities.get("return-path") == Some(&true);
-    if needs_answers && (stream.fifo.is_some() || scheme == "file") {
-        let transport = if stream.fifo.is_some() { "exec" } else { "file" };
-        return Err(format!(
-            "nothing comes back through transport = \"{transport}\", and post-copy and return-path need answers"
-        ));
+    if needs_answers && stream.fifo.is_some() {
+        return Err("nothing comes back through transport = \"exec\", and post-copy and return-path need answers".to_owned());
+    }
+    if scenario.link.kind == LinkKind::Netns && ground.host.is_none() {
+        return Err("link.kind = \"netns\" puts a lab's QEMUs into namespaces; these are where they are".to_owned());
     }
     if !scenario.socket.is_default() && !matches!(stream.sockets, Sockets::Tcp | Sockets::OfSource) {
         return Err("[socket] sets options of sockets that we open: it needs transport = \"owned\"".to_owned());
