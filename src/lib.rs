@@ -22,6 +22,7 @@
 //! ```
 
 pub mod clock;
+pub mod convergence;
 pub mod doctor;
 pub mod downtime;
 pub mod drive;

@@ -1,0 +1,24 @@
+//! Whether a migration converges, why not, and what would help.
+//!
+//! Takes a workload, a way and limits, or a run; gives a prediction, or a verdict with its numbers and remedies. Pure; knows nothing of QMP,
+//! and reads runs only through `record`.
+//!
+//! Map: `workload` what a guest dirties · `setup` a migration as the model sees it · `model` QEMU's loop · `postcopy` what follows a
+//! switch · `textbook` the usual model, for comparison · `boundary` where it begins to converge.
+
+mod boundary;
+mod model;
+mod postcopy;
+mod setup;
+mod textbook;
+mod workload;
+
+pub use boundary::{Boundaries, at_bandwidth, boundaries};
+pub use model::{Prediction, converges, predict};
+pub use postcopy::Postcopy;
+pub use setup::{Setup, Switch, Throttle, Xbzrle};
+pub use textbook::{Textbook, textbook};
+pub use workload::{Class, Workload};
+
+#[cfg(test)]
+mod tests;
