@@ -26,6 +26,10 @@ pub(super) enum Subcommand {
     Migrate(MigrateArgs),
     /// Show capabilities, parameters, what differs between two QEMUs, which combinations don't work.
     Inspect(InspectArgs),
+    /// Say why a run did not converge, or how near it was, and what would help; also while it goes on.
+    Diagnose(DiagnoseArgs),
+    /// Predict a scenario without running it: whether it converges, how long, what blackout, and what would help.
+    Simulate(SimulateArgs),
     /// Be a network: let connections in, and pass them on with a rate, a delay, a window, outages.
     Link(LinkArgs),
     /// Find out whether this machine can do all that, by trying.
@@ -77,6 +81,40 @@ pub(super) struct InspectArgs {
     /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DiagnoseArgs {
+    /// A run directory.
+    pub(super) run: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SimulateArgs {
+    /// A scenario (TOML). Without one: the built-in scenario.
+    scenario: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) common: CommonArgs,
+    /// A line for each value of a key: --sweep guest.rate=50MiB/s,100MiB/s,200MiB/s.
+    #[arg(long, value_name = "KEY=VALUE,…", value_parser = sweep)]
+    pub(super) sweep: Option<(String, Vec<String>)>,
+}
+
+fn sweep(text: &str) -> Result<(String, Vec<String>), String> {
+    let (key, values) = text.split_once('=').ok_or("write KEY=VALUE,VALUE,…")?;
+    Ok((key.to_owned(), values.split(',').map(str::to_owned).collect()))
+}
+
+impl SimulateArgs {
+    /// The scenario, with one more setting.
+    pub(super) fn scenario(&self, setting: Option<&str>) -> Result<Scenario, ScenarioError> {
+        let mut common = self.common.clone();
+        common.set.extend(setting.map(str::to_owned));
+        scenario(self.scenario.as_ref(), None, Some(&common))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -173,7 +211,7 @@ pub(super) enum OutcomeArg {
 }
 
 /// What all migrations have.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct CommonArgs {
     /// How memory moves.
     #[arg(long, value_enum)]

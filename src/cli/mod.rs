@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Parses, calls the library, prints, gives the exit code. No logic of its own.
 
 mod args;
+mod diagnose;
 mod doctor;
 mod exit;
 mod inspect;
@@ -9,6 +10,7 @@ mod migrate;
 mod output;
 mod run;
 mod signals;
+mod simulate;
 
 use args::{Arguments, Subcommand};
 use clap::Parser;
@@ -33,6 +35,8 @@ pub(crate) fn main() -> ExitCode {
                 Subcommand::Run(args) => run::run(args, caught.interrupt()).await,
                 Subcommand::Migrate(args) => migrate::migrate(args, caught.interrupt()).await,
                 Subcommand::Inspect(args) => inspect::inspect(args).await,
+                Subcommand::Diagnose(args) => diagnose::diagnose(&args),
+                Subcommand::Simulate(args) => simulate::simulate(&args),
                 Subcommand::Link(args) => link::link(args, caught.interrupt()).await,
                 Subcommand::Doctor(args) => doctor::doctor(args).await,
             })

@@ -4,17 +4,24 @@
 //! and reads runs only through `record`.
 //!
 //! Map: `workload` what a guest dirties · `setup` a migration as the model sees it · `model` QEMU's loop · `postcopy` what follows a
-//! switch · `textbook` the usual model, for comparison · `boundary` where it begins to converge.
+//! switch · `textbook` the usual model, for comparison · `boundary` where it begins to converge · `judge` verdict and remedies ·
+//! `observed` what a run shows, and the workload fitted to it · `diagnose` the two together.
 
 mod boundary;
+mod diagnose;
+mod judge;
 mod model;
+mod observed;
 mod postcopy;
 mod setup;
 mod textbook;
 mod workload;
 
 pub use boundary::{Boundaries, at_bandwidth, boundaries};
+pub use diagnose::{DiagnoseError, Diagnosis, diagnose};
+pub use judge::{Judgement, Remedy, Verdict, judge, time};
 pub use model::{Prediction, converges, predict};
+pub use observed::{Observed, Pass, observed};
 pub use postcopy::Postcopy;
 pub use setup::{Setup, Switch, Throttle, Xbzrle};
 pub use textbook::{Textbook, textbook};

@@ -23,6 +23,8 @@ pub struct Setup {
     pub workload: Workload,
     /// Bytes a second that the way carries: rate of the link, window over round trip.
     pub capacity: f64,
+    /// Rate of the link, where one stream's window is less.
+    pub link_rate: Option<f64>,
     /// One way, s.
     pub delay: f64,
     /// `max-bandwidth`; `None` is no limit.
@@ -102,6 +104,7 @@ impl Setup {
             filled: guest.working_set.0 as f64 * (1.0 + 8.0 / 4096.0) + 1e6,
             workload: Workload::of_guest(guest),
             capacity: capacity(&scenario.link),
+            link_rate: there.rate.map(|rate| rate.0 as f64),
             delay: seconds(there.delay),
             max_bandwidth: limit(scenario.limits.bandwidth, Some(MAX_BANDWIDTH)),
             max_postcopy_bandwidth: limit(scenario.limits.postcopy_bandwidth, None),

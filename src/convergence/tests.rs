@@ -13,6 +13,7 @@ fn validation(rate_mib: u32, limit_s: f64) -> Setup {
         filled: 100.0 * MIB,
         workload: Workload::uniform(Bytes(100 << 20), Rate(u64::from(rate_mib) << 20)),
         capacity: 1.2e9,
+        link_rate: None,
         delay: 0.0,
         max_bandwidth: Some(100.3 * MIB),
         max_postcopy_bandwidth: None,

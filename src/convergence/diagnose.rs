@@ -1,0 +1,67 @@
+//! Why a run did not converge, or how near it was.
+
+use super::judge::{Judgement, judge};
+use super::observed::{Observed, observed};
+use super::setup::{Setup, Switch};
+use crate::record::{Outcome, RecordError, Run};
+use crate::scenario::Scenario;
+
+/// What is known of a run.
+#[derive(Clone, Debug)]
+pub struct Diagnosis {
+    /// What was seen.
+    pub observed: Observed,
+    /// How it ended; `None` while it goes on, or if it was cut off.
+    pub outcome: Option<Outcome>,
+    /// The migration as the model sees it, with the workload that was fitted to what was seen.
+    pub setup: Setup,
+    /// Verdict, numbers, remedies.
+    pub judgement: Judgement,
+}
+
+/// Why there is no diagnosis.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DiagnoseError {
+    /// There is nothing to read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The source was never seen while it was active.
+    #[error("no sample of the source while it was active: record with sampling.source on")]
+    NoSamples,
+    /// Two unknowns, the working set and the write rate, need two passes.
+    #[error(
+        "the run has {passes} of the 2 passes after the first that a verdict needs; let it go on for longer, or ask `switchover simulate`"
+    )]
+    TooFewPasses {
+        /// How many it has.
+        passes: usize,
+    },
+}
+
+/// Diagnoses a run under this scenario.
+///
+/// # Errors
+/// [`DiagnoseError`]: what cannot be known.
+pub fn diagnose(run: &Run, scenario: &Scenario) -> Result<Diagnosis, DiagnoseError> {
+    let observed = observed(run)?;
+    if observed.samples == 0 {
+        return Err(DiagnoseError::NoSamples);
+    }
+    let passes = observed.passes.len().saturating_sub(1);
+    let workload = observed.fitted().ok_or(DiagnoseError::TooFewPasses { passes })?;
+    let asked = Setup::of_scenario(scenario);
+    let (_, limited) = asked.bandwidth();
+    let filled = observed.passes.get(1).map_or(asked.filled, |pass| pass.sent);
+    let setup = Setup {
+        ram: observed.ram,
+        filled: filled.min(observed.ram),
+        workload,
+        // Where QEMU's own limit does not bind, what was seen is what the way carries.
+        capacity: if limited { asked.capacity } else { observed.bandwidth.unwrap_or(asked.capacity) },
+        switch: Switch::Never,
+        ..asked
+    };
+    let outcome = run.summary().ok().map(|summary| summary.outcome);
+    Ok(Diagnosis { judgement: judge(&setup), observed, outcome, setup })
+}
