@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// Within this of the boundary nobody can tell.
 const NEAR: f64 = 0.05;
+/// Of the threshold.
+const LITTLE: f64 = 1.05;
 /// A limit that is recommended is above the least by so much.
 const MARGIN: f64 = 1.05;
 /// QEMU's quantum: what is dirtied in it is the least that is pending.
@@ -112,7 +114,9 @@ pub fn judge(setup: &Setup) -> Judgement {
 fn verdict(setup: &Setup, prediction: &Prediction, boundaries: &Boundaries) -> Verdict {
     let pure = setup.switch == Switch::Never && setup.throttle.is_none();
     let (rate, bandwidth) = (setup.workload.rate(), setup.bandwidth().0);
-    if pure && boundaries.rate.is_some_and(|highest| (rate / highest - 1.0).abs() < NEAR) {
+    // A guest that dirties all of its memory in any case may write at any rate: what is left says more then.
+    let little_is_left = prediction.converges || prediction.pending < setup.threshold() * LITTLE;
+    if pure && little_is_left && boundaries.rate.is_some_and(|highest| (rate / highest - 1.0).abs() < NEAR) {
         return Verdict::Barely;
     }
     if prediction.converges {

@@ -216,6 +216,10 @@ impl<'a> Loop<'a> {
         if full <= 0.0 {
             return self.send_zeros(SLICE);
         }
+        // A sync does not begin the pass anew: the scan goes on with what it has not come to, and zero pages cost next to nothing.
+        if self.syncs > 0 && self.zero > 0.0 {
+            self.send_zeros(f64::INFINITY);
+        }
         let cost = self.cost();
         // Differences are found no faster than memory is read.
         let payload = (bandwidth * PAGE / cost).min(ZERO_SPEED);
