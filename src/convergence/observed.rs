@@ -1,7 +1,7 @@
 //! What a run shows of itself: what was pending after each sync, how fast it was sent. And the workload that would do the same.
 //!
 //! `ram.remaining` is a saw-tooth: between two syncs QEMU subtracts what it sends and does not know what is dirtied. Only the first sample after
-//! each sync is read. A sync is told by `dirty-sync-count`, which counts from 1 up to 10.0 and from 2 in 11.1.
+//! each sync is read, and what was sent since the one before is added. A sync is told by `dirty-sync-count`, which counts from 1 up to 10.0 and from 2 in 11.1.
 
 use super::workload::{Class, PAGE, Workload};
 use crate::plan::Side;
@@ -68,13 +68,16 @@ impl Observed {
         };
         let at = row.received_ns.saturating_sub(*first_ns.get_or_insert(row.received_ns)) as f64 / 1e9;
         self.samples += 1;
+        let sent_before = self.last.map_or(sent as f64, |(_, sent)| sent);
         self.ram = ram.total.unwrap_or(0) as f64;
         self.throttle = row.info.cpu_throttle_percentage.unwrap_or(0) as f64 / 100.0;
         self.expected_downtime = row.info.expected_downtime.map(|ms| ms as f64 / 1000.0);
         self.last = Some((at, sent as f64));
         if *count != Some(syncs) {
             *count = Some(syncs);
-            self.passes.push(Pass { at, pending: remaining as f64, sent: sent as f64 });
+            // It was sent since the sync: where max-bandwidth binds, QEMU sends a window's budget at once, and then sleeps.
+            let since = (sent as f64 - sent_before) * PAGE / (PAGE + 8.0);
+            self.passes.push(Pass { at, pending: remaining as f64 + since, sent: sent_before });
         }
     }
 
