@@ -39,3 +39,4 @@ pub mod run;
 pub mod scenario;
 pub mod sockets;
 pub mod units;
+pub mod workload;

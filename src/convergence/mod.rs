@@ -5,11 +5,14 @@
 //!
 //! Map: `workload` what a guest dirties · `setup` a migration as the model sees it · `model` QEMU's loop · `postcopy` what follows a
 //! switch · `textbook` the usual model, for comparison · `boundary` where it begins to converge · `judge` verdict and remedies ·
-//! `observed` what a run shows, and the workload fitted to it · `diagnose` the two together.
+//! `observed` what a run shows, and the workload fitted to it · `measured`
+//! what calc-dirty-rate says, and the workload fitted to that · `fit` how · `diagnose` the two together.
 
 mod boundary;
 mod diagnose;
+mod fit;
 mod judge;
+mod measured;
 mod model;
 mod observed;
 mod postcopy;
@@ -20,6 +23,7 @@ mod workload;
 pub use boundary::{Boundaries, at_bandwidth, boundaries};
 pub use diagnose::{DiagnoseError, Diagnosis, diagnose};
 pub use judge::{Judgement, Remedy, Verdict, judge, time};
+pub use measured::{Dirtied, Measured};
 pub use model::{Prediction, converges, predict};
 pub use observed::{Observed, Pass, observed};
 pub use postcopy::Postcopy;

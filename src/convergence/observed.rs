@@ -3,14 +3,13 @@
 //! `ram.remaining` is a saw-tooth: between two syncs QEMU subtracts what it sends and does not know what is dirtied. Only the first sample after
 //! each sync is read, and what was sent since the one before is added. A sync is told by `dirty-sync-count`, which counts from 1 up to 10.0 and from 2 in 11.1.
 
+use super::fit::fit;
 use super::workload::{Class, PAGE, Workload};
 use crate::plan::Side;
 use crate::record::{RecordError, Run, SampleRow};
 
 /// Of the last passes, so that what the guest does now counts.
 const LOOK_BACK: usize = 40;
-/// Steps of the first, coarse search for a working set and a rate.
-const STEPS: u32 = 60;
 
 /// A sync.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -105,24 +104,9 @@ impl Observed {
                 .map(|step| (class.after(step.left.min(set), step.seconds, 1.0, false) / step.after.max(PAGE)).ln().powi(2))
                 .sum()
         };
-        let longest = steps.iter().map(|step| step.seconds).fold(0.0, f64::max).max(1e-3);
-        let (mut sets, mut rates) = ((least, most), (PAGE / longest, most * 100.0 / longest));
-        let mut best = (least, rates.0);
-        // A coarse search, and finer ones around its best.
-        for _ in 0..8 {
-            let points = |(low, high): (f64, f64)| {
-                (0..=STEPS).map(move |step| low * (high / low).powf(f64::from(step) / f64::from(STEPS)))
-            };
-            let all = points(sets).flat_map(|set| points(rates).map(move |rate| (set, rate)));
-            best = all.min_by(|a, b| error(a.0, a.1).total_cmp(&error(b.0, b.1)))?;
-            let around = |(low, high): (f64, f64), at: f64, floor: f64| {
-                let step = (high / low).powf(8.0 / f64::from(STEPS));
-                ((at / step).max(floor), at * step)
-            };
-            sets = around(sets, best.0, least);
-            rates = around(rates, best.1, f64::MIN_POSITIVE);
-        }
-        Some(Workload { classes: vec![Class { bytes: best.0, rate: best.1 }], sequential: false, slack: 1.0 })
+        let longest = steps.iter().map(|step| step.seconds).fold(0.0, f64::max);
+        let (bytes, rate) = fit(least, most, longest, error)?;
+        Some(Workload { classes: vec![Class { bytes, rate }], sequential: false, slack: 1.0 })
     }
 
     fn steps(&self) -> Vec<Step> {

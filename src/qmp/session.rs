@@ -9,6 +9,7 @@ use super::{Endpoint, MigrationInfo, QmpError, Result, Schema};
 use crate::clock::Stamp;
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -299,6 +300,15 @@ impl Session {
     pub async fn call<C: qapi::Command, T: DeserializeOwned>(&self, command: &C, deadline: Duration) -> Result<T> {
         let text = self.execute(Request::typed(command), deadline).await?;
         serde_json::from_str(&text).map_err(|error| self.decode_error(C::NAME, &error))
+    }
+
+    /// Sends any command and reads the answer as `T`.
+    ///
+    /// # Errors
+    /// As [`Session::call`].
+    pub async fn ask<T: DeserializeOwned>(&self, name: &'static str, arguments: Value, deadline: Duration) -> Result<T> {
+        let text = self.execute(Request::raw(name, arguments), deadline).await?;
+        serde_json::from_str(&text).map_err(|error| self.decode_error(name, &error))
     }
 
     /// `query-migrate`.
