@@ -21,6 +21,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod capture;
 pub mod clock;
 pub mod convergence;
 pub mod doctor;
@@ -39,4 +40,3 @@ pub mod run;
 pub mod scenario;
 pub mod sockets;
 pub mod units;
-pub mod workload;

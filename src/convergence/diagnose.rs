@@ -6,6 +6,9 @@ use super::setup::{Setup, Switch};
 use crate::record::{Outcome, RecordError, Run};
 use crate::scenario::Scenario;
 
+/// Of max-bandwidth: QEMU keeps to it within 2 %.
+const BINDS: f64 = 0.9;
+
 /// What is known of a run.
 #[derive(Clone, Debug)]
 pub struct Diagnosis {
@@ -48,20 +51,23 @@ pub fn diagnose(run: &Run, scenario: &Scenario) -> Result<Diagnosis, DiagnoseErr
     if observed.samples == 0 {
         return Err(DiagnoseError::NoSamples);
     }
-    let passes = observed.passes.len().saturating_sub(1);
-    let workload = observed.fitted().ok_or(DiagnoseError::TooFewPasses { passes })?;
+    let workload = observed.fitted().ok_or(DiagnoseError::TooFewPasses { passes: observed.later() })?;
     let asked = Setup::of_scenario(scenario);
-    let (_, limited) = asked.bandwidth();
-    let filled = observed.passes.get(1).map_or(asked.filled, |pass| pass.sent);
     let setup = Setup {
         ram: observed.ram,
-        filled: filled.min(observed.ram),
+        filled: observed.filled().unwrap_or(observed.ram),
         workload,
-        // Where QEMU's own limit does not bind, what was seen is what the way carries.
-        capacity: if limited { asked.capacity } else { observed.bandwidth.unwrap_or(asked.capacity) },
+        capacity: way(&asked, observed.bandwidth),
         switch: Switch::Never,
         ..asked
     };
     let outcome = run.summary().ok().map(|summary| summary.outcome);
     Ok(Diagnosis { judgement: judge(&setup), observed, outcome, setup })
+}
+
+/// Where QEMU's own limit binds, what was seen says nothing of the way; else it is what the way carries.
+#[must_use]
+pub fn way(asked: &Setup, seen: Option<f64>) -> f64 {
+    let binds = |seen: f64| asked.max_bandwidth.is_some_and(|limit| seen > limit * BINDS);
+    seen.filter(|seen| !binds(*seen)).unwrap_or(asked.capacity)
 }

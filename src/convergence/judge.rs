@@ -224,6 +224,7 @@ fn rate(bytes_a_second: f64) -> String {
 
 /// The next whole number above; 0 for what is none.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-pub(super) fn whole(value: f64) -> u64 {
+#[must_use]
+pub fn whole(value: f64) -> u64 {
     value.ceil().clamp(0.0, PAGE * 1e15) as u64
 }

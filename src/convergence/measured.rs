@@ -41,6 +41,14 @@ impl Measured {
         Some(Workload { classes: vec![Class { bytes, rate }], sequential: false, slack: 1.0 })
     }
 
+    /// What a guest may write at most of which nothing was seen: less than 1 MiB/s, in the longest period as in the shortest.
+    #[must_use]
+    pub fn at_most(&self) -> Workload {
+        let longest = self.dirtied.iter().map(|dirtied| dirtied.seconds).fold(1.0, f64::max);
+        let rate = 1_048_576.0;
+        Workload { classes: vec![Class { bytes: rate * longest, rate }], sequential: false, slack: 1.0 }
+    }
+
     /// The fits without one period each: how sure the fit is.
     #[must_use]
     pub fn without_each(&self) -> Vec<Workload> {

@@ -5,8 +5,8 @@
 //!
 //! Map: `workload` what a guest dirties · `setup` a migration as the model sees it · `model` QEMU's loop · `postcopy` what follows a
 //! switch · `textbook` the usual model, for comparison · `boundary` where it begins to converge · `judge` verdict and remedies ·
-//! `observed` what a run shows, and the workload fitted to it · `measured`
-//! what calc-dirty-rate says, and the workload fitted to that · `fit` how · `diagnose` the two together.
+//! `observed` what a run shows, and the workload fitted to it · `measured` what calc-dirty-rate says, and the workload fitted to that ·
+//! `fit` how · `diagnose` a run, from what it shows · `spread` how sure a prediction is.
 
 mod boundary;
 mod diagnose;
@@ -17,17 +17,19 @@ mod model;
 mod observed;
 mod postcopy;
 mod setup;
+mod spread;
 mod textbook;
 mod workload;
 
 pub use boundary::{Boundaries, at_bandwidth, boundaries};
-pub use diagnose::{DiagnoseError, Diagnosis, diagnose};
-pub use judge::{Judgement, Remedy, Verdict, judge, time};
+pub use diagnose::{DiagnoseError, Diagnosis, diagnose, way};
+pub use judge::{Judgement, Remedy, Verdict, judge, time, whole};
 pub use measured::{Dirtied, Measured};
 pub use model::{Prediction, converges, predict};
-pub use observed::{Observed, Pass, observed};
+pub use observed::{Observed, Pass, Watch, observed};
 pub use postcopy::Postcopy;
 pub use setup::{Setup, Switch, Throttle, Xbzrle};
+pub use spread::{Spread, spread};
 pub use textbook::{Textbook, textbook};
 pub use workload::{Class, Workload};
 

@@ -6,10 +6,13 @@
 use super::fit::fit;
 use super::workload::{Class, PAGE, Workload};
 use crate::plan::Side;
+use crate::qmp::Status;
 use crate::record::{RecordError, Run, SampleRow};
 
 /// Of the last passes, so that what the guest does now counts.
 const LOOK_BACK: usize = 40;
+/// A first sample with less sent than this share of RAM was there at the beginning.
+const FROM_THE_BEGINNING: f64 = 0.05;
 
 /// A sync.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,38 +49,74 @@ pub struct Observed {
 /// # Errors
 /// [`RecordError`] if there are none to be read.
 pub fn observed(run: &Run) -> Result<Observed, RecordError> {
-    let mut seen = Observed::default();
-    let (mut count, mut first_ns) = (None, None);
-    run.samples(|row| seen.look(&row, &mut count, &mut first_ns))?;
-    let (first, last) = (seen.passes.get(1), seen.passes.last());
-    seen.bandwidth = match (first, last) {
-        (Some(first), Some(last)) if last.at > first.at => Some((last.sent - first.sent) / (last.at - first.at)),
-        _ => seen.last.filter(|(at, _)| *at > 0.0).map(|(at, sent)| sent / at),
-    };
-    Ok(seen)
+    let mut watch = Watch::default();
+    run.samples(|row| watch.look(&row))?;
+    Ok(watch.end())
 }
 
-impl Observed {
-    fn look(&mut self, row: &SampleRow, count: &mut Option<u64>, first_ns: &mut Option<u64>) {
+/// Looks at samples, one after the other.
+#[derive(Clone, Debug, Default)]
+pub struct Watch {
+    seen: Observed,
+    count: Option<u64>,
+    first_ns: Option<u64>,
+}
+
+impl Watch {
+    /// Looks at the next.
+    pub fn look(&mut self, row: &SampleRow) {
         let (Side::Source, Some(ram)) = (row.side, &row.info.ram) else { return };
-        let is_active = row.info.status.as_ref().is_some_and(|status| status.to_string() == "active");
+        let is_active = row.info.status == Some(Status::Active);
         let (Some(remaining), Some(sent), Some(syncs), true) = (ram.remaining, ram.transferred, ram.dirty_sync_count, is_active)
         else {
             return;
         };
-        let at = row.received_ns.saturating_sub(*first_ns.get_or_insert(row.received_ns)) as f64 / 1e9;
-        self.samples += 1;
-        let sent_before = self.last.map_or(sent as f64, |(_, sent)| sent);
-        self.ram = ram.total.unwrap_or(0) as f64;
-        self.throttle = row.info.cpu_throttle_percentage.unwrap_or(0) as f64 / 100.0;
-        self.expected_downtime = row.info.expected_downtime.map(|ms| ms as f64 / 1000.0);
-        self.last = Some((at, sent as f64));
-        if *count != Some(syncs) {
-            *count = Some(syncs);
+        let at = row.received_ns.saturating_sub(*self.first_ns.get_or_insert(row.received_ns)) as f64 / 1e9;
+        let seen = &mut self.seen;
+        seen.samples += 1;
+        let sent_before = seen.last.map_or(sent as f64, |(_, sent)| sent);
+        seen.ram = ram.total.unwrap_or(0) as f64;
+        seen.throttle = row.info.cpu_throttle_percentage.unwrap_or(0) as f64 / 100.0;
+        seen.expected_downtime = row.info.expected_downtime.map(|ms| ms as f64 / 1000.0);
+        seen.last = Some((at, sent as f64));
+        if self.count != Some(syncs) {
+            self.count = Some(syncs);
             // It was sent since the sync: where max-bandwidth binds, QEMU sends a window's budget at once, and then sleeps.
             let since = (sent as f64 - sent_before) * PAGE / (PAGE + 8.0);
-            self.passes.push(Pass { at, pending: remaining as f64 + since, sent: sent_before });
+            seen.passes.push(Pass { at, pending: remaining as f64 + since, sent: sent_before });
         }
+    }
+
+    /// What was seen so far; the bandwidth is only known at the end.
+    #[must_use]
+    pub fn seen(&self) -> &Observed {
+        &self.seen
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn end(mut self) -> Observed {
+        let (first, last) = (self.seen.passes.get(1), self.seen.passes.last());
+        self.seen.bandwidth = match (first, last) {
+            (Some(first), Some(last)) if last.at > first.at => Some((last.sent - first.sent) / (last.at - first.at)),
+            _ => self.seen.last.filter(|(at, _)| *at > 0.0).map(|(at, sent)| sent / at),
+        };
+        self.seen
+    }
+}
+
+impl Observed {
+    /// Passes after the first.
+    #[must_use]
+    pub fn later(&self) -> usize {
+        self.passes.len().saturating_sub(1)
+    }
+
+    /// What the first pass sent: of a migration that was seen from its beginning, what is not zero.
+    #[must_use]
+    pub fn filled(&self) -> Option<f64> {
+        let began = self.passes.first().filter(|first| first.sent < self.ram * FROM_THE_BEGINNING)?;
+        self.passes.get(1).map(|pass| (pass.sent - began.sent).min(self.ram))
     }
 
     /// What it came down to: the least of the last passes.

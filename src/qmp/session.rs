@@ -73,6 +73,7 @@ pub struct Session {
     background: mpsc::Sender<Job>,
     shared: Shared,
     can_pass_fds: bool,
+    peer: Option<i32>,
 }
 
 #[derive(Debug)]
@@ -202,6 +203,10 @@ impl Session {
         deadline: Duration,
     ) -> Result<(Session, Notices)> {
         let can_pass_fds = matches!(stream, Stream::Unix(_));
+        let peer = match &stream {
+            Stream::Unix(stream) => stream.peer_cred().ok().and_then(|credentials| credentials.pid()),
+            Stream::Tcp(_) => None,
+        };
         let (reader, writer): (Box<dyn AsyncRead + Send + Unpin>, Writer) = match stream {
             Stream::Unix(stream) => {
                 let (read, write) = stream.into_split();
@@ -240,8 +245,15 @@ impl Session {
         let oob = greeting.oob;
         tokio::spawn(read_task(lines, shared.clone(), notice_tx, tap.clone()));
         tokio::spawn(write_task(writer, urgent_rx, background_rx, shared.clone(), tap, oob));
-        let session =
-            Session { side: side.into(), greeting: Arc::new(greeting), urgent, background, shared: shared.clone(), can_pass_fds };
+        let session = Session {
+            side: side.into(),
+            greeting: Arc::new(greeting),
+            urgent,
+            background,
+            shared: shared.clone(),
+            can_pass_fds,
+            peer,
+        };
 
         let enable = if oob { serde_json::json!({"enable": ["oob"]}) } else { serde_json::Value::Null };
         session.execute(Request::raw("qmp_capabilities", enable), deadline).await?;
@@ -252,6 +264,12 @@ impl Session {
     #[must_use]
     pub fn greeting(&self) -> &Greeting {
         &self.greeting
+    }
+
+    /// The process at the other end, of a unix socket: QEMU, or whoever listened for it.
+    #[must_use]
+    pub fn peer(&self) -> Option<i32> {
+        self.peer
     }
 
     /// The name given to this side.
