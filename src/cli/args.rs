@@ -6,6 +6,7 @@ use switchover::qmp::Endpoint;
 use switchover::record::Outcome;
 use switchover::scenario::{Loader, Scenario, ScenarioError};
 use switchover::sockets::Address;
+use switchover::units::{Micros, Rate};
 
 /// Drives and measures live migration of QEMU virtual machines over QMP.
 #[derive(Debug, Parser)]
@@ -30,6 +31,10 @@ pub(super) enum Subcommand {
     Diagnose(DiagnoseArgs),
     /// Predict a scenario without running it: whether it converges, how long, what blackout, and what would help.
     Simulate(SimulateArgs),
+    /// Measure what a running VM writes, and predict its migration: whether it converges, how long, what blackout.
+    Predict(PredictArgs),
+    /// Make a scenario of a running VM, or of its migration while it goes on: a lab guest that writes alike.
+    Capture(CaptureArgs),
     /// Be a network: let connections in, and pass them on with a rate, a delay, a window, outages.
     Link(LinkArgs),
     /// Find out whether this machine can do all that, by trying.
@@ -90,6 +95,52 @@ pub(super) struct DiagnoseArgs {
     /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PredictArgs {
+    /// QMP socket of the VM: unix:PATH or tcp:HOST:PORT. What no flag says is as it is set there.
+    #[arg(long, value_name = "QMP")]
+    pub(super) source: Endpoint,
+    /// What the network carries, such as 1GiB/s or 10Gbit/s.
+    #[arg(long, value_name = "RATE")]
+    pub(super) bandwidth: Option<Rate>,
+    /// Then migrate, and print prediction against outcome.
+    #[arg(long, requires = "destination")]
+    pub(super) verify: bool,
+    /// QMP socket of the destination, for --verify.
+    #[arg(long, value_name = "QMP")]
+    pub(super) destination: Option<Endpoint>,
+    /// A scenario (TOML) for everything but the VM.
+    #[arg(long)]
+    pub(super) scenario: Option<PathBuf>,
+    /// How long to watch a migration that goes on already.
+    #[arg(long = "for", value_name = "TIME", default_value = "10s")]
+    pub(super) watch: Micros,
+    #[command(flatten)]
+    pub(super) common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CaptureArgs {
+    /// QMP socket of the VM: unix:PATH or tcp:HOST:PORT.
+    #[arg(long, value_name = "QMP")]
+    pub(super) source: Endpoint,
+    /// The scenario to write; stdout unless given.
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+    /// Divide sizes and rates by so much, for VMs that are larger than the lab.
+    #[arg(long, value_name = "K", default_value_t = 1)]
+    pub(super) scale: u32,
+    /// What the network carries, such as 1GiB/s or 10Gbit/s.
+    #[arg(long, value_name = "RATE")]
+    pub(super) bandwidth: Option<Rate>,
+    /// How long to watch a migration that goes on already.
+    #[arg(long = "for", value_name = "TIME", default_value = "10s")]
+    pub(super) watch: Micros,
+    /// Any scenario key: --set timeout=20s.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -289,7 +340,16 @@ pub(super) fn scenario(
     lab: Option<&LabArgs>,
     common: Option<&CommonArgs>,
 ) -> Result<Scenario, ScenarioError> {
-    let mut loader = Loader::new();
+    scenario_over(Loader::new(), file, lab, common)
+}
+
+/// The same over what is loaded already.
+pub(super) fn scenario_over(
+    mut loader: Loader,
+    file: Option<&PathBuf>,
+    lab: Option<&LabArgs>,
+    common: Option<&CommonArgs>,
+) -> Result<Scenario, ScenarioError> {
     if let Some(file) = file {
         loader.file(file)?;
     }

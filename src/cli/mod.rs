@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Parses, calls the library, prints, gives the exit code. No logic of its own.
 
 mod args;
+mod capture;
 mod diagnose;
 mod doctor;
 mod exit;
@@ -8,6 +9,7 @@ mod inspect;
 mod link;
 mod migrate;
 mod output;
+mod predict;
 mod run;
 mod signals;
 mod simulate;
@@ -35,6 +37,8 @@ pub(crate) fn main() -> ExitCode {
                 Subcommand::Run(args) => run::run(args, caught.interrupt()).await,
                 Subcommand::Migrate(args) => migrate::migrate(args, caught.interrupt()).await,
                 Subcommand::Inspect(args) => inspect::inspect(args).await,
+                Subcommand::Predict(args) => predict::predict(args, caught.interrupt()).await,
+                Subcommand::Capture(args) => capture::capture(args).await,
                 Subcommand::Diagnose(args) => diagnose::diagnose(&args),
                 Subcommand::Simulate(args) => simulate::simulate(&args),
                 Subcommand::Link(args) => link::link(args, caught.interrupt()).await,

@@ -167,6 +167,6 @@ fn step(share: f64, steps: usize) -> usize {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "for people; never negative")]
-fn bytes(value: f64) -> String {
+pub(super) fn bytes(value: f64) -> String {
     human_bytes(value.max(0.0) as u64)
 }

@@ -1,0 +1,53 @@
+//! `switchover capture`
+
+use super::args::CaptureArgs;
+use super::exit::Exit;
+use super::output;
+use std::time::Duration;
+use switchover::capture::capture as captured;
+use switchover::convergence::{Setup, judge};
+use switchover::qmp::Session;
+use switchover::report;
+use switchover::scenario::{Loader, Scenario, ScenarioError};
+
+const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
+
+pub(super) async fn capture(args: CaptureArgs) -> Exit {
+    let session = match Session::connect("source", &args.source, None, CONNECT_DEADLINE).await {
+        Ok((session, _notices)) => session,
+        Err(error) => return Exit::error(5, &error),
+    };
+    let captured = match captured(&session, args.watch.duration()).await {
+        Ok(captured) => captured,
+        Err(error) => return Exit::error(5, &error),
+    };
+    let bandwidth = args.bandwidth.map(|rate| rate.0 as f64);
+    let real = judge(&captured.setup(&captured.settings, bandwidth));
+    let scenario = match settled(&captured.lab(args.scale, bandwidth), &args.set) {
+        Ok(scenario) => scenario,
+        Err(error) => return Exit::usage(&error),
+    };
+    let lab = judge(&Setup::of_scenario(&scenario));
+    let head = report::captured_head(&captured, args.scale, &real, &lab);
+    let text = format!("{head}{}", scenario.to_toml());
+    match &args.out {
+        None => output::result(&text),
+        Some(path) => {
+            if let Err(error) = std::fs::write(path, text) {
+                return Exit::error(9, &error);
+            }
+            output::result(&head);
+        }
+    }
+    Exit::code(0)
+}
+
+/// With the user's own settings over it.
+fn settled(scenario: &Scenario, settings: &[String]) -> Result<Scenario, ScenarioError> {
+    let mut loader = Loader::new();
+    loader.text("what was captured", &scenario.to_toml())?;
+    for setting in settings {
+        loader.set(setting)?;
+    }
+    loader.load()
+}
