@@ -3,7 +3,6 @@
 use super::args::DiagnoseArgs;
 use super::exit::Exit;
 use super::output;
-use super::simulate::as_json;
 use serde_json::json;
 use switchover::convergence::{DiagnoseError, Diagnosis, diagnose as diagnosed};
 use switchover::record::{Outcome, Run};
@@ -28,7 +27,7 @@ pub(super) fn diagnose(args: &DiagnoseArgs) -> Exit {
 
 fn json(diagnosis: &Diagnosis) -> serde_json::Value {
     let seen = &diagnosis.observed;
-    let mut value = as_json(&diagnosis.judgement);
+    let mut value = diagnosis.judgement.to_json();
     value["outcome"] = json!(diagnosis.outcome.map(Outcome::name));
     value["observed"] = json!({
         "samples": seen.samples, "passes": seen.passes.len().saturating_sub(1), "bandwidth_bps": seen.bandwidth.map(f64::round),

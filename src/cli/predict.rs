@@ -4,7 +4,6 @@ use super::args::{PredictArgs, scenario_over};
 use super::exit::Exit;
 use super::output;
 use super::run::conclude;
-use super::simulate::as_json;
 use serde_json::{Value, json};
 use std::time::Duration;
 use switchover::capture::{Captured, Seen, capture};
@@ -34,7 +33,7 @@ pub(super) async fn predict(args: PredictArgs, interrupt: Interrupt) -> Exit {
         Ok(predicted) => predicted,
         Err(exit) => return exit,
     };
-    let mut json = as_json(&predicted.judged);
+    let mut json = predicted.judged.to_json();
     add(&mut json, &predicted);
     if !args.common.json {
         output::result(&report::predicted(&predicted.captured, &predicted.setup, &predicted.judged, &predicted.spread));

@@ -47,7 +47,15 @@ pub enum DiagnoseError {
 /// # Errors
 /// [`DiagnoseError`]: what cannot be known.
 pub fn diagnose(run: &Run, scenario: &Scenario) -> Result<Diagnosis, DiagnoseError> {
-    let observed = observed(run)?;
+    let outcome = run.summary().ok().map(|summary| summary.outcome);
+    of_observed(observed(run)?, scenario, outcome)
+}
+
+/// The same, of what was seen already.
+///
+/// # Errors
+/// As [`diagnose`].
+pub fn of_observed(observed: Observed, scenario: &Scenario, outcome: Option<Outcome>) -> Result<Diagnosis, DiagnoseError> {
     if observed.samples == 0 {
         return Err(DiagnoseError::NoSamples);
     }
@@ -61,7 +69,6 @@ pub fn diagnose(run: &Run, scenario: &Scenario) -> Result<Diagnosis, DiagnoseErr
         switch: Switch::Never,
         ..asked
     };
-    let outcome = run.summary().ok().map(|summary| summary.outcome);
     Ok(Diagnosis { judgement: judge(&setup), observed, outcome, setup })
 }
 

@@ -4,13 +4,14 @@
 //! and reads runs only through `record`.
 //!
 //! Map: `workload` what a guest dirties · `setup` a migration as the model sees it · `model` QEMU's loop · `postcopy` what follows a
-//! switch · `textbook` the usual model, for comparison · `boundary` where it begins to converge · `judge` verdict and remedies ·
+//! switch · `textbook` the usual model, for comparison · `boundary` where it begins to converge · `judge` verdict and remedies · `json` that for machines ·
 //! `observed` what a run shows, and the workload fitted to it · `measured` what calc-dirty-rate says, and the workload fitted to that ·
 //! `fit` how · `diagnose` a run, from what it shows · `spread` how sure a prediction is.
 
 mod boundary;
 mod diagnose;
 mod fit;
+mod json;
 mod judge;
 mod measured;
 mod model;
@@ -22,7 +23,7 @@ mod textbook;
 mod workload;
 
 pub use boundary::{Boundaries, at_bandwidth, boundaries};
-pub use diagnose::{DiagnoseError, Diagnosis, diagnose, way};
+pub use diagnose::{DiagnoseError, Diagnosis, diagnose, of_observed, way};
 pub use judge::{Judgement, Remedy, Verdict, judge, time, whole};
 pub use measured::{Dirtied, Measured};
 pub use model::{Prediction, converges, predict};

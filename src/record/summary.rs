@@ -252,16 +252,22 @@ pub struct Guest {
     pub heartbeat_gap_us: Option<u64>,
 }
 
-/// Why it converged or did not; filled by a later release.
+/// Why the last migration converged or did not.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "their place is kept; they are documented where they are measured")]
 pub struct Convergence {
+    /// `converges`, or why not (docs/convergence.md); `null` where pre-copy was not tried to its end, or too little was seen of it.
     pub verdict: Option<String>,
+    /// What the guest writes, by the fit to what was seen: each page as often as it is written.
     pub dirty_bps: Option<u64>,
+    /// What was sent, from the first sync to the last.
     pub bandwidth_bps: Option<u64>,
+    /// Below this must be pending, by the settings.
     pub threshold_bytes: Option<u64>,
+    /// The least that was pending at a sync.
     pub pending_floor_bytes: Option<u64>,
+    /// What the model says of the same, as `switchover simulate --json` prints it.
     pub predicted: Value,
+    /// What would help, the gentlest first.
     pub remedies: Vec<Value>,
 }
 

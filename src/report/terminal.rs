@@ -1,13 +1,17 @@
 //! The summary on one screen, readable without colour.
 
 use super::timeline::{Timeline, timeline};
-use crate::record::{Brownout, Faults, Guest, Integrity, LinkView, Outcome, Phases, SampledSide, Stalls, Summary, Switchover};
+use crate::record::{
+    Brownout, Convergence, Faults, Guest, Integrity, LinkView, Outcome, Phases, SampledSide, Stalls, Summary, Switchover,
+};
 use crate::units::{human_bytes, human_micros};
 use std::fmt::Write;
 use std::path::Path;
 
 /// Of a drawing.
 const WIDTH: usize = 72;
+/// `diagnose` shows all.
+const REMEDIES: usize = 3;
 
 /// What was done, the blackout, transfer, guest, and where the rest is.
 #[must_use]
@@ -40,6 +44,9 @@ pub fn summary(run: &Summary, switchovers: &[Switchover], when: &Timeline, direc
     line("transfer", transfer(run));
     if let Some(text) = run.link.as_ref().and_then(link) {
         line("link", text);
+    }
+    for (name, text) in why(&run.convergence) {
+        line(name, text);
     }
     line("guest", guest(&run.guest));
     let rates = dirty_rates(&run.guest);
@@ -103,6 +110,27 @@ fn transfer(run: &Summary) -> String {
         add(format!("peak {}/s", human_bytes(peak)));
     }
     text
+}
+
+/// Why it did not converge, and what would help.
+fn why(convergence: &Convergence) -> Vec<(&'static str, String)> {
+    let Some(verdict) = convergence.verdict.as_deref().filter(|verdict| *verdict != "converges") else { return Vec::new() };
+    let mut text = verdict.replace('-', " ");
+    let mut add = |figure: Option<u64>, words: &dyn Fn(String) -> String| {
+        if let Some(figure) = figure {
+            let _ = write!(text, ", {}", words(human_bytes(figure)));
+        }
+    };
+    add(convergence.dirty_bps, &|rate| format!("the guest writes {rate}/s"));
+    add(convergence.bandwidth_bps, &|rate| format!("{rate}/s are sent"));
+    add(convergence.pending_floor_bytes, &|floor| format!("pending comes down to {floor}"));
+    add(convergence.threshold_bytes, &|threshold| format!("must be below {threshold}"));
+    let words = |remedy: &serde_json::Value, name: &str| remedy[name].as_str().unwrap_or_default().to_owned();
+    let helps = convergence.remedies.iter().take(REMEDIES);
+    let helps = helps.enumerate().map(|(index, remedy)| {
+        (if index == 0 { "helps" } else { "" }, format!("{} → {}", words(remedy, "setting"), words(remedy, "effect")))
+    });
+    std::iter::once(("why", text)).chain(helps).collect()
 }
 
 /// What the link itself saw, with what QEMU says beside it.

@@ -1,5 +1,6 @@
 //! Figures that are gathered while the samples of a run go by once.
 
+use crate::convergence::Watch;
 use crate::plan::Side;
 use crate::qmp::RamStats;
 use crate::record::SampleRow;
@@ -20,12 +21,15 @@ pub(super) struct Digest {
     pub(super) blocktime_ms: Option<u64>,
     /// The highest rate, bytes a second.
     pub(super) peak_bps: Option<u64>,
+    /// The syncs of the dirty bitmap.
+    pub(super) watch: Watch,
     from: Option<(u64, u64)>,
 }
 
 impl Digest {
     /// Looks at the next sample.
     pub(super) fn look(&mut self, row: &SampleRow) {
+        self.watch.look(row);
         match row.side {
             Side::Source => self.look_at_source(row),
             Side::Destination => self.blocktime_ms = row.info.postcopy_blocktime.or(self.blocktime_ms),

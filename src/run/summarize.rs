@@ -1,5 +1,6 @@
 //! run.json from everything that was seen. What was not measured stays `null`.
 
+use super::convergence::convergence;
 use super::digest::Digest;
 use super::migration::Migration;
 use super::switchovers::Recorded;
@@ -7,9 +8,7 @@ use super::{Seen, series};
 use crate::clock::{Stamp, rfc3339};
 use crate::downtime::{Clocks, brownout};
 use crate::plan::{Side, Sockets, Support};
-use crate::record::{
-    Brownout, Convergence, Environment, Guest, Integrity, Outcome, Phases, Policy, SCHEMA, Stalls, Summary, Switchover,
-};
+use crate::record::{Brownout, Environment, Guest, Integrity, Outcome, Phases, Policy, SCHEMA, Stalls, Summary, Switchover};
 use crate::scenario::{Scenario, spelling};
 use std::fmt::Write;
 use std::path::Path;
@@ -56,7 +55,7 @@ pub(super) fn summarize(
         time_us: typical.time_us,
         sampling: last.sampling,
         guest: guest(seen, recorded),
-        convergence: Convergence::default(),
+        convergence: convergence(scenario, ending.outcome, ending.postcopy_happened, digests),
         policy: Policy {
             name: "rules".to_owned(),
             decisions: seen.migrations.iter().map(|migration| migration.report.decisions).sum(),

@@ -1,7 +1,7 @@
 //! The cases of fixtures/scenarios/non-convergence, both sides of each; what `simulate` says beforehand, and `diagnose` afterwards.
 
 use super::cells;
-use crate::harness::{Done, Scratch, Switchover, qemu};
+use crate::harness::{Done, Scratch, Switchover, eventually, qemu};
 use serde_json::Value;
 
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/scenarios/non-convergence");
@@ -30,6 +30,8 @@ fn stuck(name: &str, version: &'static str, verdict: &str) {
     let diagnosis = json(&scratch, &["diagnose", "run"]);
     assert_eq!(diagnosis["verdict"], verdict, "{diagnosis:#}");
     assert_eq!(diagnosis["outcome"], "not-converged");
+    let kept = &done.summary()["convergence"];
+    assert_eq!((&kept["verdict"], &kept["remedies"]), (&diagnosis["verdict"], &diagnosis["remedies"]), "{kept:#}");
     assert!(diagnosis["remedies"].as_array().is_some_and(|remedies| !remedies.is_empty()), "{diagnosis:#}");
     assert!(diagnosis["observed"]["passes"].as_u64() >= Some(2), "{diagnosis:#}");
     scratch.assert_clean();
@@ -89,6 +91,24 @@ fn every_case_is_foretold() {
         let hybrid = json(&scratch, &["simulate", &path, "--mode", "hybrid"]);
         assert_eq!(hybrid["predicted"]["converges"], true, "{path}: {hybrid:#}");
     }
+}
+
+/// While it goes on; and after its driver was killed, without run.json.
+#[test]
+fn a_run_is_diagnosed_while_it_goes_on_and_when_it_was_cut_off() {
+    let Some(qemu) = qemu("10.0") else { return };
+    let scratch = Scratch::new();
+    let command =
+        Switchover::new(&scratch, &["run"]).arg(case("working-set")).args(&["--qemu", qemu, "--accel", "tcg", "--out", "run"]);
+    let mut running = command.args(&["--timeout", "60s"]).start();
+    running.wait_for_event("its tenth pass", |event| event.pass() >= Some(10));
+    let live = json(&scratch, &["diagnose", "run"]);
+    assert_eq!((&live["verdict"], &live["outcome"]), (&"capped-by-max-bandwidth".into(), &Value::Null), "{live:#}");
+    nix::sys::signal::kill(running.pid(), nix::sys::signal::Signal::SIGKILL).unwrap();
+    running.wait();
+    let cut = json(&scratch, &["diagnose", "run"]);
+    assert_eq!((&cut["verdict"], &cut["outcome"]), (&"capped-by-max-bandwidth".into(), &Value::Null), "{cut:#}");
+    eventually("the janitor's end", || scratch.leftovers().is_empty().then_some(()));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Against real QEMU, by the command, with exit code, run.json and leftovers checked.
 //!
-//! Map: `modes` migrations that work, by mode, version, machine and capability · `convergence` the cases that don't converge, both sides of each ·
+//! Map: `modes` migrations that work, by mode, version, machine and capability · `capture` VMs measured, predicted, reproduced · `convergence` the cases that don't converge, both sides of each ·
 //! `give_up` those that don't converge ·
 //! `judge` the guest's verdict against a comparison of both sides' memory, byte by byte · `signals` · `deaths` of QEMUs · `attached` QEMUs of
 //! the user's · `link` over an emulated network, or a kernel's · `transports` sockets, pipes, files · `blackout` what is measured of one and
@@ -8,6 +8,7 @@
 
 mod attached;
 mod blackout;
+mod capture;
 mod convergence;
 mod deaths;
 mod give_up;
