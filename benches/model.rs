@@ -9,15 +9,19 @@
 mod support;
 
 use std::hint::black_box;
+use std::io::Write;
 use std::process::ExitCode;
 use support::stats::quantile;
 use support::{Arguments, Result, lab_run, machine, qemu_version, runtime, say, scenario, verdict, version_text};
 use switchover::clock::monotonic_ns;
-use switchover::convergence::{Setup, boundaries, observed, predict, textbook};
-use switchover::record::{Outcome, Run};
+use switchover::convergence::{Setup, boundaries, diagnose, judge, observed, predict, textbook};
+use switchover::plan::Side;
+use switchover::record::{Entry, Outcome, Run, RunDir, SAMPLES_STREAM, append_line};
 
 /// Within this of the boundary either may happen.
 const NEAR: f64 = 0.05;
+const FLEET: usize = 10_000;
+const SAMPLES: u64 = 1_000_000;
 const COMMON: [&str; 4] = ["guest.memory=160MiB", "timeout=6s", "sampling.source=500Hz", "sampling.destination=off"];
 
 /// Pattern, working set and rate in MiB, limit in ms, and where the bandwidth comes from.
@@ -90,6 +94,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     say("model: what the model of QEMU's loop says, against QEMU");
     say(&machine());
     speed(arguments.number("--loops", 200_000, 1000)?);
+    large_run()?;
     let (mut ours, mut textbooks) = (Errors::default(), Errors::default());
     for version in ["7.2", "10.0", "newest"].into_iter().filter(|version| only.is_none_or(|only| only == *version)) {
         let program = qemu_version(version)?;
@@ -167,4 +172,52 @@ fn speed(loops: usize) {
     let seconds = (monotonic_ns() - began_ns) as f64 / 1e9;
     let rate = loops as f64 / seconds;
     verdict("predictions a second, one core", &format!("{rate:.0}"), "≥ 100,000", rate >= 100_000.0);
+    let vms: Vec<Setup> = (0..FLEET).filter_map(|number| Some(vm(setups.get(number % setups.len())?, number))).collect();
+    let began_ns = monotonic_ns();
+    let stuck = vms.iter().filter(|setup| !judge(black_box(setup)).prediction.converges).count();
+    let seconds = (monotonic_ns() - began_ns) as f64 / 1e9;
+    let figure = format!("{seconds:.2} s ({stuck} do not converge)");
+    verdict("10,000 VMs with boundaries and remedies, one core", &figure, "< 1 s", seconds < 1.0);
+}
+
+/// No two alike.
+fn vm(setup: &Setup, number: usize) -> Setup {
+    let factor = 0.3 + 2.0 * number as f64 / FLEET as f64;
+    Setup { workload: setup.workload.faster(factor), ..setup.clone() }
+}
+
+/// `diagnose` on a million samples, of a run that is whole and of one that was cut off.
+fn large_run() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("run");
+    let scenario = scenario("qemu", &["limits.bandwidth=100MiB/s"])?;
+    let record = RunDir::create(&path, &scenario.to_toml(), false)?;
+    let cut = directory.path().join("cut");
+    std::fs::create_dir(&cut)?;
+    let mut stream = zstd::Encoder::new(std::fs::File::create(cut.join(SAMPLES_STREAM))?, 1)?;
+    let mut lines = Vec::new();
+    for sample in 0..SAMPLES {
+        // 100 samples a pass of 200 ms; 64 MiB of which all but 20 MiB are sent in each.
+        let (at_ns, sent, pass) = (sample * 2_000_000, sample * 209_715, sample / 100);
+        let remaining = (64 << 20) - (sample % 100) * 209_715;
+        let answer = format!(
+            r#"{{"return": {{"expected-downtime": 640, "status": "active", "setup-time": 1, "total-time": {}, "ram": {{"total": 268435456, "postcopy-requests": 0, "dirty-sync-count": {pass}, "multifd-bytes": 0, "pages-per-second": 25600, "downtime-bytes": 0, "page-size": 4096, "remaining": {remaining}, "postcopy-bytes": 0, "mbps": 838.1, "transferred": {sent}, "dirty-sync-missed-zero-copy": 0, "precopy-bytes": {sent}, "duplicate": 48000, "dirty-pages-rate": 20000, "normal-bytes": {sent}, "normal": {}}}}}}}"#,
+            at_ns / 1_000_000,
+            sent / 4096
+        );
+        append_line(&mut lines, Side::Source, at_ns, at_ns + 100_000, pass, answer.as_bytes());
+        if lines.len() > 64 << 10 || sample + 1 == SAMPLES {
+            stream.write_all(&lines)?;
+            record.sink().give_and_wait(Entry::Samples(std::mem::take(&mut lines)));
+        }
+    }
+    drop((record.close(|_| {})?, stream.finish()?));
+    for (name, path) in [("whole", &path), ("cut off", &cut)] {
+        let began_ns = monotonic_ns();
+        let found = diagnose(&Run::open(path), &scenario)?;
+        let seconds = (monotonic_ns() - began_ns) as f64 / 1e9;
+        let figure = format!("{seconds:.2} s ({})", found.judgement.verdict.name());
+        verdict(&format!("diagnose 1,000,000 samples, {name}"), &figure, "< 2 s", seconds < 2.0);
+    }
+    Ok(())
 }

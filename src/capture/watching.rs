@@ -5,7 +5,7 @@ use crate::clock::monotonic_ns;
 use crate::convergence::{Observed, Watch};
 use crate::plan::Side;
 use crate::qmp::{Session, Status};
-use crate::record::SampleRow;
+use crate::record::{Glance, SampleRow};
 use std::time::Duration;
 
 /// A pass takes 100 ms at least where max-bandwidth binds.
@@ -22,7 +22,8 @@ pub(super) async fn watch(session: &Session, time: Duration) -> Result<Observed,
         if info.status != Some(Status::Active) {
             break;
         }
-        watch.look(&SampleRow { side: Side::Source, sent_ns, received_ns: monotonic_ns(), pass: 0, info });
+        let row = SampleRow { side: Side::Source, sent_ns, received_ns: monotonic_ns(), pass: 0, info };
+        Glance::of(&row).iter().for_each(|glance| watch.look(glance));
         tokio::time::sleep(POLL).await;
     }
     Ok(watch.end())

@@ -4,9 +4,11 @@ use super::model::converges;
 use super::setup::{Setup, Switch};
 
 /// Relative.
-const EXACT: f64 = 1e-3;
+const EXACT: f64 = 2e-3;
 /// Where nothing above is looked for.
 const MOST: f64 = 1e4;
+/// Of the search for a bracket.
+const STEP: f64 = 2.0;
 
 /// The boundaries around a migration.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,21 +58,35 @@ pub fn at_bandwidth(setup: &Setup, bandwidth: f64) -> Setup {
 
 /// The highest factor that still converges; `None` if the lowest does not, or the highest does.
 fn highest(converges: impl Fn(f64) -> bool) -> Option<f64> {
-    let (low, high) = (1.0 / MOST, MOST);
-    if !converges(low) || converges(high) { None } else { Some(halve(low, high, converges)) }
+    let (yes, no) = bracket(&converges)?;
+    Some(halve(yes, no, converges))
 }
 
 /// The lowest factor that converges.
 fn lowest(converges: impl Fn(f64) -> bool) -> Option<f64> {
-    let (low, high) = (1.0 / MOST, MOST);
-    if converges(low) || !converges(high) { None } else { Some(halve(low, high, |factor| !converges(factor))) }
+    let (yes, no) = bracket(|factor| converges(1.0 / factor))?;
+    Some(1.0 / halve(yes, no, |factor| converges(1.0 / factor)))
 }
 
-/// Between a factor of which it is true and one of which it is not.
+/// A factor of which it is true and one, `STEP` times that, of which it is not: the pair that is nearest to 1.
+fn bracket(is: impl Fn(f64) -> bool) -> Option<(f64, f64)> {
+    let mut factor = 1.0;
+    let first = is(factor);
+    while (1.0 / MOST..=MOST).contains(&factor) {
+        let next = if first { factor * STEP } else { factor / STEP };
+        if is(next) != first {
+            return Some(if first { (factor, next) } else { (next, factor) });
+        }
+        factor = next;
+    }
+    None
+}
+
+/// Between a factor of which it is true and one of which it is not: the last of which it is.
 fn halve(mut yes: f64, mut no: f64, is: impl Fn(f64) -> bool) -> f64 {
     while no / yes > 1.0 + EXACT {
         let middle = (yes * no).sqrt();
         if is(middle) { yes = middle } else { no = middle }
     }
-    no
+    yes
 }

@@ -24,7 +24,7 @@ const THROTTLE_PERIOD: f64 = 1.0;
 /// However little is left to send, a sync and a look at all of the bitmap take about this long, s.
 const LEAST: f64 = 1e-3;
 /// A pass whose pending differs by less from the last one's is the same again; after so many nothing will change.
-const SAME: f64 = 2e-4;
+const SAME: f64 = 5e-4;
 const SAME_PASSES: u32 = 3;
 
 /// What will happen.
@@ -66,8 +66,20 @@ struct Loop<'a> {
     syncs: u64,
     throttle: f64,
     period: Period,
+    /// What is left of the window's budget, and when it ends.
+    window: (f64, f64),
     /// Pages sent before, for XBZRLE.
     second_time: bool,
+}
+
+/// How pages go.
+struct Way {
+    /// Bytes of pages a second, as the limits have it.
+    payload: f64,
+    /// The same at full speed.
+    burst: f64,
+    /// Bytes on the wire for each of a page.
+    cost: f64,
 }
 
 /// Since the throttle was last looked at.
@@ -145,6 +157,7 @@ impl<'a> Loop<'a> {
             syncs: 0,
             throttle: 0.0,
             period: Period::default(),
+            window: (0.0, 0.0),
             second_time: false,
         }
     }
@@ -221,21 +234,56 @@ impl<'a> Loop<'a> {
             self.send_zeros(f64::INFINITY);
         }
         let cost = self.cost();
-        // Differences are found no faster than memory is read.
-        let payload = (bandwidth * PAGE / cost).min(ZERO_SPEED);
+        let wire = |bandwidth: f64| (bandwidth * PAGE / cost).min(ZERO_SPEED);
+        let way = Way { payload: wire(bandwidth), burst: wire(self.setup.capacity), cost: cost / PAGE };
+        if quantum == WINDOW { self.send_budgets(&way, full, below) } else { self.send_slices(&way, full, below) }
+    }
+
+    /// Where nothing limits it, what seems pending is looked at every 50 ms, and when nothing is left.
+    fn send_slices(&mut self, way: &Way, full: f64, below: f64) {
         let excess = (full + self.zero - below).max(0.0);
-        let quanta = (excess / (payload * quantum)).floor() + 1.0;
+        let slices = (excess / (way.payload * SLICE)).floor() + 1.0;
         let first_window = if self.now < WINDOW { WINDOW - self.now } else { f64::INFINITY };
-        let drained = full / payload;
-        let seconds = (quanta * quantum).min(drained).min(first_window).max(LEAST);
-        let keep = if seconds >= drained { 0.0 } else { 1.0 - seconds / drained };
+        let drained = full / way.payload;
+        let seconds = (slices * SLICE).min(drained).min(first_window).max(LEAST);
+        self.gone(way, full, if seconds >= drained { full } else { seconds * way.payload });
+        self.now += seconds;
+        if seconds >= drained && self.zero > 0.0 {
+            self.send_zeros((slices * SLICE - seconds).clamp(LEAST, SLICE));
+        }
+    }
+
+    /// Where max-bandwidth limits it, a window's budget is sent at once, as fast as the way carries it, and QEMU sleeps until the window ends
+    /// (migration_rate_exceeded). What seems pending is looked at then; within a window only when nothing is left.
+    fn send_budgets(&mut self, way: &Way, full: f64, below: f64) {
+        let budget = way.payload * WINDOW;
+        let (left, ends) = if self.window.1 > self.now { self.window } else { (budget, self.now + WINDOW) };
+        if full <= left {
+            self.gone(way, full, full);
+            self.now += (full / way.burst).max(LEAST);
+            self.window = (left - full, ends);
+            if self.zero > 0.0 {
+                self.send_zeros(SLICE);
+            }
+            return;
+        }
+        let is_first = self.now < WINDOW;
+        let rest = full - left;
+        let windows = if is_first || rest + self.zero < below {
+            0.0
+        } else {
+            (((rest + self.zero - below) / budget).floor() + 1.0).min((rest / budget).floor())
+        };
+        self.gone(way, full, left + windows * budget);
+        self.now = ends + windows * WINDOW;
+    }
+
+    /// Of `full`, so many bytes of pages were sent.
+    fn gone(&mut self, way: &Way, full: f64, bytes: f64) {
+        let keep = if bytes >= full { 0.0 } else { 1.0 - bytes / full };
         self.pending.iter_mut().for_each(|pending| *pending *= keep);
         self.still *= keep;
-        self.sent += seconds * payload * cost / PAGE;
-        self.now += seconds;
-        if keep == 0.0 && self.zero > 0.0 {
-            self.send_zeros((quanta * quantum - seconds).clamp(LEAST, SLICE));
-        }
+        self.sent += bytes.min(full) * way.cost;
     }
 
     /// For so many seconds: QEMU looks at its threshold no more often than that, however little zero pages cost.

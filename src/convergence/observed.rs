@@ -5,9 +5,7 @@
 
 use super::fit::fit;
 use super::workload::{Class, PAGE, Workload};
-use crate::plan::Side;
-use crate::qmp::Status;
-use crate::record::{RecordError, Run, SampleRow};
+use crate::record::{Glance, RecordError, Run};
 
 /// Of the last passes, so that what the guest does now counts.
 const LOOK_BACK: usize = 40;
@@ -50,7 +48,7 @@ pub struct Observed {
 /// [`RecordError`] if there are none to be read.
 pub fn observed(run: &Run) -> Result<Observed, RecordError> {
     let mut watch = Watch::default();
-    run.samples(|row| watch.look(&row))?;
+    run.glances(|glance| watch.look(&glance))?;
     Ok(watch.end())
 }
 
@@ -64,20 +62,15 @@ pub struct Watch {
 
 impl Watch {
     /// Looks at the next.
-    pub fn look(&mut self, row: &SampleRow) {
-        let (Side::Source, Some(ram)) = (row.side, &row.info.ram) else { return };
-        let is_active = row.info.status == Some(Status::Active);
-        let (Some(remaining), Some(sent), Some(syncs), true) = (ram.remaining, ram.transferred, ram.dirty_sync_count, is_active)
-        else {
-            return;
-        };
-        let at = row.received_ns.saturating_sub(*self.first_ns.get_or_insert(row.received_ns)) as f64 / 1e9;
+    pub fn look(&mut self, glance: &Glance) {
+        let (Some(remaining), Some(sent), Some(syncs)) = (glance.remaining, glance.transferred, glance.syncs) else { return };
+        let at = glance.received_ns.saturating_sub(*self.first_ns.get_or_insert(glance.received_ns)) as f64 / 1e9;
         let seen = &mut self.seen;
         seen.samples += 1;
         let sent_before = seen.last.map_or(sent as f64, |(_, sent)| sent);
-        seen.ram = ram.total.unwrap_or(0) as f64;
-        seen.throttle = row.info.cpu_throttle_percentage.unwrap_or(0) as f64 / 100.0;
-        seen.expected_downtime = row.info.expected_downtime.map(|ms| ms as f64 / 1000.0);
+        seen.ram = glance.total.unwrap_or(0) as f64;
+        seen.throttle = glance.throttle.unwrap_or(0) as f64 / 100.0;
+        seen.expected_downtime = glance.expected_downtime.map(|ms| ms as f64 / 1000.0);
         seen.last = Some((at, sent as f64));
         if self.count != Some(syncs) {
             self.count = Some(syncs);

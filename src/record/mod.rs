@@ -5,10 +5,11 @@
 //! through [`Run`]. Knows nothing of how a run was produced.
 //!
 //! Map: here the names · `sink` where records go in · `writer` the thread that writes · `samples` the stream of samples and
-//! its Parquet form · `reader` a run as it lies on disk · `summary` run.json · `blackout` its `downtime`.
+//! its Parquet form · `glance` what of them tells of convergence · `reader` a run as it lies on disk · `summary` run.json · `blackout` its `downtime`.
 
 mod blackout;
 mod brownout;
+mod glance;
 mod link;
 mod reader;
 mod repeat;
@@ -21,6 +22,7 @@ mod writer;
 
 pub use blackout::{Best, Breakdown, DeviceTime, Downtime, Span, Spans, Views};
 pub use brownout::{Brownout, Phases, WriteRate};
+pub use glance::Glance;
 pub use link::LinkView;
 pub use reader::{BeatRecord, EventRecord, FlowRecord, Run};
 pub use repeat::Repeat;

@@ -1,8 +1,8 @@
 //! A run as it lies on disk, whole or cut off.
 
 use super::{
-    Beat, DECISIONS, EVENTS, Flow, HEARTBEATS, LINK, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM, SampleRow, Summary, samples,
-    vm_name,
+    Beat, DECISIONS, EVENTS, Flow, Glance, HEARTBEATS, LINK, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM, SampleRow, Summary,
+    glance, samples, vm_name,
 };
 use crate::plan::Side;
 use serde::Deserialize;
@@ -176,6 +176,15 @@ impl Run {
         let stream = self.path.join(SAMPLES_STREAM);
         // The stream goes only when the Parquet file is complete; while both are there, the latter may be half written.
         if stream.exists() { samples::read_stream(&stream, each) } else { samples::read_parquet(&self.path.join(SAMPLES), each) }
+    }
+
+    /// What tells of convergence in its samples; much faster than [`Run::samples`].
+    ///
+    /// # Errors
+    /// As [`Run::samples`].
+    pub fn glances(&self, each: impl FnMut(Glance)) -> Result<(), RecordError> {
+        let stream = self.path.join(SAMPLES_STREAM);
+        if stream.exists() { glance::read_stream(&stream, each) } else { glance::read_parquet(&self.path.join(SAMPLES), each) }
     }
 
     fn lines<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Vec<T>, RecordError> {

@@ -72,17 +72,20 @@ struct Answer<'a> {
 /// # Errors
 /// Only when the file cannot be opened: a torn end is the end.
 pub(super) fn read_stream(path: &Path, mut each: impl FnMut(SampleRow)) -> Result<(), RecordError> {
+    lines(path, |line| parse_line(line).into_iter().for_each(&mut each))
+}
+
+/// Calls `each` with every line of a stream, the last of which may be torn.
+///
+/// # Errors
+/// As [`read_stream`].
+pub(super) fn lines(path: &Path, mut each: impl FnMut(&str)) -> Result<(), RecordError> {
     let failed = |source| RecordError::Read { path: path.to_owned(), source };
     let decoder = zstd::Decoder::new(File::open(path).map_err(failed)?).map_err(failed)?;
     let mut lines = BufReader::with_capacity(256 << 10, decoder);
     let mut text = String::new();
-    while let Ok(read) = lines.read_line(&mut text) {
-        if read == 0 {
-            break;
-        }
-        if let Some(row) = parse_line(&text) {
-            each(row);
-        }
+    while lines.read_line(&mut text).is_ok_and(|read| read > 0) {
+        each(&text);
         text.clear();
     }
     Ok(())

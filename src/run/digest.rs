@@ -3,7 +3,7 @@
 use crate::convergence::Watch;
 use crate::plan::Side;
 use crate::qmp::RamStats;
-use crate::record::SampleRow;
+use crate::record::{Glance, SampleRow};
 
 /// Two samples must be this far apart to give a rate: QEMU's own quantum is 100 ms, and over less, bursts look like rates.
 const RATE_SPAN_NS: u64 = 50_000_000;
@@ -29,7 +29,7 @@ pub(super) struct Digest {
 impl Digest {
     /// Looks at the next sample.
     pub(super) fn look(&mut self, row: &SampleRow) {
-        self.watch.look(row);
+        Glance::of(row).iter().for_each(|glance| self.watch.look(glance));
         match row.side {
             Side::Source => self.look_at_source(row),
             Side::Destination => self.blocktime_ms = row.info.postcopy_blocktime.or(self.blocktime_ms),

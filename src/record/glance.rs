@@ -1,0 +1,203 @@
+//! What tells of convergence in a sample, and no more: a run with a million samples is read in a second, not in ten.
+
+use super::{RecordError, SampleRow, samples};
+use crate::plan::Side;
+use crate::qmp::Status;
+use parquet::column::reader::get_typed_column_reader;
+use parquet::data_type::{ByteArrayType, DataType, Int64Type};
+use parquet::errors::ParquetError;
+use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::fs::File;
+use std::path::Path;
+
+/// QEMU's word for [`Status::Active`].
+const ACTIVE: &str = "active";
+
+/// The columns of the source while it is active; what QEMU did not say is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Glance {
+    /// When QEMU had answered, ns on the monotonic clock.
+    pub received_ns: u64,
+    /// `ram.transferred`.
+    pub transferred: Option<u64>,
+    /// `ram.remaining`.
+    pub remaining: Option<u64>,
+    /// `ram.total`.
+    pub total: Option<u64>,
+    /// `ram.dirty-sync-count`.
+    pub syncs: Option<u64>,
+    /// `expected-downtime`, ms.
+    pub expected_downtime: Option<u64>,
+    /// `cpu-throttle-percentage`.
+    pub throttle: Option<u64>,
+}
+
+impl Glance {
+    /// Of a sample; `None` if it is not of a source that is active.
+    #[must_use]
+    pub fn of(row: &SampleRow) -> Option<Glance> {
+        let ram = row.info.ram.as_ref();
+        (row.side == Side::Source && row.info.status == Some(Status::Active)).then(|| Glance {
+            received_ns: row.received_ns,
+            transferred: ram.and_then(|ram| ram.transferred),
+            remaining: ram.and_then(|ram| ram.remaining),
+            total: ram.and_then(|ram| ram.total),
+            syncs: ram.and_then(|ram| ram.dirty_sync_count),
+            expected_downtime: row.info.expected_downtime,
+            throttle: row.info.cpu_throttle_percentage,
+        })
+    }
+}
+
+/// Only what is looked at, so that the rest of a line is passed over.
+#[derive(Deserialize)]
+struct Line<'a> {
+    side: &'a str,
+    received_ns: u64,
+    answer: Answer<'a>,
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow, rename = "return")]
+    info: Option<Info<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Info<'a> {
+    status: Option<Cow<'a, str>>,
+    expected_downtime: Option<u64>,
+    cpu_throttle_percentage: Option<u64>,
+    ram: Option<Ram>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Ram {
+    transferred: Option<u64>,
+    remaining: Option<u64>,
+    total: Option<u64>,
+    dirty_sync_count: Option<u64>,
+}
+
+/// As [`read_parquet`], of the stream of a run that goes on or was cut off.
+pub(super) fn read_stream(path: &Path, mut each: impl FnMut(Glance)) -> Result<(), RecordError> {
+    samples::lines(path, |line| of_line(line).into_iter().for_each(&mut each))
+}
+
+fn of_line(line: &str) -> Option<Glance> {
+    let Line { side, received_ns, answer } = serde_json::from_str(line).ok()?;
+    let info = answer.info?;
+    let ram = info.ram.unwrap_or_default();
+    (side == Side::Source.name() && info.status.as_deref() == Some(ACTIVE)).then_some(Glance {
+        received_ns,
+        transferred: ram.transferred,
+        remaining: ram.remaining,
+        total: ram.total,
+        syncs: ram.dirty_sync_count,
+        expected_downtime: info.expected_downtime,
+        throttle: info.cpu_throttle_percentage,
+    })
+}
+
+/// Calls `each` for every sample of a source that is active.
+pub(super) fn read_parquet(path: &Path, mut each: impl FnMut(Glance)) -> Result<(), RecordError> {
+    let failed = |error: ParquetError| RecordError::Content { path: path.to_owned(), detail: error.to_string() };
+    let file = File::open(path).map_err(|source| RecordError::Read { path: path.to_owned(), source })?;
+    let reader = SerializedFileReader::new(file).map_err(failed)?;
+    for number in 0..reader.num_row_groups() {
+        let group = reader.get_row_group(number).map_err(failed)?;
+        for glance in glances(group.as_ref()).map_err(failed)? {
+            each(glance);
+        }
+    }
+    Ok(())
+}
+
+fn glances(group: &dyn RowGroupReader) -> Result<Vec<Glance>, ParquetError> {
+    let numbers = |name: &str| -> Result<Vec<Option<u64>>, ParquetError> {
+        let cells = column::<Int64Type>(group, name)?;
+        Ok(cells.into_iter().map(|cell| cell.and_then(|number| u64::try_from(number).ok())).collect())
+    };
+    let is = |name: &str, word: &str| -> Result<Vec<bool>, ParquetError> {
+        let cells = column::<ByteArrayType>(group, name)?;
+        Ok(cells.into_iter().map(|cell| cell.is_some_and(|text| text.data() == word.as_bytes())).collect())
+    };
+    let (source, active) = (is("side", Side::Source.name())?, is("status", ACTIVE)?);
+    let (received, transferred, remaining) = (numbers("received_ns")?, numbers("ram.transferred")?, numbers("ram.remaining")?);
+    let (total, syncs) = (numbers("ram.total")?, numbers("ram.dirty-sync-count")?);
+    let (expected, throttle) = (numbers("expected-downtime")?, numbers("cpu-throttle-percentage")?);
+    let glance = |row: usize| {
+        (source[row] && active[row]).then(|| Glance {
+            received_ns: received[row].unwrap_or(0),
+            transferred: transferred[row],
+            remaining: remaining[row],
+            total: total[row],
+            syncs: syncs[row],
+            expected_downtime: expected[row],
+            throttle: throttle[row],
+        })
+    };
+    Ok((0..source.len()).filter_map(glance).collect())
+}
+
+/// A column of a row group, a cell a row; all empty if the file does not have it.
+fn column<T: DataType>(group: &dyn RowGroupReader, name: &str) -> Result<Vec<Option<T::T>>, ParquetError> {
+    let rows = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
+    let Some(index) = group.metadata().columns().iter().position(|column| column.column_path().string() == name) else {
+        return Ok(vec![None; rows]);
+    };
+    let mut reader = get_typed_column_reader::<T>(group.get_column_reader(index)?);
+    let (mut there, mut values) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+    while there.len() < rows {
+        let (records, ..) = reader.read_records(rows - there.len(), Some(&mut there), None, &mut values)?;
+        if records == 0 {
+            break;
+        }
+    }
+    let mut values = values.into_iter();
+    let mut cells: Vec<Option<T::T>> = there.iter().map(|level| if *level > 0 { values.next() } else { None }).collect();
+    cells.resize(rows, None);
+    Ok(cells)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::append_line;
+    use std::io::Write;
+
+    /// A row has the same glance from its Parquet file as by itself, whatever else QEMU says in it.
+    #[test]
+    fn the_columns_say_what_the_rows_say() {
+        let directory = tempfile::tempdir().unwrap();
+        let (stream, parquet) = (directory.path().join("s.zst"), directory.path().join("s.parquet"));
+        let mut lines = Vec::new();
+        let mut sample = |side, at, answer: &str| append_line(&mut lines, side, at, at + 1, 1, answer.as_bytes());
+        sample(Side::Source, 1, r#"{"return": {"status": "setup"}}"#);
+        for at in 2..20_000 {
+            let answer = format!(
+                r#"{{"return": {{"status": "active", "expected-downtime": {at}, "brand-new": [1], "ram": {{"transferred": {at}, "remaining": 5, "total": 9, "dirty-sync-count": 2, "newer": "x"}}}}}}"#
+            );
+            sample(Side::Source, at, &answer);
+        }
+        sample(Side::Destination, 20_001, r#"{"return": {"status": "active"}}"#);
+        sample(Side::Source, 20_002, r#"{"return": {"status": "active"}}"#);
+        sample(Side::Source, 20_003, r#"{"return": {"status": "a-new-state", "ram": {"transferred": 1}}}"#);
+        let mut encoder = zstd::Encoder::new(File::create(&stream).unwrap(), 1).unwrap();
+        encoder.write_all(&lines).unwrap();
+        encoder.finish().unwrap();
+        let mut rows = Vec::new();
+        samples::to_parquet(&stream, &parquet, |row| rows.extend(Glance::of(row))).unwrap();
+        let mut columns = Vec::new();
+        read_parquet(&parquet, |glance| columns.push(glance)).unwrap();
+        let mut streamed = Vec::new();
+        read_stream(&stream, |glance| streamed.push(glance)).unwrap();
+        assert_eq!(columns.len(), 19_999);
+        assert_eq!((&columns, &streamed), (&rows, &rows));
+        assert_eq!(columns[19_998], Glance { received_ns: 20_003, ..Glance::default() });
+    }
+}
