@@ -4,7 +4,8 @@
 //! (ARCHITECTURE.md draws it):
 //!
 //! [`units`], [`clock`] → [`qmp`] → [`scenario`] → [`sockets`] → [`plan`] → [`policy`] → [`record`] → [`observe`] → [`drive`] → [`link`] → [`lab`] →
-//! [`downtime`] → [`run`] (the rooms in their order: one run) → [`report`]; [`inspect`] and [`doctor`] look without migrating.
+//! [`downtime`], [`convergence`] → [`run`] (the rooms in their order: one run) → [`report`]; [`capture`], [`inspect`] and [`doctor`] look
+//! without migrating.
 //!
 //! One migration in a lab, from Rust:
 //!
