@@ -20,7 +20,7 @@ use support::stats::{median, quantile};
 use support::{Arguments, Result, machine, say, verdict};
 use switchover::clock::{Stamp, monotonic_ns};
 use switchover::drive::{Input, Machine};
-use switchover::plan::{GiveUpWhen, Listen, Plan, Settings, Side, Stream, SwitchWhen};
+use switchover::plan::{GiveUpWhen, Listen, Plan, RecoveryRules, Settings, Side, Stream, SwitchWhen};
 use switchover::qmp::{Event, MigrationInfo};
 use switchover::record::append_line;
 use switchover::scenario::Mode;
@@ -126,5 +126,6 @@ fn plan() -> Plan {
         give_up: GiveUpWhen { passes: Some(10_000), bytes: None, after: Micros(60_000_000) },
         cancel_is_guarded: true,
         return_path: true,
+        recovery: RecoveryRules { attempts: 5, backoff: Micros(500_000), stalled_after: Micros(60_000_000) },
     }
 }

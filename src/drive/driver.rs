@@ -6,6 +6,7 @@
 use super::DriveError;
 use super::machine::{Command, Effect, Ending, Input, Machine, Phase};
 use super::prepare::{self, Own, Prepared};
+use super::recover::{Recoverer, Rejoin};
 use crate::clock::{Stamp, monotonic_ns};
 use crate::observe::Latest;
 use crate::plan::{Listen, Plan, Side};
@@ -107,6 +108,8 @@ pub struct Driver {
     pub progress: Box<dyn FnMut(&Progress) + Send>,
     /// Called with each state of the source, when its event arrives.
     pub on_state: Box<dyn FnMut(&str) + Send>,
+    /// Where a broken post-copy goes on.
+    pub rejoin: Arc<dyn Rejoin>,
 }
 
 impl std::fmt::Debug for Driver {
@@ -137,6 +140,7 @@ pub struct Report {
 /// What the loop hears of its own making.
 enum Heard {
     Refused(Command, String),
+    Recovered,
     Info(Side, Option<Box<MigrationInfo>>),
 }
 
@@ -182,6 +186,7 @@ impl Driver {
 
     async fn drive_to_the_end(&mut self, outgoing: Value) -> (Ending, u64) {
         let mut machine = Machine::new(&self.plan);
+        let recoverer = Recoverer::new(self.source.session.clone(), self.destination.session.clone(), self.rejoin.clone());
         let mut decisions = 0;
         let started_ns = monotonic_ns();
         let migrate = Request::raw("migrate", outgoing);
@@ -210,12 +215,13 @@ impl Driver {
         loop {
             for effect in effects.drain(..) {
                 match effect {
+                    Effect::Send(Command::Recover) => recover(recoverer.clone(), heard_tx.clone()),
                     Effect::Send(command) => self.send(command, &heard_tx),
                     Effect::Decided(decision) => {
                         decisions += 1;
                         // What goes against the user's wish must not pass unseen.
                         match decision.action.as_str() {
-                            "go-on" => tracing::warn!("{}", decision.reason),
+                            "go-on" | "recover" => tracing::warn!("{}", decision.reason),
                             action => tracing::info!(action, reason = %decision.reason, "decided"),
                         }
                         let stamp = Stamp::now();
@@ -235,6 +241,7 @@ impl Driver {
                 }
                 Some(heard) = heard.recv() => match heard {
                     Heard::Refused(command, text) => machine.step(&Input::Refused(command, text), monotonic_ns()),
+                    Heard::Recovered => machine.step(&Input::Recovered, monotonic_ns()),
                     Heard::Info(side, Some(info)) => machine.step(&Input::Sample(side, &info), monotonic_ns()),
                     Heard::Info(_, None) => Vec::new(),
                 },
@@ -336,6 +343,8 @@ impl Driver {
             Command::Continue => {
                 Request::typed(&qapi::qmp::migrate_continue { state: qapi::qmp::MigrationStatus::pre_switchover })
             }
+            // Several commands, with looks in between: not sent here.
+            Command::Recover => return,
             Command::Listen => match &self.plan.listen {
                 Listen::After(request) => request.clone(),
                 // The machine asks for it only where the plan has it.
@@ -355,6 +364,16 @@ impl Driver {
             }
         });
     }
+}
+
+/// An attempt takes seconds, and the loop goes on meanwhile.
+fn recover(recoverer: Recoverer, heard: mpsc::UnboundedSender<Heard>) {
+    tokio::spawn(async move {
+        let _ = heard.send(match recoverer.attempt().await {
+            Ok(()) => Heard::Recovered,
+            Err(error) => Heard::Refused(Command::Recover, error.to_string()),
+        });
+    });
 }
 
 fn cancel() -> Request {

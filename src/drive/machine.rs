@@ -5,6 +5,7 @@
 //! and lose the guest (facts/qapi.md §6.3), so there already the request for post-copy is the point of no return.
 //! And nothing here ever continues a source: QEMU itself does so after a cancel or a failure.
 
+use super::recovery::{Due, Recovery};
 use crate::plan::{Listen, Plan, Side};
 use crate::policy::{Action, Observation, Rules};
 use crate::qmp::{Event, MigrationInfo, Status};
@@ -17,10 +18,8 @@ const CANCEL_DEADLINE_NS: u64 = 15_000_000_000;
 const SWITCHOVER_DEADLINE_NS: u64 = 30_000_000_000;
 /// One side is done, the other says nothing.
 const OTHER_SIDE_DEADLINE_NS: u64 = 20_000_000_000;
-/// Post-copy that lost its channel may have lost it with a QEMU; that its process ended is known a moment later, and says more.
-const PAUSED_GRACE_NS: u64 = 1_000_000_000;
-/// Post-copy that sends nothing.
-const POSTCOPY_STALL_NS: u64 = 60_000_000_000;
+/// Asked for, post-copy neither begins nor fails.
+const UNBEGUN_NS: u64 = 60_000_000_000;
 
 /// Something that was seen.
 #[derive(Clone, Debug)]
@@ -33,6 +32,8 @@ pub enum Input<'a> {
     Sample(Side, &'a MigrationInfo),
     /// QEMU refused a command of ours, with its text.
     Refused(Command, String),
+    /// The attempt to recover brought post-copy back.
+    Recovered,
     /// The connection to a side ended.
     Gone(Side, String),
     /// The process of a side ended: there is no guest on it any more.
@@ -53,6 +54,8 @@ pub enum Command {
     Cancel,
     /// `migrate-continue` from pre-switchover, on the source.
     Continue,
+    /// `migrate-recover` on the destination and `migrate` with `resume` on the source: an attempt to bring a broken post-copy back.
+    Recover,
     /// `migrate-incoming` on the destination, when the source has written everything into a file.
     Listen,
 }
@@ -137,8 +140,8 @@ pub struct Machine {
     source_done: bool,
     destination_done: bool,
     progress_ns: u64,
-    /// Since when post-copy has been paused.
-    paused_ns: Option<u64>,
+    stalled_after_ns: u64,
+    recovery: Recovery,
 }
 
 impl Machine {
@@ -161,7 +164,8 @@ impl Machine {
             source_done: false,
             destination_done: false,
             progress_ns: 0,
-            paused_ns: None,
+            stalled_after_ns: plan.recovery.stalled_after.0 * 1000,
+            recovery: Recovery::new(plan.recovery),
         }
     }
 
@@ -188,10 +192,15 @@ impl Machine {
             Input::Event(side, event) => self.event(*side, event, now_ns, &mut effects),
             Input::Sample(side, info) => self.sample(*side, info, now_ns, &mut effects),
             Input::Refused(command, text) => self.refused(*command, text, now_ns, &mut effects),
+            Input::Recovered if self.recovery.is_trying() => {
+                self.recovery.succeeded();
+                self.progress_ns = now_ns;
+                self.note("recovered", "post-copy goes on", &mut effects);
+            }
             Input::Gone(side, reason) => self.gone(*side, reason, now_ns, &mut effects),
             Input::Exited(side, reason) => self.exited(*side, reason, now_ns, &mut effects),
             Input::Interrupt => self.cancel(Why::User, "interrupted".to_owned(), now_ns, &mut effects),
-            Input::Tick => {}
+            Input::Recovered | Input::Tick => {}
         }
         self.decide(now_ns, &mut effects);
         self.watch_deadlines(now_ns, &mut effects);
@@ -229,16 +238,13 @@ impl Machine {
 
     fn status(&mut self, side: Side, status: &Status, error: Option<&str>, now_ns: u64, effects: &mut Vec<Effect>) {
         if status.is_postcopy() && self.phase != Phase::Ended {
-            if *status != Status::PostcopyPaused {
-                // Somebody recovered it.
-                self.paused_ns = None;
-            }
             self.postcopy_happened = true;
             if matches!(self.phase, Phase::Precopy | Phase::Switchover | Phase::Cancelling) {
                 self.enter(Phase::Postcopy, now_ns);
                 self.progress_ns = now_ns;
             }
         }
+        self.recovery.saw(side, status, now_ns);
         match (side, status) {
             (Side::Source, Status::Active) => {
                 self.active_ns.get_or_insert(now_ns);
@@ -249,9 +255,6 @@ impl Machine {
                 effects.push(Effect::Send(Command::Continue));
             }
             (Side::Source, Status::Device) if self.phase == Phase::Precopy => self.enter(Phase::Switchover, now_ns),
-            (_, Status::PostcopyPaused) => {
-                self.paused_ns.get_or_insert(now_ns);
-            }
             (Side::Source, Status::Completed) => {
                 self.source_done = true;
                 self.done(now_ns, effects);
@@ -337,6 +340,10 @@ impl Machine {
                 self.seen.postcopy_asked = true;
                 self.note("none", &format!("QEMU refused to start post-copy: {text}"), effects);
             }
+            Command::Recover if self.recovery.is_trying() => {
+                self.recovery.failed(text, now_ns);
+                self.note("none", &format!("the attempt to recover failed: {text}"), effects);
+            }
             // "not in expected state": somebody else continued it, or it failed; the status says which.
             _ => {}
         }
@@ -412,11 +419,8 @@ impl Machine {
         let over = |deadline| here_ns > deadline;
         match self.phase {
             Phase::Ended => {}
-            _ if self.paused_ns.is_some_and(|paused_ns| now_ns.saturating_sub(paused_ns) > PAUSED_GRACE_NS) => {
-                let reason = "post-copy lost its channel and waits for recovery (migrate-recover on the destination, then migrate with \
-                              resume on the source); the guest is on the destination and stops at the first page that is missing";
-                self.end(Outcome::Unknown, reason.to_owned(), effects);
-            }
+            // A source that is done has nothing to recover with.
+            _ if !self.source_done && (self.recovery.is_paused() || self.is_stalled(now_ns)) => self.recover(now_ns, effects),
             Phase::Cancelling if over(CANCEL_DEADLINE_NS) => {
                 let reason =
                     "the migration was cancelled, but the source has not confirmed it; see query-migrate and query-status there";
@@ -431,14 +435,9 @@ impl Machine {
                     self.end(Outcome::Unknown, reason.to_owned(), effects);
                 }
             }
-            Phase::Precopy if self.wants_out.is_some() && over(SWITCHOVER_DEADLINE_NS) && self.stalled(now_ns) => {
+            Phase::Precopy if self.wants_out.is_some() && over(SWITCHOVER_DEADLINE_NS) && self.silent_for(UNBEGUN_NS, now_ns) => {
                 let reason = "post-copy was asked for and neither begins nor fails; this QEMU would lose the guest if it were cancelled \
                               now. See query-migrate on both sides";
-                self.end(Outcome::Unknown, reason.to_owned(), effects);
-            }
-            Phase::Postcopy if self.stalled(now_ns) && over(POSTCOPY_STALL_NS) => {
-                let reason = "post-copy has sent nothing for 60 s: the guest is on the destination and needs pages of the source. Keep both \
-                              QEMUs; `migrate-pause` and recovery may help";
                 self.end(Outcome::Unknown, reason.to_owned(), effects);
             }
             Phase::OtherSide if over(OTHER_SIDE_DEADLINE_NS) => {
@@ -449,8 +448,26 @@ impl Machine {
         }
     }
 
-    fn stalled(&self, now_ns: u64) -> bool {
-        now_ns.saturating_sub(self.progress_ns) > POSTCOPY_STALL_NS
+    /// Brings a broken post-copy back, or says what is left to do.
+    fn recover(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
+        match self.recovery.due(!self.recovery.is_paused(), self.wants_out.is_none(), now_ns) {
+            Due::Nothing => {}
+            Due::Try(reason) => {
+                self.progress_ns = now_ns;
+                self.note("recover", &reason, effects);
+                effects.push(Effect::Send(Command::Recover));
+            }
+            Due::GiveUp(reason) => self.end(Outcome::Unknown, reason, effects),
+        }
+    }
+
+    /// The guest is on the destination, and gets nothing.
+    fn is_stalled(&self, now_ns: u64) -> bool {
+        self.phase == Phase::Postcopy && self.postcopy_happened && self.silent_for(self.stalled_after_ns, now_ns)
+    }
+
+    fn silent_for(&self, time_ns: u64, now_ns: u64) -> bool {
+        now_ns.saturating_sub(self.progress_ns) > time_ns
     }
 
     fn enter(&mut self, phase: Phase, now_ns: u64) {

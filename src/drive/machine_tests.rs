@@ -2,7 +2,7 @@
 
 use super::{Command, Effect, Ending, Input, Machine, Phase};
 use crate::clock::Stamp;
-use crate::plan::{GiveUpWhen, Listen, Plan, Settings, Side, Stream, SwitchWhen};
+use crate::plan::{GiveUpWhen, Listen, Plan, RecoveryRules, Settings, Side, Stream, SwitchWhen};
 use crate::qmp::{Event, MigrationInfo, Request, Status};
 use crate::record::Outcome;
 use crate::scenario::Mode;
@@ -29,6 +29,7 @@ fn plan(mode: Mode, cancel_is_guarded: bool) -> Plan {
         give_up: GiveUpWhen { passes: Some(5), bytes: None, after: Micros(100_000_000) },
         cancel_is_guarded,
         return_path: true,
+        recovery: RecoveryRules { attempts: 2, backoff: Micros(1_000_000), stalled_after: Micros(60_000_000) },
     }
 }
 
@@ -43,13 +44,14 @@ enum Happening {
     Sampled(Side, &'static str),
     Pass(u64),
     Refused(Command),
+    Recovered,
     Gone(Side),
     Exited(Side),
     Interrupt,
     /// So many seconds pass; everything else takes one.
     Wait(u64),
 }
-use Happening::{Exited, Gone, Interrupt, Pass, Refused, Sampled, Wait};
+use Happening::{Exited, Gone, Interrupt, Pass, Recovered, Refused, Sampled, Wait};
 
 fn event(name: &str, data: serde_json::Value) -> Event {
     Event { name: name.to_owned(), data, qemu_us: None, arrived: Stamp { mono_ns: 0, wall_ns: 0 } }
@@ -66,6 +68,7 @@ fn step(machine: &mut Machine, happening: Happening, now_ns: u64) -> Vec<Effect>
         }
         Pass(pass) => machine.step(&Input::Event(Source, &event("MIGRATION_PASS", json!({"pass": pass}))), now_ns),
         Refused(command) => machine.step(&Input::Refused(command, "QEMU's words".to_owned()), now_ns),
+        Recovered => machine.step(&Input::Recovered, now_ns),
         Gone(side) => machine.step(&Input::Gone(side, "QEMU closed it".to_owned()), now_ns),
         Exited(side) => machine.step(&Input::Exited(side, "QEMU was killed".to_owned()), now_ns),
         Interrupt => machine.step(&Input::Interrupt, now_ns),
@@ -86,6 +89,7 @@ struct Watched {
     destination_completed: bool,
     source_exited: bool,
     listening: bool,
+    recovering_ns: Option<u64>,
     ending: Option<Ending>,
 }
 
@@ -102,6 +106,7 @@ impl Watched {
             destination_completed: false,
             source_exited: false,
             listening: false,
+            recovering_ns: None,
             ending: None,
         };
         let effects = watched.machine.step(&Input::Started, SECOND);
@@ -126,6 +131,7 @@ impl Watched {
                 self.destination_completed |= (side, status) == (Destination, "completed");
             }
             Refused(Command::Cancel) => self.cancel_unanswered = false,
+            Refused(Command::Recover) | Recovered => self.recovering_ns = None,
             Exited(side) => self.source_exited |= side == Source,
             _ => {}
         }
@@ -162,6 +168,12 @@ impl Watched {
                     assert!(self.source_completed, "the destination was told to read before everything was written");
                     assert!(!self.listening, "the destination was told to read twice");
                     self.listening = true;
+                }
+                Effect::Send(Command::Recover) => {
+                    assert!(self.postcopy_seen, "recovered before post-copy");
+                    assert!(!self.source_completed, "recovered from a source that is done");
+                    assert!(self.recovering_ns.is_none_or(|since| self.now_ns - since > 30 * SECOND), "two attempts at a time");
+                    self.recovering_ns = Some(self.now_ns);
                 }
                 Effect::Decided(_) => {}
                 Effect::End(ending) => {
@@ -210,6 +222,7 @@ fn alphabet(watched: &Watched) -> Vec<Happening> {
         Happening::Status(Source, "cancelled"),
         Happening::Status(Source, "failed"),
         Happening::Status(Destination, "postcopy-active"),
+        Happening::Status(Destination, "postcopy-paused"),
         Happening::Status(Destination, "completed"),
         Happening::Status(Destination, "failed"),
         Pass(2),
@@ -226,6 +239,9 @@ fn alphabet(watched: &Watched) -> Vec<Happening> {
     }
     if watched.postcopy_sent {
         all.push(Refused(Command::StartPostcopy));
+    }
+    if watched.recovering_ns.is_some() {
+        all.extend([Refused(Command::Recover), Recovered]);
     }
     all
 }
@@ -292,6 +308,7 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         "device",
         "postcopy-device",
         "postcopy-active",
+        "postcopy-paused",
         "postcopy-recover",
         "completed",
         "cancelling",
@@ -300,12 +317,14 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         "failed",
         "warp",
     ]);
-    let command = prop::sample::select(vec![Command::StartPostcopy, Command::Cancel, Command::Continue, Command::Listen]);
+    let command =
+        prop::sample::select(vec![Command::StartPostcopy, Command::Cancel, Command::Continue, Command::Listen, Command::Recover]);
     prop_oneof![
         6 => (side.clone(), status.clone()).prop_map(|(side, status)| Happening::Status(side, status)),
         4 => (side.clone(), status).prop_map(|(side, status)| Sampled(side, status)),
         2 => (0..9u64).prop_map(Pass),
         1 => command.prop_map(Refused),
+        1 => Just(Recovered),
         1 => side.clone().prop_map(Gone),
         1 => side.prop_map(Exited),
         1 => Just(Interrupt),
@@ -350,7 +369,7 @@ proptest! {
     fn silence_ends_it_too(plan in any_plan(), story in prop::collection::vec(any_happening(), 0..20)) {
         let mut watched = Watched::start(&plan);
         watched.tell(&story);
-        watched.tell(&[Wait(101); 6]);
+        watched.tell(&[Wait(101); 12]);
         prop_assert!(watched.ending.is_some(), "{:?}", watched.machine);
     }
 
@@ -498,13 +517,25 @@ fn unknown_says_where_to_look() {
         precopy(&[ACTIVE, STOPPED, SOURCE_DONE, DESTINATION_FAILED]),
         @"[] unknown: the source had handed over, and then destination: the migration failed"
     );
+}
+
+#[test]
+fn a_broken_post_copy_is_tried_again_and_then_left_as_it_is() {
+    let (paused, again) = (Happening::Status(Source, "postcopy-paused"), Happening::Status(Destination, "postcopy-active"));
+    let refused = Refused(Command::Recover);
     insta::assert_snapshot!(
-        hybrid(&[ACTIVE, Pass(2), POSTCOPY, PAUSED, Wait(2)]),
-        @"[StartPostcopy] unknown: post-copy lost its channel and waits for recovery (migrate-recover on the destination, then migrate with resume on the source); the guest is on the destination and stops at the first page that is missing"
+        hybrid(&[ACTIVE, Pass(2), POSTCOPY, PAUSED, paused, Wait(2), POSTCOPY, again, Recovered, SOURCE_DONE, DESTINATION_DONE]),
+        @"[StartPostcopy Recover] completed: completed by post-copy"
     );
     insta::assert_snapshot!(
-        hybrid(&[ACTIVE, Pass(2), POSTCOPY, Wait(61)]),
-        @"[StartPostcopy] unknown: post-copy has sent nothing for 60 s: the guest is on the destination and needs pages of the source. Keep both QEMUs; `migrate-pause` and recovery may help"
+        hybrid(&[ACTIVE, Pass(2), POSTCOPY, PAUSED, Wait(1), refused, Wait(1), refused, Wait(2)]),
+        @"[StartPostcopy Recover Recover] unknown: post-copy lost its channel, and 2 attempts to recover it failed, the last one: QEMU's words. The guest is on the destination and stops at the first page that is missing; it needs the source. Keep both QEMUs, and when there is a way between them: `switchover recover`"
+    );
+    insta::assert_snapshot!(hybrid(&[ACTIVE, Pass(2), POSTCOPY, Wait(61), Wait(61), Wait(2), Wait(61), Wait(61)]), @"[StartPostcopy Recover Recover] unknown: post-copy sends nothing, and 2 attempts to recover it failed, the last one: it did not come to an end. The guest is on the destination and stops at the first page that is missing; it needs the source. Keep both QEMUs, and when there is a way between them: `switchover recover`");
+    insta::assert_snapshot!(hybrid(&[ACTIVE, Pass(2), POSTCOPY, PAUSED, Interrupt]), @"[StartPostcopy] unknown: post-copy lost its channel, and you asked to leave. The guest is on the destination and stops at the first page that is missing; it needs the source. Keep both QEMUs, and when there is a way between them: `switchover recover`");
+    insta::assert_snapshot!(
+        hybrid(&[ACTIVE, Pass(2), POSTCOPY, PAUSED, Wait(1), Exited(Destination)]),
+        @"[StartPostcopy Recover] lost: destination: QEMU was killed"
     );
 }
 

@@ -4,17 +4,20 @@
 //! ARCHITECTURE.md. Knows nothing of the lab.
 //!
 //! Map: `machine` what to do next, a pure function of what was seen · `driver` the one loop that sees and does ·
-//! `prepare` the settings, in order.
+//! `prepare` the settings, in order · `recovery` when a broken post-copy is tried again, `recover` how.
 
 mod driver;
 mod machine;
 #[cfg(test)]
 mod machine_tests;
 mod prepare;
+mod recover;
+mod recovery;
 
 pub use driver::{Driver, End, Interrupt, Progress, Report, RunStates};
 pub use machine::{Command, Effect, Ending, Input, Machine, Phase};
 pub use prepare::{Own, Prepared};
+pub use recover::{RecoverError, Recoverer, Rejoin};
 
 use crate::plan::Side;
 use crate::qmp::QmpError;

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 /// A listener and its thread. Closes when dropped.
 #[derive(Debug)]
-pub(super) struct Front {
+pub struct Front {
     listener: Arc<Socket>,
     address: Address,
     thread: Option<JoinHandle<()>>,

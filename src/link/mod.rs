@@ -20,7 +20,7 @@ use crate::scenario;
 use crate::sockets::Address;
 use emulator::{Control, Emulator};
 use flow::Meter;
-use front::Front;
+pub use front::Front;
 use socket2::{Domain, Socket};
 use std::io::{self, Write};
 use std::net::Shutdown;
@@ -105,6 +105,20 @@ pub struct Link {
 #[derive(Clone, Debug)]
 struct Entrance(Arc<Mutex<Inside>>);
 
+/// Lets connections into a link that somebody else holds, as long as that lives.
+#[derive(Clone, Debug)]
+pub struct Door(Entrance);
+
+impl Door {
+    /// As [`Link::serve`]; the listener closes when the front is dropped.
+    ///
+    /// # Errors
+    /// If nobody can listen there.
+    pub fn serve(&self, at: &Address, to: Address) -> io::Result<(Front, Address)> {
+        Front::open(at, to, self.0.clone())
+    }
+}
+
 #[derive(Debug)]
 enum Inside {
     Shaped { control: Sender<Control>, bell: UnixStream },
@@ -171,6 +185,12 @@ impl Link {
         let (front, address) = Front::open(at, to, self.entrance.clone())?;
         self.fronts.push(front);
         Ok(address)
+    }
+
+    /// A way to let connections in for whoever does not hold the link.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        Door(self.entrance.clone())
     }
 
     /// Now the times of outages begin to count; if nobody says so, when the first connection comes in at an address.

@@ -121,6 +121,19 @@ pub struct Plan {
     pub cancel_is_guarded: bool,
     /// Whether the source waits for the destination's word (`return-path`, or post-copy, which implies it).
     pub return_path: bool,
+    /// How often a broken post-copy is tried again.
+    pub recovery: RecoveryRules,
+}
+
+/// How a broken post-copy is brought back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveryRules {
+    /// So often at most; again as often when it goes on in between.
+    pub attempts: u32,
+    /// After a failed attempt; doubled each time.
+    pub backoff: Micros,
+    /// Post-copy that sends nothing for so long is taken for broken.
+    pub stalled_after: Micros,
 }
 
 /// Why there is no plan. Neither QEMU has been touched.
@@ -182,7 +195,18 @@ pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, ground
         },
         cancel_is_guarded: source.version >= (10, 0, 0),
         return_path,
+        recovery: RecoveryRules {
+            // With release-ram the source has given away what was on the way.
+            attempts: if releases(scenario, source) { 0 } else { scenario.recovery.attempts },
+            backoff: scenario.recovery.backoff,
+            stalled_after: scenario.recovery.stalled_after,
+        },
     })
+}
+
+fn releases(scenario: &Scenario, source: &Support) -> bool {
+    let now = source.capabilities.get("release-ram").copied().unwrap_or(false);
+    scenario.capabilities.get("release-ram").copied().unwrap_or(now)
 }
 
 /// What the mode needs, what is wise, and what the scenario names, which goes over both.

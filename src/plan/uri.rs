@@ -13,7 +13,8 @@ pub struct Uri {
 
 impl Uri {
     /// `tcp`, `unix` …; empty if there is none.
-    pub(super) fn scheme(&self) -> &str {
+    #[must_use]
+    pub fn scheme(&self) -> &str {
         Uri::scheme_of(&self.outgoing)
     }
 

@@ -111,6 +111,7 @@ pub(super) async fn migrate(
         run_state_before: supports[0].run_state.clone(),
         progress,
         on_state: Box::new(|_| ()),
+        rejoin: path.again(scenario, &plan, network.as_ref(), local.as_ref()),
     };
     let prepared = driver.prepare(own).await?;
     let outgoing = path.lead(&plan, &prepared, local.as_ref())?;

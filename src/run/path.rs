@@ -1,10 +1,10 @@
 //! What the stream goes through: sockets of ours, a link between them, or a link in front of where the destination listens.
 
 use super::RunError;
-use crate::drive::{DriveError, Own, Prepared};
+use crate::drive::{DriveError, Own, Prepared, Rejoin};
 use crate::lab::Route;
-use crate::link::{Link, Totals};
-use crate::plan::{Plan, Sockets};
+use crate::link::{Door, Front, Link, Totals};
+use crate::plan::{Plan, Sockets, Uri};
 use crate::record::{Entry, Sink};
 use crate::scenario::{LinkKind, Scenario};
 use crate::sockets::{self, Address};
@@ -12,6 +12,41 @@ use serde_json::{Value, json};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Where a broken post-copy goes on: as the scenario says, or as the stream went first, through the same link.
+#[derive(Debug)]
+struct Again {
+    named: Option<String>,
+    first: Uri,
+    host: Option<String>,
+    local: Option<PathBuf>,
+    door: Option<Door>,
+    fronts: Mutex<Vec<Front>>,
+}
+
+impl Rejoin for Again {
+    fn incoming(&self, attempt: u32) -> String {
+        match (&self.named, &self.host, &self.local) {
+            (Some(uri), ..) => uri.clone(),
+            (None, Some(host), _) => format!("tcp:{host}:0"),
+            _ if self.first.scheme() == "tcp" => self.first.incoming.clone(),
+            // A fresh name each time: a QEMU may listen at the last one still.
+            (None, None, Some(local)) => format!("unix:{}.again{attempt}", local.display()),
+            (None, None, None) => self.first.incoming.clone(),
+        }
+    }
+
+    fn outgoing(&self, listening: &str) -> io::Result<String> {
+        // Where the destination listens at every address, the source knows which.
+        let uri = if *listening == self.first.incoming { &self.first.outgoing } else { listening };
+        let Some(door) = &self.door else { return Ok(uri.to_owned()) };
+        let to: Address = uri.parse().map_err(|text: String| io::Error::new(io::ErrorKind::InvalidInput, text))?;
+        let (front, at) = door.serve(&in_front_of(&to, None), to)?;
+        self.fronts.lock().unwrap_or_else(PoisonError::into_inner).push(front);
+        Ok(at.to_string())
+    }
+}
 
 /// The way of one migration's stream.
 #[derive(Debug)]
@@ -53,15 +88,28 @@ impl Path {
         let uri = prepared.outgoing.get("uri").and_then(Value::as_str).unwrap_or_default();
         let mut front = || -> io::Result<Address> {
             let to: Address = uri.parse().map_err(|text: String| io::Error::new(io::ErrorKind::InvalidInput, text))?;
-            let at = match (&to, files) {
-                (Address::Unix(_), Some(files)) => Address::Unix(format!("{}.link", files.display()).into()),
-                (Address::Unix(path), None) => Address::Unix(format!("{}.link", path.display()).into()),
-                (Address::Tcp(..), _) => Address::Tcp("127.0.0.1".to_owned(), 0),
-            };
-            link.serve(&at, to)
+            link.serve(&in_front_of(&to, files), to)
         };
         let at = front().map_err(|source| DriveError::Socket { uri: uri.to_owned(), source })?;
         Ok(json!({ "uri": at.to_string() }))
+    }
+
+    /// Where its post-copy goes on, should it break.
+    pub(super) fn again(
+        &self,
+        scenario: &Scenario,
+        plan: &Plan,
+        route: Option<&Route>,
+        local: Option<&PathBuf>,
+    ) -> Arc<dyn Rejoin> {
+        Arc::new(Again {
+            named: scenario.recovery.uri.clone(),
+            first: plan.stream.uri.clone(),
+            host: route.map(|route| route.host().to_owned()),
+            local: local.cloned(),
+            door: self.link.as_ref().map(Link::door),
+            fronts: Mutex::default(),
+        })
     }
 
     /// `migrate` is about to be sent. Gives whom to tell the source's states.
@@ -79,6 +127,15 @@ impl Path {
     /// What passed, where that is known.
     pub(super) fn end(self) -> Option<Totals> {
         self.link.map(Link::stop).or(self.watch.map(crate::lab::Watch::stop))
+    }
+}
+
+/// Where a link listens that leads there.
+fn in_front_of(to: &Address, files: Option<&PathBuf>) -> Address {
+    match (to, files) {
+        (Address::Unix(_), Some(files)) => Address::Unix(format!("{}.link", files.display()).into()),
+        (Address::Unix(path), None) => Address::Unix(format!("{}.link", path.display()).into()),
+        (Address::Tcp(..), _) => Address::Tcp("127.0.0.1".to_owned(), 0),
     }
 }
 

@@ -41,6 +41,10 @@ pub(super) const KEYS: &[&str] = &[
     "give_up.passes",
     "give_up.bytes",
     "give_up.after",
+    "recovery.attempts",
+    "recovery.backoff",
+    "recovery.stalled_after",
+    "recovery.uri",
     "socket.send_buffer",
     "socket.receive_buffer",
     "socket.congestion",
@@ -364,6 +368,7 @@ mod tests {
         scenario.give_up.passes = Some(3);
         scenario.give_up.bytes = Some(Bytes(1));
         scenario.give_up.after = Some(Micros(1));
+        scenario.recovery.uri = Some("r".into());
         scenario.channels = vec![toml::Value::from("c")];
         scenario.incoming_channels = vec![toml::Value::from("c")];
         scenario.socket = super::super::Socket {

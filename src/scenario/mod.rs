@@ -51,6 +51,8 @@ pub struct Scenario {
     pub switch: Switch,
     /// When pre-copy is given up.
     pub give_up: GiveUp,
+    /// What is done about a post-copy that breaks.
+    pub recovery: Recovery,
     /// Sockets of ours, for the transport `owned`.
     pub socket: Socket,
     /// The network between the two QEMUs.
@@ -268,6 +270,21 @@ pub struct GiveUp {
     pub after: Option<Micros>,
 }
 
+/// What is done about a post-copy that breaks: it goes on over a new channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Recovery {
+    /// So often at most, until it goes on; 0: not at all.
+    pub attempts: u32,
+    /// After a failed attempt; doubled each time, up to 10 s.
+    pub backoff: Micros,
+    /// Post-copy that sends nothing for so long is broken too.
+    pub stalled_after: Micros,
+    /// Migration URI of the new channel, where the destination shall listen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+}
+
 /// How often each side is asked `query-migrate`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -314,6 +331,7 @@ impl Default for Scenario {
             limits: Limits::default(),
             switch: Switch::default(),
             give_up: GiveUp::default(),
+            recovery: Recovery::default(),
             socket: Socket::default(),
             link: Link::default(),
             sampling: Sampling::default(),
@@ -353,6 +371,12 @@ impl Default for Guest {
             zipf: 0.99,
             inject_fault: false,
         }
+    }
+}
+
+impl Default for Recovery {
+    fn default() -> Recovery {
+        Recovery { attempts: 5, backoff: Micros(500_000), stalled_after: Micros(60_000_000), uri: None }
     }
 }
 

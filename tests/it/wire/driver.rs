@@ -3,9 +3,9 @@
 use super::server::{Peer, connected};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
-use switchover::drive::{Driver, End, Interrupt, Progress, Report, RunStates};
+use switchover::drive::{Driver, End, Interrupt, Progress, Rejoin, Report, RunStates};
 use switchover::observe::Latest;
-use switchover::plan::{GiveUpWhen, Listen, Plan, Settings, Side, Stream, SwitchWhen};
+use switchover::plan::{GiveUpWhen, Listen, Plan, RecoveryRules, Settings, Side, Stream, SwitchWhen};
 use switchover::record::{Outcome, RunDir};
 use switchover::scenario::Mode;
 use switchover::units::Micros;
@@ -27,6 +27,7 @@ fn plan(mode: Mode) -> Plan {
         give_up: GiveUpWhen { passes: Some(2), bytes: None, after: Micros(60_000_000) },
         cancel_is_guarded: true,
         return_path: true,
+        recovery: RecoveryRules { attempts: 1, backoff: Micros(100_000), stalled_after: Micros(60_000_000) },
     }
 }
 
@@ -74,9 +75,24 @@ async fn start(plan: Plan) -> Running {
         run_state_before: "running".to_owned(),
         progress: Box::new(progress),
         on_state: Box::new(|_| ()),
+        rejoin: Arc::new(Elsewhere),
     };
     let migration = tokio::spawn(driver.migrate(json!({"uri": "unix:/nowhere"})));
     Running { source, destination, interrupt, exits, migration, phases, record, _directory: directory }
+}
+
+/// A new channel for a post-copy that broke.
+#[derive(Debug)]
+struct Elsewhere;
+
+impl Rejoin for Elsewhere {
+    fn incoming(&self, attempt: u32) -> String {
+        format!("unix:/again{attempt}")
+    }
+
+    fn outgoing(&self, listening: &str) -> std::io::Result<String> {
+        Ok(listening.to_owned())
+    }
 }
 
 /// A migration whose `migrate` was accepted and whose source copies.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use switchover::drive::{Command, Effect, Ending, Input, Machine};
-use switchover::plan::{GiveUpWhen, Listen, Plan, Settings, Side, Stream, SwitchWhen};
+use switchover::plan::{GiveUpWhen, Listen, Plan, RecoveryRules, Settings, Side, Stream, SwitchWhen};
 use switchover::qmp::{Direction, Event, Kind, MigrationInfo, Notice, QmpError, Request, Schema, Session};
 use switchover::record::Outcome;
 use switchover::scenario::Mode;
@@ -164,6 +164,7 @@ fn plan_of(header: &Header) -> Plan {
         give_up: GiveUpWhen { passes: None, bytes: None, after: Micros(seconds * 1_000_000) },
         cancel_is_guarded: !header.qemu.starts_with("7."),
         return_path: true,
+        recovery: RecoveryRules { attempts: 1, backoff: Micros(100_000), stalled_after: Micros(60_000_000) },
     }
 }
 
