@@ -17,8 +17,10 @@ const POLL: Duration = Duration::from_millis(20);
 const PAUSING: u32 = 250;
 /// Polls until the source goes on.
 const RESUMING: u32 = 500;
-/// Before 9.1 the source stays `postcopy-paused` until it is connected; one that is still so after this many polls is so again.
+/// Since 9.1 the source leaves `postcopy-paused` at once (`postcopy-recover-setup`); before, it does when it is connected. One that is still so
+/// after this many polls is so again.
 const STILL: u32 = 100;
+const LEAVES_AT_ONCE: (u32, u32, u32) = (9, 1, 0);
 
 /// Where a broken post-copy goes on.
 pub trait Rejoin: std::fmt::Debug + Send + Sync {
@@ -182,7 +184,7 @@ impl Recoverer {
 
     async fn resumed(&self) -> Result<(), RecoverError> {
         let mut last = MigrationInfo::default();
-        let (mut left, mut still) = (false, 0);
+        let (mut left, mut still) = (self.source.greeting().version >= LEAVES_AT_ONCE, 0);
         for _ in 0..RESUMING {
             let failed = |source| RecoverError::Qmp { what: "asking for its state (query-migrate)", source };
             last = self.source.query_migrate(DEADLINE).await.map_err(failed)?;

@@ -13,6 +13,8 @@ use socket2::Socket;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
@@ -37,7 +39,7 @@ pub(super) struct Emulator {
     channels: Vec<Channel>,
     outages: Outages,
     /// No connection is let in until then.
-    down_until_ns: u64,
+    down_until_ns: Arc<AtomicU64>,
     totals: Totals,
     flows: Vec<Flow>,
     told_ns: u64,
@@ -53,12 +55,17 @@ impl Emulator {
             roads,
             channels: Vec::new(),
             outages: Outages::new(&asked.outages),
-            down_until_ns: 0,
+            down_until_ns: Arc::default(),
             totals: Totals::default(),
             flows: Vec::new(),
             told_ns: 0,
             tell,
         }
+    }
+
+    /// Until when the link is broken, ns, for whoever lets connections in.
+    pub(super) fn down_until_ns(&self) -> Arc<AtomicU64> {
+        self.down_until_ns.clone()
     }
 
     /// Runs until the other end of `control` is dropped.
@@ -90,7 +97,7 @@ impl Emulator {
         loop {
             let now_ns = monotonic_ns();
             match control.try_recv() {
-                Ok(Control::Join(legs)) if now_ns >= self.down_until_ns => {
+                Ok(Control::Join(legs)) if now_ns >= self.down_until_ns.load(Ordering::Acquire) => {
                     self.totals.channels += 1;
                     match Channel::new(self.totals.channels - 1, legs, &self.ways) {
                         Ok(channel) => self.channels.push(channel),
@@ -116,7 +123,7 @@ impl Emulator {
         let lasts_ns = outage.lasts.map_or(u64::MAX / 4, |lasts| lasts.0.saturating_mul(1000));
         tracing::info!(?outage, "the link goes down");
         if outage.breaks {
-            self.down_until_ns = now_ns.saturating_add(lasts_ns);
+            self.down_until_ns.store(now_ns.saturating_add(lasts_ns), Ordering::Release);
             self.channels.iter_mut().for_each(|channel| count(&mut self.totals, channel, &mut self.flows));
             self.channels.clear();
         } else {

@@ -27,6 +27,11 @@ impl Front {
             // Ends when the listener is shut down.
             while let Ok((accepted, _)) = accepting.accept() {
                 entrance.control(Control::Begin);
+                // Nothing gets through a link that is broken, not even the beginning of a connection: QEMU 7.2 crashes and 11.1 fails as a
+                // post-copy destination when a connection ends before it has said anything.
+                if entrance.is_down() {
+                    continue;
+                }
                 let joined = to.connect(&Options::default()).and_then(|onward| entrance.join([accepted, onward]));
                 if let Err(error) = joined {
                     // The accepted one is closed: that is what its peer sees of a destination that refuses.

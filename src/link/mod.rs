@@ -15,6 +15,7 @@ mod outage;
 mod shape;
 mod store;
 
+use crate::clock::monotonic_ns;
 use crate::record::Flow;
 use crate::scenario;
 use crate::sockets::Address;
@@ -113,15 +114,18 @@ impl Door {
     /// As [`Link::serve`]; the listener closes when the front is dropped.
     ///
     /// # Errors
-    /// If nobody can listen there.
+    /// If nobody can listen there, or the link is broken now: no connection gets through such a one.
     pub fn serve(&self, at: &Address, to: Address) -> io::Result<(Front, Address)> {
+        if self.0.is_down() {
+            return Err(io::Error::new(io::ErrorKind::NetworkUnreachable, "the link is down"));
+        }
         Front::open(at, to, self.0.clone())
     }
 }
 
 #[derive(Debug)]
 enum Inside {
-    Shaped { control: Sender<Control>, bell: UnixStream },
+    Shaped { control: Sender<Control>, bell: UnixStream, down_until_ns: Arc<AtomicU64> },
     Open(Forwarders),
     Closed,
 }
@@ -164,8 +168,9 @@ impl Link {
         bell.set_nonblocking(true)?;
         rings.set_nonblocking(true)?;
         let emulator = Emulator::new(asked, Box::new(tell));
+        let down_until_ns = emulator.down_until_ns();
         let thread = std::thread::Builder::new().name("link".to_owned()).spawn(move || emulator.run(&told, rings))?;
-        let entrance = Entrance(Arc::new(Mutex::new(Inside::Shaped { control, bell })));
+        let entrance = Entrance(Arc::new(Mutex::new(Inside::Shaped { control, bell, down_until_ns })));
         Ok(Link { entrance, fronts: Vec::new(), works: Works::Shaped(Some(thread)) })
     }
 
@@ -214,7 +219,7 @@ impl Link {
         self.fronts.clear();
         let inside = std::mem::replace(&mut *self.entrance.lock(), Inside::Closed);
         match (&mut self.works, inside) {
-            (Works::Shaped(thread), Inside::Shaped { control, mut bell }) => {
+            (Works::Shaped(thread), Inside::Shaped { control, mut bell, .. }) => {
                 drop(control);
                 let _ = bell.write(&[1]);
                 thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
@@ -260,6 +265,14 @@ impl Entrance {
         }
     }
 
+    /// Whether the link is broken now.
+    fn is_down(&self) -> bool {
+        match &*self.lock() {
+            Inside::Shaped { down_until_ns, .. } => monotonic_ns() < down_until_ns.load(Ordering::Acquire),
+            Inside::Open(_) | Inside::Closed => false,
+        }
+    }
+
     fn control(&self, message: Control) {
         self.lock().tell(message);
     }
@@ -267,7 +280,7 @@ impl Entrance {
 
 impl Inside {
     fn tell(&mut self, message: Control) {
-        if let Inside::Shaped { control, bell } = self
+        if let Inside::Shaped { control, bell, .. } = self
             && control.send(message).is_ok()
         {
             // Full: then it rings already.

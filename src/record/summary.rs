@@ -44,6 +44,9 @@ pub struct Summary {
     pub brownout: Brownout,
     /// Post-copy page faults.
     pub faults: Faults,
+    /// A post-copy that broke, and what was done about it; `null` if none did.
+    #[serde(default)]
+    pub recovery: Option<Recovery>,
     /// What was sent.
     pub transfer: Transfer,
     /// What passed over the link, where there is one.
@@ -142,6 +145,18 @@ pub struct Stalls {
     pub p999_us: Option<u64>,
     pub max_us: Option<u64>,
     pub total_us: Option<u64>,
+}
+
+/// A post-copy that broke.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovery {
+    /// Attempts to bring it back.
+    pub attempts: u64,
+    /// How often that worked.
+    pub recovered: u64,
+    /// Time that the source was paused, in all, by the arrival of its events; `null` if it never went on. What the guest felt of it is
+    /// in `brownout.beats.postcopy`.
+    pub paused_us: Option<u64>,
 }
 
 /// Post-copy page faults.

@@ -2,7 +2,8 @@
 
 use super::timeline::{Timeline, timeline};
 use crate::record::{
-    Brownout, Convergence, Faults, Guest, Integrity, LinkView, Outcome, Phases, SampledSide, Stalls, Summary, Switchover,
+    Brownout, Convergence, Faults, Guest, Integrity, LinkView, Outcome, Phases, Recovery, SampledSide, Stalls, Summary,
+    Switchover,
 };
 use crate::units::{human_bytes, human_micros};
 use std::fmt::Write;
@@ -59,6 +60,9 @@ pub fn summary(run: &Summary, switchovers: &[Switchover], when: &Timeline, direc
     if let Some(text) = faults(&run.faults) {
         line("faults", text);
     }
+    if let Some(text) = run.recovery.map(recovery) {
+        line("recovery", text);
+    }
     for (side, sampled) in [("source", run.sampling.source), ("destination", run.sampling.destination)] {
         if let Some(sampled) = sampled {
             line(if side == "source" { "sampling" } else { "" }, sampling(side, &sampled));
@@ -110,6 +114,14 @@ fn transfer(run: &Summary) -> String {
         add(format!("peak {}/s", human_bytes(peak)));
     }
     text
+}
+
+/// A post-copy that broke.
+fn recovery(recovery: Recovery) -> String {
+    let Recovery { attempts, recovered, paused_us } = recovery;
+    let went_on = if recovered > 0 { "post-copy broke and was recovered" } else { "post-copy broke" };
+    let paused = paused_us.map_or_else(String::new, |us| format!(", paused for {}", human_micros(us)));
+    format!("{went_on}: {attempts} attempts{paused}")
 }
 
 /// Why it did not converge, and what would help.
@@ -264,6 +276,7 @@ pub(super) mod tests {
             brownout: Brownout::default(),
             stalls: Stalls::default(),
             faults: Faults::default(),
+            recovery: None,
             transfer: Transfer {
                 total_bytes: Some(98_700_000),
                 passes: Some(4),

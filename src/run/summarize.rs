@@ -4,7 +4,7 @@ use super::convergence::convergence;
 use super::digest::Digest;
 use super::migration::Migration;
 use super::switchovers::Recorded;
-use super::{Seen, series};
+use super::{Seen, recovery, series};
 use crate::clock::{Stamp, rfc3339};
 use crate::downtime::{Clocks, brownout};
 use crate::plan::{Side, Sockets, Support};
@@ -50,6 +50,7 @@ pub(super) fn summarize(
         stalls: brownout::of_buckets(&seen.guest.stalls),
         brownout: brownout(seen, recorded),
         faults: typical.faults,
+        recovery: recovery::recovery(recorded),
         transfer: typical.transfer,
         link: typical.link,
         time_us: typical.time_us,

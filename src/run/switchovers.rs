@@ -25,6 +25,8 @@ pub(super) struct Recorded {
     pub(super) writes: Vec<(u64, u64)>,
     /// What passed over the link.
     flows: Vec<FlowRecord>,
+    /// What was decided, in a word each.
+    pub(super) decided: Vec<String>,
 }
 
 impl Recorded {
@@ -37,7 +39,9 @@ impl Recorded {
         let traces = (0..vms).filter_map(|vm| Some((vm, trace::parse(&run.trace(vm).ok()?)))).collect();
         let reports = |(at_ns, line): (u64, String)| Some((at_ns, line.strip_prefix("rate writes=")?.parse().ok()?));
         let writes = (0..vms).flat_map(|vm| run.guest_lines(vm)).filter_map(reports).collect();
-        Recorded { events: run.events().unwrap_or_default(), beats, traces, writes, flows: run.flows() }
+        let action = |decision: &serde_json::Value| decision["decision"]["action"].as_str().map(str::to_owned);
+        let decided = run.decisions().unwrap_or_default().iter().filter_map(action).collect();
+        Recorded { events: run.events().unwrap_or_default(), beats, traces, writes, flows: run.flows(), decided }
     }
 
     /// Of one migration.

@@ -159,6 +159,10 @@ const BREAKS_IN_POSTCOPY: &[&str] = &[
     "limits.postcopy_bandwidth=32MiB/s",
     "--set",
     "link.outages=[{after_bytes=\"8MiB\", breaks=true}]",
+    "--set",
+    "recovery.attempts=2",
+    "--set",
+    "recovery.backoff=100ms",
 ];
 
 fn breaks_in_postcopy(version: &'static str) {
@@ -167,13 +171,39 @@ fn breaks_in_postcopy(version: &'static str) {
     done.assert_code(7);
     let summary = done.summary();
     assert_eq!(summary["outcome"], "unknown", "{}", done.story());
-    assert!(summary["reason"].as_str().unwrap().contains("migrate-recover"), "{}", done.story());
+    assert!(summary["reason"].as_str().unwrap().contains("2 attempts to recover it failed"), "{}", done.story());
 }
 
 cells! { breaks_in_postcopy;
     a_link_that_breaks_in_post_copy_on_7_2_leaves_the_guest_to_be_recovered: "7.2";
     a_link_that_breaks_in_post_copy_on_10_0_leaves_the_guest_to_be_recovered: "10.0";
     a_link_that_breaks_in_post_copy_on_the_newest_leaves_the_guest_to_be_recovered: "newest";
+}
+
+/// The guest waits for as long as the link is broken, and loses nothing.
+fn recovers(version: &'static str, outage: &str, more: &[&str]) {
+    let scratch = Scratch::new();
+    let outage = format!("link.outages=[{{after_bytes=\"20MiB\", {outage}}}]");
+    let guest = ["--set", "guest.memory=128MiB", "--set", "guest.working_set=64MiB"];
+    let common = [&guest[..], &["--mode", "postcopy", "--set", "link.rate=50MiB/s", "--set", &outage]].concat();
+    let Some(done) = run(&scratch, version, &[&common[..], more].concat()) else { return };
+    let summary = done.assert_completed("10.0");
+    assert_eq!(summary["postcopy_happened"], true);
+    let recovery = &summary["recovery"];
+    assert_eq!(recovery["recovered"], 1, "{}", done.story());
+    assert!(figure(&summary, "/recovery/attempts") >= 1 && figure(&summary, "/recovery/paused_us") > 0, "{}", done.story());
+    assert!(done.decisions().contains(&"recovered: post-copy goes on".to_owned()), "{}", done.story());
+    // Of a working set of which much is missing, the guest soon touches a page that is.
+    assert!(figure(&summary, "/brownout/beats/postcopy/max_us") > 300_000, "{}", done.story());
+}
+
+cells! { recovers;
+    a_post_copy_that_breaks_is_recovered_on_7_2: "7.2", "lasts=\"700ms\", breaks=true", &[];
+    a_post_copy_that_breaks_is_recovered_on_10_0: "10.0", "lasts=\"700ms\", breaks=true", &[];
+    a_post_copy_that_breaks_is_recovered_on_the_newest: "newest", "lasts=\"700ms\", breaks=true", &[];
+    a_post_copy_that_breaks_with_two_channels_is_recovered: "10.0", "lasts=\"700ms\", breaks=true", &["--cap", "postcopy-preempt=on"];
+    a_post_copy_over_tcp_is_recovered: "10.0", "lasts=\"700ms\", breaks=true", &["--transport", "tcp"];
+    a_post_copy_that_stalls_is_paused_and_recovered: "10.0", "lasts=\"2s\"", &["--set", "recovery.stalled_after=500ms"];
 }
 
 fn breaks_in_precopy(version: &'static str) {
