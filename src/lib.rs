@@ -5,7 +5,7 @@
 //!
 //! [`units`], [`clock`] → [`qmp`] → [`scenario`] → [`sockets`] → [`plan`] → [`policy`] → [`record`] → [`observe`] → [`drive`] → [`link`] → [`lab`] →
 //! [`downtime`], [`convergence`] → [`run`] (the rooms in their order: one run) → [`report`]; [`capture`], [`inspect`] and [`doctor`] look
-//! without migrating.
+//! without migrating, [`step`] takes one step by hand.
 //!
 //! One migration in a lab, from Rust:
 //!
@@ -40,4 +40,5 @@ pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod sockets;
+pub mod step;
 pub mod units;

@@ -25,6 +25,18 @@ pub(super) enum Subcommand {
     Run(RunArgs),
     /// Migrate between two QEMUs that you started, and measure.
     Migrate(MigrateArgs),
+    /// See a migration through whose driver died, or that somebody else began: find out where it stands, carry on, recover.
+    Attach(AttachArgs),
+    /// Break the channel of a post-copy on purpose, to go on over another.
+    Pause(StepArgs),
+    /// Cancel a migration, unless that could lose the guest.
+    Cancel(StepArgs),
+    /// Switch a pre-copy over to post-copy.
+    Switch(StepArgs),
+    /// Let a migration switch over that waits for it in pre-switchover.
+    Continue(StepArgs),
+    /// Bring a post-copy back whose channel broke, over a new one.
+    Recover(RecoverArgs),
     /// Show capabilities, parameters, what differs between two QEMUs, which combinations don't work.
     Inspect(InspectArgs),
     /// Say why a run did not converge, or how near it was, and what would help; also while it goes on.
@@ -76,6 +88,49 @@ pub(super) struct MigrateArgs {
     pub(super) destination_trace: Option<PathBuf>,
     #[command(flatten)]
     pub(super) common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AttachArgs {
+    /// QMP socket of the source: unix:PATH or tcp:HOST:PORT.
+    #[arg(long, value_name = "QMP")]
+    pub(super) source: Endpoint,
+    /// QMP socket of the destination.
+    #[arg(long, value_name = "QMP")]
+    pub(super) destination: Endpoint,
+    #[command(flatten)]
+    pub(super) common: CommonArgs,
+}
+
+impl AttachArgs {
+    /// The scenario; without a time-out unless one is asked for, for it is not our migration.
+    pub(super) fn scenario(&self) -> Result<Scenario, ScenarioError> {
+        let mut loader = Loader::new();
+        loader.set_text("timeout", "1000h")?;
+        scenario_over(loader, None, None, Some(&self.common))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StepArgs {
+    /// QMP socket of the source: unix:PATH or tcp:HOST:PORT.
+    #[arg(long, value_name = "QMP")]
+    pub(super) source: Endpoint,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RecoverArgs {
+    #[command(flatten)]
+    pub(super) step: StepArgs,
+    /// QMP socket of the destination.
+    #[arg(long, value_name = "QMP")]
+    pub(super) destination: Endpoint,
+    /// Where the destination shall listen: tcp:HOST:PORT (port 0 takes a free one) or unix:PATH.
+    #[arg(long)]
+    pub(super) uri: String,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Parses, calls the library, prints, gives the exit code. No logic of its own.
 
 mod args;
+mod attach;
 mod capture;
 mod diagnose;
 mod doctor;
@@ -13,6 +14,7 @@ mod predict;
 mod run;
 mod signals;
 mod simulate;
+mod step;
 
 use args::{Arguments, Subcommand};
 use clap::Parser;
@@ -37,6 +39,12 @@ pub(crate) fn main() -> ExitCode {
                 Subcommand::Run(args) => run::run(args, caught.interrupt()).await,
                 Subcommand::Migrate(args) => migrate::migrate(args, caught.interrupt()).await,
                 Subcommand::Inspect(args) => inspect::inspect(args).await,
+                Subcommand::Attach(args) => attach::attach(args, caught.interrupt()).await,
+                Subcommand::Pause(args) => step::step(args, step::Step::Pause).await,
+                Subcommand::Cancel(args) => step::step(args, step::Step::Cancel).await,
+                Subcommand::Switch(args) => step::step(args, step::Step::Switch).await,
+                Subcommand::Continue(args) => step::step(args, step::Step::Continue).await,
+                Subcommand::Recover(args) => step::recover(args).await,
                 Subcommand::Predict(args) => predict::predict(args, caught.interrupt()).await,
                 Subcommand::Capture(args) => capture::capture(args).await,
                 Subcommand::Diagnose(args) => diagnose::diagnose(&args),

@@ -161,6 +161,15 @@ impl Driver {
     /// `Completed`: on the destination. `NotConverged`, `Cancelled`, `Failed`: running on the source (or in the state it had).
     /// `Lost`: nowhere. `Unknown`: both QEMUs are left as they are.
     pub async fn migrate(self, outgoing: Value) -> Report {
+        self.see_through(Some(outgoing)).await
+    }
+
+    /// Sees a migration through that somebody else began; the report is as that of [`Driver::migrate`].
+    pub async fn adopt(self) -> Report {
+        self.see_through(None).await
+    }
+
+    async fn see_through(self, outgoing: Option<Value>) -> Report {
         let sessions = [self.source.session.clone(), self.destination.session.clone()];
         let before = self.run_state_before.clone();
         let cancel_is_safe = self.plan.cancel_is_guarded || !self.plan.mode.may_postcopy();
@@ -179,27 +188,20 @@ impl Driver {
         Report { ending, started, ended, run_states, last, decisions, ends }
     }
 
-    async fn drive(mut self, outgoing: Value) -> (Ending, u64, [End; 2]) {
+    async fn drive(mut self, outgoing: Option<Value>) -> (Ending, u64, [End; 2]) {
         let (ending, decisions) = self.drive_to_the_end(outgoing).await;
         (ending, decisions, [self.source, self.destination])
     }
 
-    async fn drive_to_the_end(&mut self, outgoing: Value) -> (Ending, u64) {
-        let mut machine = Machine::new(&self.plan);
+    async fn drive_to_the_end(&mut self, outgoing: Option<Value>) -> (Ending, u64) {
+        let mut machine = if outgoing.is_some() { Machine::new(&self.plan) } else { Machine::adopting(&self.plan) };
         let recoverer = Recoverer::new(self.source.session.clone(), self.destination.session.clone(), self.rejoin.clone());
         let mut decisions = 0;
         let started_ns = monotonic_ns();
-        let migrate = Request::raw("migrate", outgoing);
-        let ended = match self.source.session.execute(migrate, MIGRATE_DEADLINE).await {
-            Ok(_) => None,
-            Err(error) if error.is_refusal() => Some((Outcome::Failed, error.to_string())),
-            Err(error) => {
-                let _ = self.source.session.execute(cancel(), COMMAND_DEADLINE).await;
-                Some((Outcome::Unknown, error.to_string()))
-            }
-        };
-        if let Some((outcome, reason)) = ended {
-            return (Ending { outcome, reason, postcopy_happened: false, passes: 0 }, decisions);
+        if let Some(outgoing) = outgoing
+            && let Some(ending) = begin(&self.source.session, outgoing).await
+        {
+            return (ending, decisions);
         }
 
         // What was asked before this may speak of an earlier migration: a VM that came here by one says `completed` until now.
@@ -364,6 +366,19 @@ impl Driver {
             }
         });
     }
+}
+
+/// Sends `migrate`; an ending if that is all.
+async fn begin(source: &Session, outgoing: Value) -> Option<Ending> {
+    let (outcome, reason) = match source.execute(Request::raw("migrate", outgoing), MIGRATE_DEADLINE).await {
+        Ok(_) => return None,
+        Err(error) if error.is_refusal() => (Outcome::Failed, error.to_string()),
+        Err(error) => {
+            let _ = source.execute(cancel(), COMMAND_DEADLINE).await;
+            (Outcome::Unknown, error.to_string())
+        }
+    };
+    Some(Ending { outcome, reason, postcopy_happened: false, passes: 0 })
 }
 
 /// An attempt takes seconds, and the loop goes on meanwhile.

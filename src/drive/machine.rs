@@ -169,6 +169,14 @@ impl Machine {
         }
     }
 
+    /// A migration that somebody else began. Whether post-copy was asked for cannot be known: where it may have been, it counts as asked for.
+    #[must_use]
+    pub fn adopting(plan: &Plan) -> Machine {
+        let mut machine = Machine::new(plan);
+        machine.seen.postcopy_asked = plan.mode.may_postcopy();
+        machine
+    }
+
     /// Where it stands.
     #[must_use]
     pub fn phase(&self) -> Phase {

@@ -19,7 +19,7 @@ pub use stream::{Ground, PASSED, Sockets, Stream};
 pub use support::Support;
 pub use uri::Uri;
 
-use crate::qmp::Request;
+use crate::qmp::{Request, Status};
 use crate::scenario::{Mode, Scenario};
 use crate::units::{Bytes, Micros};
 use serde_json::{Map, Value};
@@ -198,6 +198,33 @@ pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, ground
         recovery: RecoveryRules {
             // With release-ram the source has given away what was on the way.
             attempts: if releases(scenario, source) { 0 } else { scenario.recovery.attempts },
+            backoff: scenario.recovery.backoff,
+            stalled_after: scenario.recovery.stalled_after,
+        },
+    })
+}
+
+/// The plan for a migration that somebody else began: nothing is set, nothing switched; what breaks is recovered, as the scenario says.
+///
+/// # Errors
+/// [`Refused`], if there is none.
+pub fn adopt(scenario: &Scenario, source: &Support) -> Result<Plan, Refused> {
+    if matches!(source.status, Status::None | Status::Cancelled | Status::Failed) {
+        return Err(Refused(vec![format!("source: no migration is under way (status {})", source.status)]));
+    }
+    let on = |name: &str| source.capabilities.get(name) == Some(&true);
+    Ok(Plan {
+        mode: if on("postcopy-ram") { Mode::Hybrid } else { Mode::Precopy },
+        source: Settings::default(),
+        destination: Settings::default(),
+        listen: Listen::Already,
+        stream: Stream::default(),
+        switch: SwitchWhen::Never,
+        give_up: GiveUpWhen { passes: scenario.give_up.passes, bytes: scenario.give_up.bytes, after: scenario.timeout },
+        cancel_is_guarded: source.version >= (10, 0, 0),
+        return_path: on("return-path") || on("postcopy-ram"),
+        recovery: RecoveryRules {
+            attempts: if on("release-ram") { 0 } else { scenario.recovery.attempts },
             backoff: scenario.recovery.backoff,
             stalled_after: scenario.recovery.stalled_after,
         },

@@ -28,7 +28,13 @@ pub struct Attach {
 }
 
 /// Connects, migrates.
-pub(super) async fn run(options: Options, directory: &RunDir, source: Attach, destination: Attach) -> Result<Seen, RunError> {
+pub(super) async fn run(
+    options: Options,
+    directory: &RunDir,
+    source: Attach,
+    destination: Attach,
+    adopts: bool,
+) -> Result<Seen, RunError> {
     let Options { scenario, mut interrupt, progress, .. } = options;
     let sink = directory.sink();
     let connecting = connect(&source, &destination, &sink, scenario.record.transcript);
@@ -38,7 +44,7 @@ pub(super) async fn run(options: Options, directory: &RunDir, source: Attach, de
     };
     let clocks = if source.qmp.is_local() && destination.qmp.is_local() { Clocks::Shared } else { Clocks::Separate };
     let supports = ask(&sides.ends).await?;
-    let means = Means { number: 1, scenario: &scenario, sink, interrupt, progress };
+    let means = Means { number: 1, scenario: &scenario, sink, interrupt, progress, adopts };
     let sessions = [sides.ends[0].session.clone(), sides.ends[1].session.clone()];
     let mut tracing = Vec::new();
     let mut warnings = Vec::new();

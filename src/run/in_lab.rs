@@ -115,6 +115,7 @@ impl Series<'_> {
             sink: self.sink.clone(),
             interrupt: self.interrupt.clone(),
             progress: Box::new(progress),
+            adopts: false,
         };
         let console = &mut lab.source.console;
         let before = async {

@@ -7,7 +7,7 @@ use crate::drive::{Driver, End, Interrupt, Progress, Report};
 use crate::lab::Route;
 use crate::link::Totals;
 use crate::observe::{Latest, Sampler, SharedSampler};
-use crate::plan::{Ground, OLDEST, Plan, Refused, Side, Support, plan};
+use crate::plan::{Ground, OLDEST, Plan, Refused, Side, Support, adopt, plan};
 use crate::qmp::{Blocking, Session};
 use crate::record::{SampledSide, Sampling, Sink};
 use crate::scenario::Scenario;
@@ -39,6 +39,8 @@ pub(super) struct Means<'a> {
     pub(super) sink: Sink,
     pub(super) interrupt: Interrupt,
     pub(super) progress: Box<dyn FnMut(&Progress) + Send>,
+    /// Somebody else began it, and it goes on.
+    pub(super) adopts: bool,
 }
 
 /// A migration that took place, however it ended.
@@ -86,14 +88,14 @@ pub(super) async fn migrate(
     supports: &[Support; 2],
     before_migrate: impl Future<Output = ()>,
 ) -> Result<Migration, RunError> {
-    let Means { number, scenario, sink, interrupt, progress } = means;
+    let Means { number, scenario, sink, interrupt, progress, adopts } = means;
     let Sides { ends: [source, destination], sampling, exits, local, network } = sides;
     let ground = Ground {
         local: local.clone(),
         host: network.as_ref().map(|route| route.host().to_owned()),
         takes_descriptors: [source.session.takes_descriptors(), destination.session.takes_descriptors()],
     };
-    let plan = plan(scenario, &supports[0], &supports[1], &ground)?;
+    let plan = if adopts { adopt(scenario, &supports[0])? } else { plan(scenario, &supports[0], &supports[1], &ground)? };
     let (mut path, own) = Path::lay(scenario, &plan, network.as_ref(), &sink, number)?;
     let latest = [Latest::default(), Latest::default()];
     let pass = Arc::new(AtomicU64::new(0));
@@ -108,19 +110,26 @@ pub(super) async fn migrate(
         pass: pass.clone(),
         interrupt,
         exits,
-        run_state_before: supports[0].run_state.clone(),
+        run_state_before: state_to_have_again(&supports[0].run_state),
         progress,
         on_state: Box::new(|_| ()),
         rejoin: path.again(scenario, &plan, network.as_ref(), local.as_ref()),
     };
-    let prepared = driver.prepare(own).await?;
-    let outgoing = path.lead(&plan, &prepared, local.as_ref())?;
+    let (outgoing, incoming_asked) = if adopts {
+        (None, None)
+    } else {
+        let prepared = driver.prepare(own).await?;
+        (Some(path.lead(&plan, &prepared, local.as_ref())?), prepared.incoming_asked)
+    };
     before_migrate.await;
     let rates = [scenario.sampling.source, scenario.sampling.destination];
     let sampled_from_ns = monotonic_ns();
     let samplers = start_samplers(rates, sampling, &sessions, &sink, &latest, &pass);
     driver.on_state = path.begin();
-    let report = driver.migrate(outgoing).await;
+    let report = match outgoing {
+        Some(outgoing) => driver.migrate(outgoing).await,
+        None => driver.adopt().await,
+    };
     let passed = path.end();
     let mut sampled = [None, None];
     let mut connections = [None, None];
@@ -128,7 +137,6 @@ pub(super) async fn migrate(
         (sampled[index], connections[index]) = sampler.stop().await;
     }
     let [source, destination] = sampled;
-    let incoming_asked = prepared.incoming_asked;
     Ok(Migration {
         plan,
         incoming_asked,
@@ -138,6 +146,11 @@ pub(super) async fn migrate(
         connections,
         passed,
     })
+}
+
+/// A source that is stopped for its switchover ran before.
+fn state_to_have_again(now: &str) -> String {
+    if matches!(now, "finish-migrate" | "postmigrate") { "running".to_owned() } else { now.to_owned() }
 }
 
 enum AnySampler {

@@ -125,7 +125,18 @@ pub async fn attached(options: Options, source: Attach, destination: Attach) -> 
         return Err(Refused(vec![reason.to_owned()]).into());
     }
     let (id, directory) = directory_for(&options)?;
-    let result = attached::run(options, &directory, source, destination).await;
+    let result = attached::run(options, &directory, source, destination, false).await;
+    finish(result, id, directory)
+}
+
+/// Sees a migration through that goes on between two QEMUs: its driver died, or somebody else began it. Nothing is set; of the scenario
+/// only `timeout`, `give_up`, `recovery`, `sampling` and `record` count. The blackout is only known if it is still to come.
+///
+/// # Errors
+/// As [`in_lab()`]; also if no migration is under way.
+pub async fn adopted(options: Options, source: Attach, destination: Attach) -> Result<Finished, RunError> {
+    let (id, directory) = directory_for(&options)?;
+    let result = attached::run(options, &directory, source, destination, true).await;
     finish(result, id, directory)
 }
 

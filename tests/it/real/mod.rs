@@ -2,12 +2,13 @@
 //!
 //! Map: `modes` migrations that work, by mode, version, machine and capability · `capture` VMs measured, predicted, reproduced · `convergence` the cases that don't converge, both sides of each ·
 //! `give_up` those that don't converge ·
-//! `judge` the guest's verdict against a comparison of both sides' memory, byte by byte · `signals` · `deaths` of QEMUs · `attached` QEMUs of
+//! `judge` the guest's verdict against a comparison of both sides' memory, byte by byte · `signals` · `deaths` of QEMUs · `by_hand` migrations whose driver died, and single steps · `attached` QEMUs of
 //! the user's · `link` over an emulated network, or a kernel's · `transports` sockets, pipes, files · `blackout` what is measured of one and
 //! of many · `refusals` what cannot be done · `looking` subcommands that migrate nothing.
 
 mod attached;
 mod blackout;
+mod by_hand;
 mod capture;
 mod convergence;
 mod deaths;
