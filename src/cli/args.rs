@@ -15,6 +15,9 @@ pub(super) struct Arguments {
     /// Say what is decided (-v) and everything else (-vv), on stderr.
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub(super) verbose: u8,
+    /// Speak QMP over TCP to another host in clear: whoever can listen in or connect there is root on the guest.
+    #[arg(long, global = true)]
+    pub(super) allow_plain_qmp: bool,
     #[command(subcommand)]
     pub(super) command: Subcommand,
 }
@@ -51,6 +54,51 @@ pub(super) enum Subcommand {
     Link(LinkArgs),
     /// Find out whether this machine can do all that, by trying.
     Doctor(DoctorArgs),
+}
+
+impl Subcommand {
+    /// QMP sockets that it was given.
+    fn endpoints(&self) -> Vec<&Endpoint> {
+        let all: Vec<Option<&Endpoint>> = match self {
+            Subcommand::Migrate(args) => vec![
+                Some(&args.source),
+                Some(&args.destination),
+                args.source_sampling.as_ref(),
+                args.destination_sampling.as_ref(),
+            ],
+            Subcommand::Attach(args) => vec![Some(&args.source), Some(&args.destination)],
+            Subcommand::Recover(args) => vec![Some(&args.step.source), Some(&args.destination)],
+            Subcommand::Pause(args) | Subcommand::Cancel(args) | Subcommand::Switch(args) | Subcommand::Continue(args) => {
+                vec![Some(&args.source)]
+            }
+            Subcommand::Predict(args) => vec![Some(&args.source), args.destination.as_ref()],
+            Subcommand::Capture(args) => vec![Some(&args.source)],
+            Subcommand::Inspect(args) => args.endpoints.iter().map(Some).collect(),
+            Subcommand::Run(_)
+            | Subcommand::Diagnose(_)
+            | Subcommand::Simulate(_)
+            | Subcommand::Link(_)
+            | Subcommand::Doctor(_) => Vec::new(),
+        };
+        all.into_iter().flatten().collect()
+    }
+}
+
+/// QMP in clear to another host.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{0} is on another host, and QMP there is neither encrypted nor authenticated: whoever reaches that port is root on the guest. Forward its \
+     unix socket (ssh -L /tmp/vm.qmp:/run/vm.qmp HOST) and give unix:/tmp/vm.qmp, or say --allow-plain-qmp"
+)]
+pub(super) struct PlainQmp(Endpoint);
+
+impl Arguments {
+    /// # Errors
+    /// [`PlainQmp`], unless that is allowed.
+    pub(super) fn check_endpoints(&self) -> Result<(), PlainQmp> {
+        let plain = self.command.endpoints().into_iter().find(|endpoint| !endpoint.is_local());
+        plain.filter(|_| !self.allow_plain_qmp).map_or(Ok(()), |endpoint| Err(PlainQmp(endpoint.clone())))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -464,6 +512,26 @@ fn with_hertz(text: String) -> String {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn qmp_in_clear_to_another_host_needs_a_word() {
+        let check = |words: &[&str]| Arguments::try_parse_from(words).unwrap().check_endpoints().is_ok();
+        assert!(check(&["switchover", "inspect", "unix:/a", "tcp:localhost:1"]));
+        assert!(check(&["switchover", "inspect", "tcp:[::1]:1"]));
+        assert!(!check(&["switchover", "inspect", "unix:/a", "tcp:10.0.0.1:1"]));
+        assert!(!check(&["switchover", "migrate", "--source", "unix:/a", "--destination", "tcp:there:1"]));
+        assert!(!check(&[
+            "switchover",
+            "recover",
+            "--source",
+            "tcp:there:1",
+            "--destination",
+            "unix:/a",
+            "--uri",
+            "tcp:there:2"
+        ]));
+        assert!(check(&["switchover", "--allow-plain-qmp", "cancel", "--source", "tcp:there:1"]));
+    }
 
     #[test]
     fn the_arguments_are_consistent_and_every_flag_has_help() {

@@ -26,6 +26,9 @@ use std::process::ExitCode;
 pub(crate) fn main() -> ExitCode {
     let arguments = Arguments::parse();
     output::start_log(arguments.verbose);
+    if let Err(error) = arguments.check_endpoints() {
+        return Exit::error(5, &error).finish(None);
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Exit::internal(&error).finish(None),

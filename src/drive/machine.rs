@@ -443,7 +443,10 @@ impl Machine {
                     self.end(Outcome::Unknown, reason.to_owned(), effects);
                 }
             }
-            Phase::Precopy if self.wants_out.is_some() && over(SWITCHOVER_DEADLINE_NS) && self.silent_for(UNBEGUN_NS, now_ns) => {
+            // The cancel that was refused said that it had begun, or it could not be cancelled; and then nothing came of it.
+            Phase::Precopy | Phase::Postcopy
+                if self.is_unbegun() && over(SWITCHOVER_DEADLINE_NS) && self.silent_for(UNBEGUN_NS, now_ns) =>
+            {
                 let reason = "post-copy was asked for and neither begins nor fails; this QEMU would lose the guest if it were cancelled \
                               now. See query-migrate on both sides";
                 self.end(Outcome::Unknown, reason.to_owned(), effects);
@@ -472,6 +475,10 @@ impl Machine {
     /// The guest is on the destination, and gets nothing.
     fn is_stalled(&self, now_ns: u64) -> bool {
         self.phase == Phase::Postcopy && self.postcopy_happened && self.silent_for(self.stalled_after_ns, now_ns)
+    }
+
+    fn is_unbegun(&self) -> bool {
+        !self.postcopy_happened && (self.wants_out.is_some() || self.phase == Phase::Postcopy)
     }
 
     fn silent_for(&self, time_ns: u64, now_ns: u64) -> bool {
