@@ -23,7 +23,7 @@ use switchover::drive::{Input, Machine};
 use switchover::plan::{GiveUpWhen, Listen, Plan, RecoveryRules, Settings, Side, Stream, SwitchWhen};
 use switchover::qmp::{Event, MigrationInfo};
 use switchover::record::append_line;
-use switchover::scenario::Mode;
+use switchover::scenario::{Hooks, Mode};
 use switchover::units::Micros;
 
 const ANSWER: &str = include_str!("support/query-migrate.json");
@@ -127,5 +127,6 @@ fn plan() -> Plan {
         cancel_is_guarded: true,
         return_path: true,
         recovery: RecoveryRules { attempts: 5, backoff: Micros(500_000), stalled_after: Micros(60_000_000) },
+        hooks: Hooks::default(),
     }
 }

@@ -4,6 +4,7 @@
 //! effects go out. The loop runs as a task of its own: should it panic, the session is still there to cancel with.
 
 use super::DriveError;
+use super::hooks::{self, Hook};
 use super::machine::{Command, Effect, Ending, Input, Machine, Phase};
 use super::prepare::{self, Own, Prepared};
 use super::recover::{Recoverer, Rejoin};
@@ -110,6 +111,8 @@ pub struct Driver {
     pub on_state: Box<dyn FnMut(&str) + Send>,
     /// Where a broken post-copy goes on.
     pub rejoin: Arc<dyn Rejoin>,
+    /// The hook for after the switchover, once it was begun; `None` to start with.
+    pub after: Option<tokio::task::JoinHandle<Result<(), String>>>,
 }
 
 impl std::fmt::Debug for Driver {
@@ -135,12 +138,15 @@ pub struct Report {
     pub decisions: u64,
     /// Both sides, to go on with; `None` if our loop broke.
     pub ends: Option<[End; 2]>,
+    /// What went wrong with hooks after the point of no return, which changes nothing.
+    pub hook_problems: Vec<String>,
 }
 
 /// What the loop hears of its own making.
 enum Heard {
     Refused(Command, String),
     Recovered,
+    Hooked(Result<(), String>),
     Info(Side, Option<Box<MigrationInfo>>),
 }
 
@@ -174,9 +180,10 @@ impl Driver {
         let before = self.run_state_before.clone();
         let cancel_is_safe = self.plan.cancel_is_guarded || !self.plan.mode.may_postcopy();
         let started = Stamp::now();
-        let (ending, decisions, ends) = match tokio::spawn(self.drive(outgoing)).await {
-            Ok((ending, decisions, ends)) => (ending, decisions, Some(ends)),
-            Err(panic) => (rescue(&sessions[0], cancel_is_safe, &panic.to_string()).await, 0, None),
+        let hooks = self.plan.hooks.clone();
+        let (ending, decisions, ends, mut hook_problems) = match tokio::spawn(self.drive(outgoing)).await {
+            Ok((ending, decisions, ends, problems)) => (ending, decisions, Some(ends), problems),
+            Err(panic) => (rescue(&sessions[0], cancel_is_safe, &panic.to_string()).await, 0, None, Vec::new()),
         };
         let ended = Stamp::now();
         let (ending, run_states) = settle(&sessions, ending, &before).await;
@@ -185,12 +192,19 @@ impl Driver {
             *slot = session.query_migrate(COMMAND_DEADLINE).await.ok();
         }
         let ending = with_qemus_text(ending, &last);
-        Report { ending, started, ended, run_states, last, decisions, ends }
+        if ending.outcome != Outcome::Completed {
+            hook_problems.extend(hooks::run(Hook::OnFailure, &hooks, &ending.outcome.name()).await.err());
+        }
+        Report { ending, started, ended, run_states, last, decisions, ends, hook_problems }
     }
 
-    async fn drive(mut self, outgoing: Option<Value>) -> (Ending, u64, [End; 2]) {
+    async fn drive(mut self, outgoing: Option<Value>) -> (Ending, u64, [End; 2], Vec<String>) {
         let (ending, decisions) = self.drive_to_the_end(outgoing).await;
-        (ending, decisions, [self.source, self.destination])
+        let after = match self.after.take() {
+            Some(after) => after.await.unwrap_or_else(|broke| Err(broke.to_string())).err(),
+            None => None,
+        };
+        (ending, decisions, [self.source, self.destination], after.into_iter().collect())
     }
 
     async fn drive_to_the_end(&mut self, outgoing: Option<Value>) -> (Ending, u64) {
@@ -231,6 +245,7 @@ impl Driver {
                             json!({"mono_ns": stamp.mono_ns, "wall_ns": stamp.wall_ns, "decision": decision}),
                         ));
                     }
+                    Effect::Hook => self.hook(&heard_tx),
                     Effect::End(ending) => return (ending, decisions),
                 }
             }
@@ -243,6 +258,7 @@ impl Driver {
                 }
                 Some(heard) = heard.recv() => match heard {
                     Heard::Refused(command, text) => machine.step(&Input::Refused(command, text), monotonic_ns()),
+                    Heard::Hooked(result) => machine.step(&Input::Hooked(result), monotonic_ns()),
                     Heard::Recovered => machine.step(&Input::Recovered, monotonic_ns()),
                     Heard::Info(side, Some(info)) => machine.step(&Input::Sample(side, &info), monotonic_ns()),
                     Heard::Info(_, None) => Vec::new(),
@@ -276,6 +292,10 @@ impl Driver {
                     Notice::Event(event) => {
                         if let Some(state) = event.data.get("status").and_then(Value::as_str).filter(|_| side == Side::Source) {
                             (self.on_state)(state);
+                        }
+                        if side == Side::Destination && event.name == "RESUME" && self.after.is_none() {
+                            let hooks = self.plan.hooks.clone();
+                            self.after = Some(tokio::spawn(async move { hooks::run(Hook::AfterSwitchover, &hooks, "").await }));
                         }
                         machine.step(&Input::Event(side, event), now_ns)
                     }
@@ -335,6 +355,14 @@ impl Driver {
             source: latest_source,
         });
         effects
+    }
+
+    /// Runs the hook for before the switchover, and goes on seeing events meanwhile.
+    fn hook(&self, heard: &mpsc::UnboundedSender<Heard>) {
+        let (hooks, heard) = (self.plan.hooks.clone(), heard.clone());
+        tokio::spawn(async move {
+            let _ = heard.send(Heard::Hooked(hooks::run(Hook::BeforeSwitchover, &hooks, "").await));
+        });
     }
 
     /// Sends a command without waiting for its answer: the loop must go on seeing events.

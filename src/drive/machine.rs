@@ -38,6 +38,8 @@ pub enum Input<'a> {
     Gone(Side, String),
     /// The process of a side ended: there is no guest on it any more.
     Exited(Side, String),
+    /// The user's command for before the switchover is done, or what went wrong with it.
+    Hooked(Result<(), String>),
     /// The user wants out.
     Interrupt,
     /// Time passed.
@@ -67,6 +69,8 @@ pub enum Effect {
     Send(Command),
     /// Note this: it was decided, for this reason, having seen this.
     Decided(Decision),
+    /// Run the user's command for before the switchover; its result is [`Input::Hooked`].
+    Hook,
     /// It is over.
     End(Ending),
 }
@@ -142,6 +146,7 @@ pub struct Machine {
     progress_ns: u64,
     stalled_after_ns: u64,
     recovery: Recovery,
+    has_hook: bool,
 }
 
 impl Machine {
@@ -166,6 +171,7 @@ impl Machine {
             progress_ns: 0,
             stalled_after_ns: plan.recovery.stalled_after.0 * 1000,
             recovery: Recovery::new(plan.recovery),
+            has_hook: plan.hooks.before_switchover.is_some(),
         }
     }
 
@@ -207,6 +213,7 @@ impl Machine {
             }
             Input::Gone(side, reason) => self.gone(*side, reason, now_ns, &mut effects),
             Input::Exited(side, reason) => self.exited(*side, reason, now_ns, &mut effects),
+            Input::Hooked(result) => self.hooked(result, now_ns, &mut effects),
             Input::Interrupt => self.cancel(Why::User, "interrupted".to_owned(), now_ns, &mut effects),
             Input::Recovered | Input::Tick => {}
         }
@@ -259,8 +266,13 @@ impl Machine {
             }
             (Side::Source, Status::PreSwitchover) if self.phase == Phase::Precopy => {
                 self.enter(Phase::Switchover, now_ns);
-                self.note("continue", "the source is ready to switch over", effects);
-                effects.push(Effect::Send(Command::Continue));
+                if self.has_hook {
+                    self.note("hook", "the source is ready to switch over", effects);
+                    effects.push(Effect::Hook);
+                } else {
+                    self.note("continue", "the source is ready to switch over", effects);
+                    effects.push(Effect::Send(Command::Continue));
+                }
             }
             (Side::Source, Status::Device) if self.phase == Phase::Precopy => self.enter(Phase::Switchover, now_ns),
             (Side::Source, Status::Completed) => {
@@ -354,6 +366,20 @@ impl Machine {
             }
             // "not in expected state": somebody else continued it, or it failed; the status says which.
             _ => {}
+        }
+    }
+
+    /// A failed hook is a reason to cancel; where that is no longer safe, the guest must go on to the destination all the same.
+    fn hooked(&mut self, result: &Result<(), String>, now_ns: u64, effects: &mut Vec<Effect>) {
+        if self.phase != Phase::Switchover {
+            return;
+        }
+        if let Err(text) = result {
+            self.cancel(Why::Trouble, text.clone(), now_ns, effects);
+        }
+        if self.phase == Phase::Switchover {
+            self.note("continue", "the hook is done", effects);
+            effects.push(Effect::Send(Command::Continue));
         }
     }
 

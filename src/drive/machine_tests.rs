@@ -5,7 +5,7 @@ use crate::clock::Stamp;
 use crate::plan::{GiveUpWhen, Listen, Plan, RecoveryRules, Settings, Side, Stream, SwitchWhen};
 use crate::qmp::{Event, MigrationInfo, Request, Status};
 use crate::record::Outcome;
-use crate::scenario::Mode;
+use crate::scenario::{Hooks, Mode};
 use crate::units::Micros;
 use Side::{Destination, Source};
 use proptest::prelude::*;
@@ -30,6 +30,7 @@ fn plan(mode: Mode, cancel_is_guarded: bool) -> Plan {
         cancel_is_guarded,
         return_path: true,
         recovery: RecoveryRules { attempts: 2, backoff: Micros(1_000_000), stalled_after: Micros(60_000_000) },
+        hooks: Hooks::default(),
     }
 }
 
@@ -175,7 +176,7 @@ impl Watched {
                     assert!(self.recovering_ns.is_none_or(|since| self.now_ns - since > 30 * SECOND), "two attempts at a time");
                     self.recovering_ns = Some(self.now_ns);
                 }
-                Effect::Decided(_) => {}
+                Effect::Decided(_) | Effect::Hook => {}
                 Effect::End(ending) => {
                     assert_eq!(index + 1, effects.len(), "effects after the end: {effects:?}");
                     self.judge_ending(ending, happening);

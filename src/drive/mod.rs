@@ -4,9 +4,10 @@
 //! ARCHITECTURE.md. Knows nothing of the lab.
 //!
 //! Map: `machine` what to do next, a pure function of what was seen · `driver` the one loop that sees and does ·
-//! `prepare` the settings, in order · `recovery` when a broken post-copy is tried again, `recover` how.
+//! `prepare` the settings, in order · `hooks` commands of the user's · `recovery` when a broken post-copy is tried again, `recover` how.
 
 mod driver;
+mod hooks;
 mod machine;
 #[cfg(test)]
 mod machine_tests;
@@ -15,6 +16,7 @@ mod recover;
 mod recovery;
 
 pub use driver::{Driver, End, Interrupt, Progress, Report, RunStates};
+pub use hooks::Hook;
 pub use machine::{Command, Effect, Ending, Input, Machine, Phase};
 pub use prepare::{Own, Prepared};
 pub use recover::{RecoverError, Recoverer, Rejoin};

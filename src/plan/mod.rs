@@ -20,7 +20,7 @@ pub use support::Support;
 pub use uri::Uri;
 
 use crate::qmp::{Request, Status};
-use crate::scenario::{Mode, Scenario};
+use crate::scenario::{Hooks, Mode, Scenario};
 use crate::units::{Bytes, Micros};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -123,6 +123,8 @@ pub struct Plan {
     pub return_path: bool,
     /// How often a broken post-copy is tried again.
     pub recovery: RecoveryRules,
+    /// Commands of the user's.
+    pub hooks: Hooks,
 }
 
 /// How a broken post-copy is brought back.
@@ -201,6 +203,7 @@ pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, ground
             backoff: scenario.recovery.backoff,
             stalled_after: scenario.recovery.stalled_after,
         },
+        hooks: scenario.hooks.clone(),
     })
 }
 
@@ -228,6 +231,7 @@ pub fn adopt(scenario: &Scenario, source: &Support) -> Result<Plan, Refused> {
             backoff: scenario.recovery.backoff,
             stalled_after: scenario.recovery.stalled_after,
         },
+        hooks: scenario.hooks.clone(),
     })
 }
 
@@ -252,6 +256,9 @@ fn wanted_capabilities(scenario: &Scenario, source: &Support, destination: &Supp
         if destination.capabilities.contains_key("postcopy-blocktime") {
             wanted.insert("postcopy-blocktime".to_owned(), true);
         }
+    }
+    if scenario.hooks.before_switchover.is_some() {
+        wanted.insert("pause-before-switchover".to_owned(), true);
     }
     wanted.extend(scenario.capabilities.iter().map(|(name, on)| (name.clone(), *on)));
     wanted

@@ -188,6 +188,7 @@ fn known_to_lose_writes(version: (u32, u32, u32), postcopy_wanted: bool) -> Opti
 /// What a reader should know before trusting the numbers.
 fn warnings(summary: &Summary, seen: &Seen, digests: &[Digest]) -> Vec<String> {
     let mut warnings = seen.warnings.clone();
+    warnings.extend(seen.migrations.iter().flat_map(|migration| migration.report.hook_problems.iter().cloned()));
     let mut warn = |text: String| warnings.push(text);
     if summary.guest.integrity == Integrity::Corrupt {
         warn(corruption(summary, seen));

@@ -41,6 +41,10 @@ pub(super) const KEYS: &[&str] = &[
     "give_up.passes",
     "give_up.bytes",
     "give_up.after",
+    "hooks.before_switchover",
+    "hooks.after_switchover",
+    "hooks.on_failure",
+    "hooks.deadline",
     "recovery.attempts",
     "recovery.backoff",
     "recovery.stalled_after",
@@ -369,6 +373,9 @@ mod tests {
         scenario.give_up.bytes = Some(Bytes(1));
         scenario.give_up.after = Some(Micros(1));
         scenario.recovery.uri = Some("r".into());
+        scenario.hooks.before_switchover = Some("true".into());
+        scenario.hooks.after_switchover = Some("true".into());
+        scenario.hooks.on_failure = Some("true".into());
         scenario.channels = vec![toml::Value::from("c")];
         scenario.incoming_channels = vec![toml::Value::from("c")];
         scenario.socket = super::super::Socket {

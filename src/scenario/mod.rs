@@ -51,6 +51,8 @@ pub struct Scenario {
     pub switch: Switch,
     /// When pre-copy is given up.
     pub give_up: GiveUp,
+    /// Commands at the moments when the guest changes hosts.
+    pub hooks: Hooks,
     /// What is done about a post-copy that breaks.
     pub recovery: Recovery,
     /// Sockets of ours, for the transport `owned`.
@@ -270,6 +272,29 @@ pub struct GiveUp {
     pub after: Option<Micros>,
 }
 
+/// Commands of the user's, by `sh -c`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Hooks {
+    /// When the guest is stopped on the source (QEMU waits in pre-switchover). If it fails, the migration is cancelled and the guest runs on there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before_switchover: Option<String>,
+    /// When the guest runs on the destination.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_switchover: Option<String>,
+    /// At the end, if the guest is not on the destination.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<String>,
+    /// Of each; then it is killed, and has failed.
+    pub deadline: Micros,
+}
+
+impl Default for Hooks {
+    fn default() -> Hooks {
+        Hooks { before_switchover: None, after_switchover: None, on_failure: None, deadline: Micros(10_000_000) }
+    }
+}
+
 /// What is done about a post-copy that breaks: it goes on over a new channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -331,6 +356,7 @@ impl Default for Scenario {
             limits: Limits::default(),
             switch: Switch::default(),
             give_up: GiveUp::default(),
+            hooks: Hooks::default(),
             recovery: Recovery::default(),
             socket: Socket::default(),
             link: Link::default(),

@@ -1,7 +1,7 @@
 //! Against real QEMU, by the command, with exit code, run.json and leftovers checked.
 //!
 //! Map: `modes` migrations that work, by mode, version, machine and capability · `capture` VMs measured, predicted, reproduced · `convergence` the cases that don't converge, both sides of each ·
-//! `give_up` those that don't converge ·
+//! `hooks` commands around the switchover · `give_up` those that don't converge ·
 //! `judge` the guest's verdict against a comparison of both sides' memory, byte by byte · `signals` · `deaths` of QEMUs · `by_hand` migrations whose driver died, and single steps · `attached` QEMUs of
 //! the user's · `link` over an emulated network, or a kernel's · `transports` sockets, pipes, files · `blackout` what is measured of one and
 //! of many · `refusals` what cannot be done · `looking` subcommands that migrate nothing.
@@ -13,6 +13,7 @@ mod capture;
 mod convergence;
 mod deaths;
 mod give_up;
+mod hooks;
 mod judge;
 mod link;
 mod looking;

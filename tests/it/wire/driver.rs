@@ -7,7 +7,7 @@ use switchover::drive::{Driver, End, Interrupt, Progress, Rejoin, Report, RunSta
 use switchover::observe::Latest;
 use switchover::plan::{GiveUpWhen, Listen, Plan, RecoveryRules, Settings, Side, Stream, SwitchWhen};
 use switchover::record::{Outcome, RunDir};
-use switchover::scenario::Mode;
+use switchover::scenario::{Hooks, Mode};
 use switchover::units::Micros;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -28,6 +28,7 @@ fn plan(mode: Mode) -> Plan {
         cancel_is_guarded: true,
         return_path: true,
         recovery: RecoveryRules { attempts: 1, backoff: Micros(100_000), stalled_after: Micros(60_000_000) },
+        hooks: Hooks::default(),
     }
 }
 
@@ -76,6 +77,7 @@ async fn start(plan: Plan) -> Running {
         progress: Box::new(progress),
         on_state: Box::new(|_| ()),
         rejoin: Arc::new(Elsewhere),
+        after: None,
     };
     let migration = tokio::spawn(driver.migrate(json!({"uri": "unix:/nowhere"})));
     Running { source, destination, interrupt, exits, migration, phases, record, _directory: directory }

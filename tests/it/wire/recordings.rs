@@ -9,7 +9,7 @@ use switchover::drive::{Command, Effect, Ending, Input, Machine};
 use switchover::plan::{GiveUpWhen, Listen, Plan, RecoveryRules, Settings, Side, Stream, SwitchWhen};
 use switchover::qmp::{Direction, Event, Kind, MigrationInfo, Notice, QmpError, Request, Schema, Session};
 use switchover::record::Outcome;
-use switchover::scenario::Mode;
+use switchover::scenario::{Hooks, Mode};
 use switchover::units::Micros;
 
 #[derive(Debug, Deserialize)]
@@ -165,6 +165,7 @@ fn plan_of(header: &Header) -> Plan {
         cancel_is_guarded: !header.qemu.starts_with("7."),
         return_path: true,
         recovery: RecoveryRules { attempts: 1, backoff: Micros(100_000), stalled_after: Micros(60_000_000) },
+        hooks: Hooks::default(),
     }
 }
 
@@ -177,7 +178,7 @@ fn replay(recording: &Recording, samples_too: bool, left_out: Option<usize>) -> 
             match effect {
                 Effect::Send(command) => sent.push(command),
                 Effect::End(end) => ending = Some(end),
-                Effect::Decided(_) => {}
+                Effect::Decided(_) | Effect::Hook => {}
             }
         }
     };
