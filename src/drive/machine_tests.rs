@@ -46,13 +46,15 @@ enum Happening {
     Pass(u64),
     Refused(Command),
     Recovered,
+    /// The hook is done, or failed.
+    Hooked(bool),
     Gone(Side),
     Exited(Side),
     Interrupt,
     /// So many seconds pass; everything else takes one.
     Wait(u64),
 }
-use Happening::{Exited, Gone, Interrupt, Pass, Recovered, Refused, Sampled, Wait};
+use Happening::{Exited, Gone, Hooked, Interrupt, Pass, Recovered, Refused, Sampled, Wait};
 
 fn event(name: &str, data: serde_json::Value) -> Event {
     Event { name: name.to_owned(), data, qemu_us: None, arrived: Stamp { mono_ns: 0, wall_ns: 0 } }
@@ -70,6 +72,10 @@ fn step(machine: &mut Machine, happening: Happening, now_ns: u64) -> Vec<Effect>
         Pass(pass) => machine.step(&Input::Event(Source, &event("MIGRATION_PASS", json!({"pass": pass}))), now_ns),
         Refused(command) => machine.step(&Input::Refused(command, "QEMU's words".to_owned()), now_ns),
         Recovered => machine.step(&Input::Recovered, now_ns),
+        Hooked(well) => {
+            let result = if well { Ok(()) } else { Err("the hook failed".to_owned()) };
+            machine.step(&Input::Hooked(result), now_ns)
+        }
         Gone(side) => machine.step(&Input::Gone(side, "QEMU closed it".to_owned()), now_ns),
         Exited(side) => machine.step(&Input::Exited(side, "QEMU was killed".to_owned()), now_ns),
         Interrupt => machine.step(&Input::Interrupt, now_ns),
@@ -91,6 +97,7 @@ struct Watched {
     source_exited: bool,
     listening: bool,
     recovering_ns: Option<u64>,
+    hook_runs: bool,
     ending: Option<Ending>,
 }
 
@@ -108,6 +115,7 @@ impl Watched {
             source_exited: false,
             listening: false,
             recovering_ns: None,
+            hook_runs: false,
             ending: None,
         };
         let effects = watched.machine.step(&Input::Started, SECOND);
@@ -132,6 +140,7 @@ impl Watched {
                 self.destination_completed |= (side, status) == (Destination, "completed");
             }
             Refused(Command::Cancel) => self.cancel_unanswered = false,
+            Hooked(_) => self.hook_runs = false,
             Refused(Command::Recover) | Recovered => self.recovering_ns = None,
             Exited(side) => self.source_exited |= side == Source,
             _ => {}
@@ -160,7 +169,8 @@ impl Watched {
                     let ready = Status::PreSwitchover;
                     let says_so = |status: &str| Status::from(status) == ready;
                     assert!(
-                        matches!(happening, Happening::Status(Source, status) | Sampled(Source, status) if says_so(status)),
+                        matches!(happening, Hooked(_))
+                            || matches!(happening, Happening::Status(Source, status) | Sampled(Source, status) if says_so(status)),
                         "the switchover was let go on at {happening:?}"
                     );
                     assert!(!self.cancel_unanswered, "the switchover was let go on after a cancel");
@@ -176,7 +186,14 @@ impl Watched {
                     assert!(self.recovering_ns.is_none_or(|since| self.now_ns - since > 30 * SECOND), "two attempts at a time");
                     self.recovering_ns = Some(self.now_ns);
                 }
-                Effect::Decided(_) | Effect::Hook => {}
+                Effect::Hook => {
+                    assert!(
+                        !self.hook_runs && !self.cancel_unanswered && !self.source_completed,
+                        "the hook was run at {happening:?}"
+                    );
+                    self.hook_runs = true;
+                }
+                Effect::Decided(_) => {}
                 Effect::End(ending) => {
                     assert_eq!(index + 1, effects.len(), "effects after the end: {effects:?}");
                     self.judge_ending(ending, happening);
@@ -241,6 +258,9 @@ fn alphabet(watched: &Watched) -> Vec<Happening> {
     if watched.postcopy_sent {
         all.push(Refused(Command::StartPostcopy));
     }
+    if watched.hook_runs {
+        all.extend([Hooked(true), Hooked(false)]);
+    }
     if watched.recovering_ns.is_some() {
         all.extend([Refused(Command::Recover), Recovered]);
     }
@@ -281,6 +301,27 @@ fn no_story_of_pre_copy_breaks_a_safety_rule() {
 #[test]
 fn no_story_of_a_migration_through_a_file_breaks_a_safety_rule() {
     assert!(explore(&into_a_file(plan(Mode::Precopy, true)), 6) > 1000);
+}
+
+#[test]
+fn no_story_with_hooks_breaks_a_safety_rule() {
+    for guarded in [true, false] {
+        let hooks = Hooks { before_switchover: Some("flip".to_owned()), ..Hooks::default() };
+        assert!(explore(&Plan { hooks, ..plan(Mode::Hybrid, guarded) }, 5) > 1000);
+    }
+}
+
+#[test]
+fn a_hook_that_fails_cancels_where_that_is_safe_and_else_the_guest_goes_on() {
+    let hooks = Hooks { before_switchover: Some("flip".to_owned()), ..Hooks::default() };
+    let waits = Happening::Status(Source, "pre-switchover");
+    let with = |guarded, story: &[Happening]| told(&Plan { hooks: hooks.clone(), ..plan(Mode::Hybrid, guarded) }, story);
+    insta::assert_snapshot!(
+        with(true, &[ACTIVE, waits, Hooked(true), SOURCE_DONE, DESTINATION_DONE]),
+        @"[Continue] completed: completed by pre-copy"
+    );
+    insta::assert_snapshot!(with(true, &[ACTIVE, waits, Hooked(false), CANCELLED]), @"[Cancel] failed: the hook failed");
+    insta::assert_snapshot!(with(false, &[ACTIVE, Pass(2), waits, Hooked(false)]), @"[StartPostcopy Continue] not over: Switchover");
 }
 
 #[test]
