@@ -9,7 +9,7 @@ use crate::qmp::Status;
 /// Post-copy that lost its channel may have lost it with a QEMU; that its process ended is known a moment later, and says more.
 const GRACE_NS: u64 = 500_000_000;
 /// The longest pause between two attempts.
-const LONGEST_NS: u64 = 10_000_000_000;
+const LONGEST_NS: u64 = 2_000_000_000;
 /// An attempt that says nothing by then has failed.
 const ATTEMPT_NS: u64 = 30_000_000_000;
 

@@ -132,7 +132,7 @@ pub struct Plan {
 pub struct RecoveryRules {
     /// So often at most; again as often when it goes on in between.
     pub attempts: u32,
-    /// After a failed attempt; doubled each time.
+    /// After a failed attempt; doubled each time, up to 2 s.
     pub backoff: Micros,
     /// Post-copy that sends nothing for so long is taken for broken.
     pub stalled_after: Micros,

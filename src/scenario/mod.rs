@@ -301,7 +301,7 @@ impl Default for Hooks {
 pub struct Recovery {
     /// So often at most, until it goes on; 0: not at all.
     pub attempts: u32,
-    /// After a failed attempt; doubled each time, up to 10 s.
+    /// After a failed attempt; doubled each time, up to 2 s.
     pub backoff: Micros,
     /// Post-copy that sends nothing for so long is broken too.
     pub stalled_after: Micros,
@@ -402,7 +402,7 @@ impl Default for Guest {
 
 impl Default for Recovery {
     fn default() -> Recovery {
-        Recovery { attempts: 5, backoff: Micros(500_000), stalled_after: Micros(60_000_000), uri: None }
+        Recovery { attempts: 30, backoff: Micros(500_000), stalled_after: Micros(60_000_000), uri: None }
     }
 }
 
