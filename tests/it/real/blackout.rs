@@ -246,7 +246,7 @@ fn clocks_of_two_hosts_are_estimated_and_the_truth_lies_within_the_uncertainty()
     let (source, stopped) = skewed(&pair.source.control(), 7_000_000);
     let (destination, resumed) = skewed(&pair.destination.control(), -3_600_000_000);
     let done = Switchover::new(&scratch, &["migrate", "--source", &source, "--destination", &destination])
-        .args(&["--uri", "tcp:127.0.0.1:0", "--out", "run"])
+        .args(&["--uri", "tcp:127.0.0.1:0", "--out", "run", "--allow-plain-qmp"])
         .run();
     done.assert_code(0);
     let summary = done.summary();
