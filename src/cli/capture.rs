@@ -1,20 +1,17 @@
 //! `switchover capture`
 
 use super::args::CaptureArgs;
+use super::connect::connect;
 use super::exit::Exit;
 use super::output;
-use std::time::Duration;
 use switchover::capture::capture as captured;
 use switchover::convergence::{Setup, judge};
-use switchover::qmp::Session;
 use switchover::report;
 use switchover::scenario::{Loader, Scenario, ScenarioError};
 
-const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
-
 pub(super) async fn capture(args: CaptureArgs) -> Exit {
-    let session = match Session::connect("source", &args.source, None, CONNECT_DEADLINE).await {
-        Ok((session, _notices)) => session,
+    let session = match connect("source", &args.source).await {
+        Ok(session) => session,
         Err(error) => return Exit::error(5, &error),
     };
     let captured = match captured(&session, args.watch.duration()).await {

@@ -1,15 +1,13 @@
 //! `switchover inspect`
 
 use super::args::InspectArgs;
+use super::connect::connect;
 use super::exit::Exit;
 use super::output;
 use serde_json::json;
-use std::time::Duration;
 use switchover::inspect::{differences, inspect as ask, side_name};
-use switchover::qmp::{Endpoint, QmpError, Session};
+use switchover::qmp::{Endpoint, QmpError};
 use switchover::report;
-
-const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
 
 pub(super) async fn inspect(args: InspectArgs) -> Exit {
     let mut seen = Vec::new();
@@ -33,6 +31,6 @@ pub(super) async fn inspect(args: InspectArgs) -> Exit {
 }
 
 async fn one(side: &str, endpoint: &Endpoint) -> Result<switchover::inspect::Inspection, QmpError> {
-    let (session, _notices) = Session::connect(side, endpoint, None, CONNECT_DEADLINE).await?;
+    let session = connect(side, endpoint).await?;
     ask(endpoint.to_string(), &session).await
 }

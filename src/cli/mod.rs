@@ -3,6 +3,7 @@
 mod args;
 mod attach;
 mod capture;
+mod connect;
 mod diagnose;
 mod doctor;
 mod exit;

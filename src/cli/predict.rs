@@ -1,20 +1,17 @@
 //! `switchover predict`
 
 use super::args::{PredictArgs, scenario_over};
+use super::connect::connect;
 use super::exit::Exit;
 use super::output;
 use super::run::conclude;
 use serde_json::{Value, json};
-use std::time::Duration;
 use switchover::capture::{Captured, Seen, capture};
 use switchover::convergence::{Judgement, Setup, Spread, judge, spread};
 use switchover::drive::Interrupt;
-use switchover::qmp::Session;
 use switchover::report;
 use switchover::run::{Attach, Options, attached, exit_code};
 use switchover::scenario::Loader;
-
-const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
 
 /// What was predicted.
 struct Predicted {
@@ -61,8 +58,7 @@ pub(super) async fn predict(args: PredictArgs, interrupt: Interrupt) -> Exit {
 
 /// The session ends with this: QMP serves one client a socket, and a migration is the next.
 async fn predicted(args: &PredictArgs) -> Result<Predicted, Exit> {
-    let connected = Session::connect("source", &args.source, None, CONNECT_DEADLINE).await;
-    let (session, _notices) = connected.map_err(|error| Exit::error(5, &error))?;
+    let session = connect("source", &args.source).await.map_err(|error| Exit::error(5, &error))?;
     let captured = capture(&session, args.watch.duration()).await.map_err(|error| Exit::error(5, &error))?;
     let mut loader = Loader::new();
     let base = loader.text("the source's settings", &captured.settings.to_toml()).map(|_| ());

@@ -1,14 +1,12 @@
 //! `switchover pause`, `cancel`, `switch`, `continue`, `recover`
 
 use super::args::{RecoverArgs, StepArgs};
+use super::connect::connect;
 use super::exit::Exit;
 use super::output;
 use serde_json::json;
-use std::time::Duration;
-use switchover::qmp::{Endpoint, QmpError, Session, Status};
+use switchover::qmp::Status;
 use switchover::step::{self, StepError};
-
-const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Which.
 #[derive(Clone, Copy)]
@@ -39,10 +37,6 @@ pub(super) async fn recover(args: RecoverArgs) -> Exit {
         step::recover(&source, &destination, &args.uri).await
     };
     conclude(taken.await, args.step.json)
-}
-
-async fn connect(side: &str, endpoint: &Endpoint) -> Result<Session, QmpError> {
-    Ok(Session::connect(side, endpoint, None, CONNECT_DEADLINE).await?.0)
 }
 
 fn conclude(taken: Result<Status, StepError>, as_json: bool) -> Exit {

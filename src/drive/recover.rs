@@ -129,9 +129,7 @@ impl Recoverer {
             for (index, (side, session)) in
                 [(Side::Source, &self.source), (Side::Destination, &self.destination)].into_iter().enumerate()
             {
-                let info = session.query_migrate(DEADLINE).await;
-                let failed = |source| RecoverError::Qmp { what: "asking for its state (query-migrate)", source };
-                states[index] = info.map_err(failed)?.status.unwrap_or(Status::None);
+                states[index] = look(session).await?.status.unwrap_or(Status::None);
                 match &states[index] {
                     // The first time round nothing is forced: the other side's error may be on its way.
                     Status::PostcopyActive | Status::PostcopyRecover | Status::PostcopyRecoverSetup if poll > 0 => {
@@ -175,8 +173,7 @@ impl Recoverer {
         if !uri.ends_with(":0") {
             return Ok(uri);
         }
-        let failed = |source| RecoverError::Qmp { what: "asking the destination for its port (query-migrate)", source };
-        let addresses = self.destination.query_migrate(DEADLINE).await.map_err(failed)?.socket_address.unwrap_or_default();
+        let addresses = look(&self.destination).await?.socket_address.unwrap_or_default();
         // 7.2 keeps those of before.
         let actual = addresses.last().and_then(Uri::of_socket_address);
         Ok(Uri { outgoing: uri.clone(), incoming: uri }.resolved(actual.as_deref()))
@@ -186,8 +183,7 @@ impl Recoverer {
         let mut last = MigrationInfo::default();
         let (mut left, mut still) = (self.source.greeting().version >= LEAVES_AT_ONCE, 0);
         for _ in 0..RESUMING {
-            let failed = |source| RecoverError::Qmp { what: "asking for its state (query-migrate)", source };
-            last = self.source.query_migrate(DEADLINE).await.map_err(failed)?;
+            last = look(&self.source).await?;
             match last.status {
                 Some(Status::PostcopyActive | Status::Completed) => return Ok(()),
                 Some(Status::PostcopyPaused) => still += 1,
@@ -200,6 +196,11 @@ impl Recoverer {
         }
         Err(RecoverError::Silent(last.status.unwrap_or(Status::None)))
     }
+}
+
+async fn look(session: &Session) -> Result<MigrationInfo, RecoverError> {
+    let failed = |source| RecoverError::Qmp { what: "asking for its state (query-migrate)", source };
+    session.query_migrate(DEADLINE).await.map_err(failed)
 }
 
 /// What both sides are.

@@ -197,12 +197,7 @@ pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, ground
         },
         cancel_is_guarded: source.version >= (10, 0, 0),
         return_path,
-        recovery: RecoveryRules {
-            // With release-ram the source has given away what was on the way.
-            attempts: if releases(scenario, source) { 0 } else { scenario.recovery.attempts },
-            backoff: scenario.recovery.backoff,
-            stalled_after: scenario.recovery.stalled_after,
-        },
+        recovery: recovery(scenario, releases(scenario, source)),
         hooks: scenario.hooks.clone(),
     })
 }
@@ -226,13 +221,16 @@ pub fn adopt(scenario: &Scenario, source: &Support) -> Result<Plan, Refused> {
         give_up: GiveUpWhen { passes: scenario.give_up.passes, bytes: scenario.give_up.bytes, after: scenario.timeout },
         cancel_is_guarded: source.version >= (10, 0, 0),
         return_path: on("return-path") || on("postcopy-ram"),
-        recovery: RecoveryRules {
-            attempts: if on("release-ram") { 0 } else { scenario.recovery.attempts },
-            backoff: scenario.recovery.backoff,
-            stalled_after: scenario.recovery.stalled_after,
-        },
+        recovery: recovery(scenario, on("release-ram")),
         hooks: scenario.hooks.clone(),
     })
+}
+
+/// With release-ram the source has given away what was on the way.
+fn recovery(scenario: &Scenario, releases: bool) -> RecoveryRules {
+    let asked = &scenario.recovery;
+    let attempts = if releases { 0 } else { asked.attempts };
+    RecoveryRules { attempts, backoff: asked.backoff, stalled_after: asked.stalled_after }
 }
 
 fn releases(scenario: &Scenario, source: &Support) -> bool {
