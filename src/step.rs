@@ -71,6 +71,10 @@ pub async fn cancel(source: &Session) -> Result<Status, StepError> {
             "the source is in state {now}: past the point of no return only the destination can have the guest, and a cancel would lose it"
         )));
     }
+    if now == Status::Device {
+        let reason = "the source is in state device: everything may be sent, and the destination would then start the guest too";
+        return Err(StepError::Unfit(reason.to_owned()));
+    }
     if now == Status::None || now.is_final() {
         return Err(StepError::Unfit(format!("no migration is under way (state {now})")));
     }
@@ -126,7 +130,7 @@ pub async fn recover(source: &Session, destination: &Session, uri: &str) -> Resu
     if !now.is_postcopy() {
         return Err(StepError::Unfit(format!("the source is in state {now}; there is no post-copy to recover")));
     }
-    Recoverer::new(source.clone(), destination.clone(), Arc::new(At(uri.to_owned()))).attempt().await?;
+    Recoverer::new(Arc::new(At(uri.to_owned()))).attempt(source, destination).await?;
     Ok(status(source).await?)
 }
 

@@ -5,33 +5,26 @@
 
 use super::DriveError;
 use super::hooks::{self, Hook};
-use super::machine::{Command, Effect, Ending, Input, Machine, Phase};
+use super::machine::{Command, Effect, Ending, Held, Input, Machine, Phase};
 use super::prepare::{self, Own, Prepared};
 use super::recover::{Recoverer, Rejoin};
+use super::{hold, reopen, settle};
 use crate::clock::{Stamp, monotonic_ns};
 use crate::observe::Latest;
 use crate::plan::{Listen, Plan, Side};
-use crate::qmp::{Closed, MigrationInfo, Notice, Notices, QmpError, Request, Session, Status};
+use crate::qmp::{Closed, MigrationInfo, Notice, Notices, QmpError, Request, Session};
 use crate::record::{Entry, Outcome, Sink};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
-const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
 const MIGRATE_DEADLINE: Duration = Duration::from_secs(30);
-const TICK: Duration = Duration::from_millis(20);
+pub(super) const TICK: Duration = Duration::from_millis(20);
 /// A side that no sampler has reported for this long is asked by the loop itself.
 const ASK_AFTER_NS: u64 = 500_000_000;
-/// When a connection ends, the end of the process is usually known a moment later, and says more.
-const GONE_GRACE_NS: u64 = 300_000_000;
-/// A source whose post-copy failed early runs again by then, if it ever does.
-const LOST_GRACE: Duration = Duration::from_secs(2);
-/// The guest must run again on the source this long after a cancel or a failure.
-const SETTLE: Duration = Duration::from_secs(5);
-
 /// One QEMU to drive.
 #[derive(Debug)]
 pub struct End {
@@ -111,8 +104,6 @@ pub struct Driver {
     pub on_state: Box<dyn FnMut(&str) + Send>,
     /// Where a broken post-copy goes on.
     pub rejoin: Arc<dyn Rejoin>,
-    /// The hook for after the switchover, once it was begun; `None` to start with.
-    pub after: Option<tokio::task::JoinHandle<Result<(), String>>>,
 }
 
 impl std::fmt::Debug for Driver {
@@ -142,12 +133,17 @@ pub struct Report {
     pub hook_problems: Vec<String>,
 }
 
+/// A hook that runs.
+type RunningHook = tokio::task::JoinHandle<Result<(), String>>;
+
 /// What the loop hears of its own making.
 enum Heard {
     Refused(Command, String),
     Recovered,
+    Held(Held),
     Hooked(Result<(), String>),
     Info(Side, Option<Box<MigrationInfo>>),
+    Reopened(Side, Result<End, String>),
 }
 
 impl Driver {
@@ -182,34 +178,39 @@ impl Driver {
         let started = Stamp::now();
         let hooks = self.plan.hooks.clone();
         let (ending, decisions, ends, mut hook_problems) = match tokio::spawn(self.drive(outgoing)).await {
-            Ok((ending, decisions, ends, problems)) => (ending, decisions, Some(ends), problems),
-            Err(panic) => (rescue(&sessions[0], cancel_is_safe, &panic.to_string()).await, 0, None, Vec::new()),
+            Ok((ending, decisions, ends, problem)) => (ending, decisions, Some(ends), Vec::from_iter(problem)),
+            Err(panic) => (settle::rescue(&sessions, cancel_is_safe, &panic.to_string()).await, 0, None, Vec::new()),
         };
         let ended = Stamp::now();
-        let (ending, run_states) = settle(&sessions, ending, &before).await;
+        // One may have been made again meanwhile.
+        let sessions =
+            ends.as_ref().map_or(sessions, |[source, destination]| [source.session.clone(), destination.session.clone()]);
+        let (ending, run_states) = settle::settle(&sessions, ending, &before).await;
         let mut last = [None, None];
         for (session, slot) in sessions.iter().zip(&mut last) {
             *slot = session.query_migrate(COMMAND_DEADLINE).await.ok();
         }
-        let ending = with_qemus_text(ending, &last);
+        let ending = settle::with_qemus_text(ending, &last);
         if ending.outcome != Outcome::Completed {
             hook_problems.extend(hooks::run(Hook::OnFailure, &hooks, &ending.outcome.name()).await.err());
         }
         Report { ending, started, ended, run_states, last, decisions, ends, hook_problems }
     }
 
-    async fn drive(mut self, outgoing: Option<Value>) -> (Ending, u64, [End; 2], Vec<String>) {
-        let (ending, decisions) = self.drive_to_the_end(outgoing).await;
-        let after = match self.after.take() {
+    /// The loop. Gives the ending, how many decisions it took, both sides, and what went wrong with the hook for after the switchover.
+    async fn drive(mut self, outgoing: Option<Value>) -> (Ending, u64, [End; 2], Option<String>) {
+        let mut after = None;
+        let (ending, decisions) = self.drive_to_the_end(outgoing, &mut after).await;
+        let problem = match after {
             Some(after) => after.await.unwrap_or_else(|broke| Err(broke.to_string())).err(),
             None => None,
         };
-        (ending, decisions, [self.source, self.destination], after.into_iter().collect())
+        (ending, decisions, [self.source, self.destination], problem)
     }
 
-    async fn drive_to_the_end(&mut self, outgoing: Option<Value>) -> (Ending, u64) {
+    async fn drive_to_the_end(&mut self, outgoing: Option<Value>, after: &mut Option<RunningHook>) -> (Ending, u64) {
         let mut machine = if outgoing.is_some() { Machine::new(&self.plan) } else { Machine::adopting(&self.plan) };
-        let recoverer = Recoverer::new(self.source.session.clone(), self.destination.session.clone(), self.rejoin.clone());
+        let recoverer = Recoverer::new(self.rejoin.clone());
         let mut decisions = 0;
         let started_ns = monotonic_ns();
         if let Some(outgoing) = outgoing
@@ -224,14 +225,14 @@ impl Driver {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut open = [true, true];
-        let mut gone: Vec<(Side, String, u64)> = Vec::new();
         let mut asked_ns = [started_ns; 2];
         let mut interrupted = false;
         let mut effects = machine.step(&Input::Started, started_ns);
         loop {
             for effect in effects.drain(..) {
                 match effect {
-                    Effect::Send(Command::Recover) => recover(recoverer.clone(), heard_tx.clone()),
+                    Effect::Send(Command::Recover) => self.recover(recoverer.clone(), heard_tx.clone()),
+                    Effect::Send(Command::Hold) => self.hold(&heard_tx),
                     Effect::Send(command) => self.send(command, &heard_tx),
                     Effect::Decided(decision) => {
                         decisions += 1;
@@ -245,33 +246,33 @@ impl Driver {
                             json!({"mono_ns": stamp.mono_ns, "wall_ns": stamp.wall_ns, "decision": decision}),
                         ));
                     }
-                    Effect::Hook => self.hook(&heard_tx),
+                    Effect::Hook(Hook::AfterSwitchover) => *after = Some(self.hook(Hook::AfterSwitchover, None)),
+                    Effect::Hook(hook) => drop(self.hook(hook, Some(heard_tx.clone()))),
                     Effect::End(ending) => return (ending, decisions),
                 }
             }
             // Events first: a decision is made on the arrival of the event, whatever else is waiting.
             effects = tokio::select! {
                 biased;
-                notice = self.source.notices.next(), if open[0] => self.noticed(Side::Source, notice, &mut machine, &mut open, &mut gone),
+                notice = self.source.notices.next(), if open[0] => self.noticed(Side::Source, notice, &mut machine, &mut open, &heard_tx),
                 notice = self.destination.notices.next(), if open[1] => {
-                    self.noticed(Side::Destination, notice, &mut machine, &mut open, &mut gone)
+                    self.noticed(Side::Destination, notice, &mut machine, &mut open, &heard_tx)
                 }
                 Some(heard) = heard.recv() => match heard {
                     Heard::Refused(command, text) => machine.step(&Input::Refused(command, text), monotonic_ns()),
+                    Heard::Held(held) => machine.step(&Input::Held(held), monotonic_ns()),
                     Heard::Hooked(result) => machine.step(&Input::Hooked(result), monotonic_ns()),
                     Heard::Recovered => machine.step(&Input::Recovered, monotonic_ns()),
                     Heard::Info(side, Some(info)) => machine.step(&Input::Sample(side, &info), monotonic_ns()),
                     Heard::Info(_, None) => Vec::new(),
+                    Heard::Reopened(side, result) => self.reopened(side, result, &mut machine, &mut open, &mut asked_ns),
                 },
-                Some((side, reason)) = self.exits.recv() => {
-                    gone.retain(|(other, ..)| *other != side);
-                    machine.step(&Input::Exited(side, reason), monotonic_ns())
-                }
+                Some((side, reason)) = self.exits.recv() => machine.step(&Input::Exited(side, reason), monotonic_ns()),
                 () = self.interrupt.wait(), if !interrupted => {
                     interrupted = true;
                     machine.step(&Input::Interrupt, monotonic_ns())
                 }
-                _ = tick.tick() => self.ticked(&mut machine, &mut gone, &mut asked_ns, (started_ns, accepted_ns), &heard_tx),
+                _ = tick.tick() => self.ticked(&mut machine, &mut asked_ns, (started_ns, accepted_ns), &heard_tx),
             };
         }
     }
@@ -283,7 +284,7 @@ impl Driver {
         notice: Result<Notice, Closed>,
         machine: &mut Machine,
         open: &mut [bool; 2],
-        gone: &mut Vec<(Side, String, u64)>,
+        heard: &mpsc::UnboundedSender<Heard>,
     ) -> Vec<Effect> {
         let now_ns = monotonic_ns();
         match notice {
@@ -292,10 +293,6 @@ impl Driver {
                     Notice::Event(event) => {
                         if let Some(state) = event.data.get("status").and_then(Value::as_str).filter(|_| side == Side::Source) {
                             (self.on_state)(state);
-                        }
-                        if side == Side::Destination && event.name == "RESUME" && self.after.is_none() {
-                            let hooks = self.plan.hooks.clone();
-                            self.after = Some(tokio::spawn(async move { hooks::run(Hook::AfterSwitchover, &hooks, "").await }));
                         }
                         machine.step(&Input::Event(side, event), now_ns)
                     }
@@ -310,16 +307,49 @@ impl Driver {
             }
             Err(Closed(reason)) => {
                 open[usize::from(side == Side::Destination)] = false;
-                gone.push((side, reason, now_ns + GONE_GRACE_NS));
+                tracing::warn!(%side, reason, "the QMP connection ended");
+                let (lost, heard) = (self.end(side).session.clone(), heard.clone());
+                tokio::spawn(async move {
+                    let result = reopen::reopen(&lost, reason).await;
+                    let _ = heard.send(Heard::Reopened(side, result));
+                });
                 Vec::new()
             }
         }
     }
 
+    /// What was missed meanwhile shows in the state, which is asked for at the next tick.
+    fn reopened(
+        &mut self,
+        side: Side,
+        result: Result<End, String>,
+        machine: &mut Machine,
+        open: &mut [bool; 2],
+        asked_ns: &mut [u64; 2],
+    ) -> Vec<Effect> {
+        let input = match result {
+            Ok(end) => {
+                let index = usize::from(side == Side::Destination);
+                (open[index], asked_ns[index]) = (true, 0);
+                *self.end_mut(side) = end;
+                Input::Reopened(side)
+            }
+            Err(reason) => Input::Gone(side, reason),
+        };
+        machine.step(&input, monotonic_ns())
+    }
+
+    fn end(&self, side: Side) -> &End {
+        if side == Side::Source { &self.source } else { &self.destination }
+    }
+
+    fn end_mut(&mut self, side: Side) -> &mut End {
+        if side == Side::Source { &mut self.source } else { &mut self.destination }
+    }
+
     fn ticked(
         &mut self,
         machine: &mut Machine,
-        gone: &mut Vec<(Side, String, u64)>,
         asked_ns: &mut [u64; 2],
         (started_ns, accepted_ns): (u64, u64),
         heard: &mpsc::UnboundedSender<Heard>,
@@ -336,17 +366,12 @@ impl Driver {
                 }
             } else if now_ns.saturating_sub(asked_ns[index]) > ASK_AFTER_NS {
                 asked_ns[index] = now_ns;
-                let session = if side == Side::Source { &self.source.session } else { &self.destination.session };
-                let (session, heard) = (session.clone(), heard.clone());
+                let (session, heard) = (self.end(side).session.clone(), heard.clone());
                 tokio::spawn(async move {
                     let info = session.query_migrate(COMMAND_DEADLINE).await.ok().map(Box::new);
                     let _ = heard.send(Heard::Info(side, info));
                 });
             }
-        }
-        while let Some(at) = gone.iter().position(|(_, _, due_ns)| now_ns >= *due_ns) {
-            let (side, reason, _) = gone.remove(at);
-            effects.extend(machine.step(&Input::Gone(side, reason), now_ns));
         }
         (self.progress)(&Progress {
             phase: machine.phase(),
@@ -357,11 +382,36 @@ impl Driver {
         effects
     }
 
-    /// Runs the hook for before the switchover, and goes on seeing events meanwhile.
-    fn hook(&self, heard: &mpsc::UnboundedSender<Heard>) {
-        let (hooks, heard) = (self.plan.hooks.clone(), heard.clone());
+    /// Runs a hook, and goes on seeing events meanwhile.
+    fn hook(&self, hook: Hook, heard: Option<mpsc::UnboundedSender<Heard>>) -> RunningHook {
+        let hooks = self.plan.hooks.clone();
         tokio::spawn(async move {
-            let _ = heard.send(Heard::Hooked(hooks::run(Hook::BeforeSwitchover, &hooks, "").await));
+            let result = hooks::run(hook, &hooks, "").await;
+            if let Some(heard) = heard {
+                let _ = heard.send(Heard::Hooked(result.clone()));
+            }
+            result
+        })
+    }
+
+    fn hold(&self, heard: &mpsc::UnboundedSender<Heard>) {
+        let (destination, heard) = (self.destination.session.clone(), heard.clone());
+        tokio::spawn(async move {
+            let _ = heard.send(match hold::hold(&destination, COMMAND_DEADLINE).await {
+                Ok(held) => Heard::Held(held),
+                Err(error) => Heard::Refused(Command::Hold, error.to_string()),
+            });
+        });
+    }
+
+    /// An attempt takes seconds, and the loop goes on meanwhile.
+    fn recover(&self, recoverer: Recoverer, heard: mpsc::UnboundedSender<Heard>) {
+        let (source, destination) = (self.source.session.clone(), self.destination.session.clone());
+        tokio::spawn(async move {
+            let _ = heard.send(match recoverer.attempt(&source, &destination).await {
+                Ok(()) => Heard::Recovered,
+                Err(error) => Heard::Refused(Command::Recover, error.to_string()),
+            });
         });
     }
 
@@ -373,16 +423,18 @@ impl Driver {
             Command::Continue => {
                 Request::typed(&qapi::qmp::migrate_continue { state: qapi::qmp::MigrationStatus::pre_switchover })
             }
+            Command::Release => Request::typed(&qapi::qmp::cont {}),
             // Several commands, with looks in between: not sent here.
-            Command::Recover => return,
+            Command::Recover | Command::Hold => return,
             Command::Listen => match &self.plan.listen {
                 Listen::After(request) => request.clone(),
                 // The machine asks for it only where the plan has it.
                 Listen::Already | Listen::Before(_) => return,
             },
         };
-        let session = if command == Command::Listen { &self.destination.session } else { &self.source.session };
-        let (session, heard) = (session.clone(), heard.clone());
+        let to_destination = matches!(command, Command::Listen | Command::Release);
+        let side = if to_destination { Side::Destination } else { Side::Source };
+        let (session, heard) = (self.end(side).session.clone(), heard.clone());
         tokio::spawn(async move {
             match session.execute(request, COMMAND_DEADLINE).await {
                 Err(QmpError::Refused { description, .. }) => {
@@ -409,121 +461,6 @@ async fn begin(source: &Session, outgoing: Value) -> Option<Ending> {
     Some(Ending { outcome, reason, postcopy_happened: false, passes: 0 })
 }
 
-/// An attempt takes seconds, and the loop goes on meanwhile.
-fn recover(recoverer: Recoverer, heard: mpsc::UnboundedSender<Heard>) {
-    tokio::spawn(async move {
-        let _ = heard.send(match recoverer.attempt().await {
-            Ok(()) => Heard::Recovered,
-            Err(error) => Heard::Refused(Command::Recover, error.to_string()),
-        });
-    });
-}
-
-fn cancel() -> Request {
+pub(super) fn cancel() -> Request {
     Request::typed(&qapi::qmp::migrate_cancel {})
-}
-
-/// After a panic of the loop: cancels where that is safe, and waits until it is done.
-async fn rescue(source: &Session, cancel_is_safe: bool, panic: &str) -> Ending {
-    let ending = |outcome, reason: String| Ending { outcome, reason, postcopy_happened: false, passes: 0 };
-    let broke = format!("switchover itself broke ({panic}); please report it");
-    let status = |info: Result<MigrationInfo, QmpError>| info.ok().and_then(|info| info.status).unwrap_or(Status::None);
-    let before = status(source.query_migrate(COMMAND_DEADLINE).await);
-    if before.is_postcopy() || !cancel_is_safe {
-        return ending(Outcome::Unknown, format!("{broke}. The migration goes on by itself"));
-    }
-    if !before.is_final() {
-        let _ = source.execute(cancel(), COMMAND_DEADLINE).await;
-    }
-    let wait = async {
-        loop {
-            let now = status(source.query_migrate(COMMAND_DEADLINE).await);
-            if now.is_final() || now == Status::None {
-                return now;
-            }
-            tokio::time::sleep(TICK).await;
-        }
-    };
-    match tokio::time::timeout(2 * SETTLE, wait).await {
-        Ok(Status::Completed) => ending(Outcome::Unknown, format!("{broke}. The source says completed")),
-        Ok(_) => ending(Outcome::Failed, format!("{broke}. The migration was cancelled")),
-        Err(_) => ending(Outcome::Unknown, format!("{broke}. The cancel is not confirmed")),
-    }
-}
-
-/// Holds the ending against both sides' run states. A guest that shall be on the source is waited for: QEMU starts it again a
-/// moment after it reports the cancel.
-async fn settle(sessions: &[Session; 2], ending: Ending, before: &str) -> (Ending, RunStates) {
-    if ending.outcome == Outcome::Lost {
-        return not_lost_after_all(sessions, ending, before).await;
-    }
-    let [source, destination] = sessions;
-    let stays = matches!(ending.outcome, Outcome::NotConverged | Outcome::Cancelled | Outcome::Failed);
-    let mut states = RunStates { source: run_state(source).await, destination: run_state(destination).await };
-    let wait = async {
-        while stays && states.source.as_deref().is_some_and(|state| state != before) {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-            states.source = run_state(source).await;
-        }
-    };
-    let settled = tokio::time::timeout(SETTLE, wait).await.is_ok();
-    let ending = match (settled, states.source.as_deref()) {
-        (true, Some(_)) => ending,
-        (true, None) if !stays => ending,
-        (_, state) => {
-            let state = state.unwrap_or("not to be had");
-            let reason = format!(
-                "{}; but the source's run state is {state}, not {before}: look at both QEMUs before doing anything",
-                ending.reason
-            );
-            Ending { outcome: Outcome::Unknown, reason, ..ending }
-        }
-    };
-    (ending, states)
-}
-
-/// Post-copy that fails early enough is no loss since 10.2: until the destination has loaded the package (`postcopy-device`), the
-/// source still is the whole guest, and QEMU lets it run on. Its run state, and the destination's, say whether that happened.
-async fn not_lost_after_all(sessions: &[Session; 2], ending: Ending, before: &str) -> (Ending, RunStates) {
-    let [source, destination] = sessions;
-    let back = async {
-        while run_state(source).await.is_some_and(|state| state != before) {
-            tokio::time::sleep(TICK).await;
-        }
-    };
-    let _ = tokio::time::timeout(LOST_GRACE, back).await;
-    let states = RunStates { source: run_state(source).await, destination: run_state(destination).await };
-    let ending = match (states.source.as_deref() == Some(before), states.destination.as_deref()) {
-        (false, _) => ending,
-        (true, Some("running")) => {
-            let reason = format!("{}; and both sides' VMs run: stop one before doing anything", ending.reason);
-            Ending { outcome: Outcome::Unknown, reason, ..ending }
-        }
-        (true, _) => {
-            let reason = format!("{}; QEMU let the guest run on, on the source", ending.reason);
-            Ending { outcome: Outcome::Failed, reason, ..ending }
-        }
-    };
-    (ending, states)
-}
-
-async fn run_state(session: &Session) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Answer {
-        status: String,
-    }
-    let text = session.execute(Request::typed(&qapi::qmp::query_status {}), COMMAND_DEADLINE).await.ok()?;
-    serde_json::from_str::<Answer>(&text).ok().map(|answer| answer.status)
-}
-
-/// Adds QEMU's own text to a failure: the destination's where it has one, as the source mostly knows only that the stream broke.
-fn with_qemus_text(mut ending: Ending, last: &[Option<MigrationInfo>; 2]) -> Ending {
-    let text = |side: &Option<MigrationInfo>| side.as_ref().and_then(|info| info.error_desc.clone());
-    if ending.outcome == Outcome::Failed
-        && let Some(text) = text(&last[1]).or_else(|| text(&last[0]))
-        && !ending.reason.contains(&text)
-    {
-        ending.reason = format!("{} (QEMU: {text})", ending.reason);
-    }
-    ending
 }

@@ -5,12 +5,20 @@
 //! and lose the guest (facts/qapi.md §6.3), so there already the request for post-copy is the point of no return.
 //! And nothing here ever continues a source: QEMU itself does so after a cancel or a failure.
 
+mod alone;
+mod cancel;
+mod words;
+
+pub use words::{Command, Decision, Effect, Ending, Held, Input, Phase};
+
+use super::hooks::Hook;
 use super::recovery::{Due, Recovery};
 use crate::plan::{Listen, Plan, Side};
 use crate::policy::{Action, Observation, Rules};
 use crate::qmp::{Event, MigrationInfo, Status};
 use crate::record::Outcome;
-use serde::Serialize;
+use alone::{Out, SourceOut, without_source};
+use cancel::{Hold, Why};
 
 /// A cancel must be done by then.
 const CANCEL_DEADLINE_NS: u64 = 15_000_000_000;
@@ -20,109 +28,6 @@ const SWITCHOVER_DEADLINE_NS: u64 = 30_000_000_000;
 const OTHER_SIDE_DEADLINE_NS: u64 = 20_000_000_000;
 /// Asked for, post-copy neither begins nor fails.
 const UNBEGUN_NS: u64 = 60_000_000_000;
-
-/// Something that was seen.
-#[derive(Clone, Debug)]
-pub enum Input<'a> {
-    /// `migrate` was accepted.
-    Started,
-    /// An event of one side.
-    Event(Side, &'a Event),
-    /// An answer of `query-migrate`.
-    Sample(Side, &'a MigrationInfo),
-    /// QEMU refused a command of ours, with its text.
-    Refused(Command, String),
-    /// The attempt to recover brought post-copy back.
-    Recovered,
-    /// The connection to a side ended.
-    Gone(Side, String),
-    /// The process of a side ended: there is no guest on it any more.
-    Exited(Side, String),
-    /// The user's command for before the switchover is done, or what went wrong with it.
-    Hooked(Result<(), String>),
-    /// The user wants out.
-    Interrupt,
-    /// Time passed.
-    Tick,
-}
-
-/// A command that changes a VM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Command {
-    /// `migrate-start-postcopy` on the source.
-    StartPostcopy,
-    /// `migrate_cancel` on the source.
-    Cancel,
-    /// `migrate-continue` from pre-switchover, on the source.
-    Continue,
-    /// `migrate-recover` on the destination and `migrate` with `resume` on the source: an attempt to bring a broken post-copy back.
-    Recover,
-    /// `migrate-incoming` on the destination, when the source has written everything into a file.
-    Listen,
-}
-
-/// Something to be done.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    /// Send this.
-    Send(Command),
-    /// Note this: it was decided, for this reason, having seen this.
-    Decided(Decision),
-    /// Run the user's command for before the switchover; its result is [`Input::Hooked`].
-    Hook,
-    /// It is over.
-    End(Ending),
-}
-
-/// A decision, for the record.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Decision {
-    /// What.
-    pub action: String,
-    /// Why.
-    pub reason: String,
-    /// Having seen what.
-    pub observation: Observation,
-}
-
-/// How it went.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ending {
-    /// In a word.
-    pub outcome: Outcome,
-    /// In a sentence.
-    pub reason: String,
-    /// Whether post-copy really happened.
-    pub postcopy_happened: bool,
-    /// The highest MIGRATION_PASS.
-    pub passes: u64,
-}
-
-/// Where it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Connecting, or copying while the guest runs on the source.
-    Precopy,
-    /// The guest is stopped for switchover.
-    Switchover,
-    /// The guest runs on the destination, or is about to: no way back.
-    Postcopy,
-    /// We cancelled, and wait for it to be done.
-    Cancelling,
-    /// One side is done; waiting for the other.
-    OtherSide,
-    /// Over.
-    Ended,
-}
-
-/// Why a cancel is under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
-    GaveUp,
-    User,
-    Trouble,
-}
 
 /// The state of one migration.
 #[derive(Clone, Debug)]
@@ -147,6 +52,18 @@ pub struct Machine {
     stalled_after_ns: u64,
     recovery: Recovery,
     has_hook: bool,
+    /// The command for after the switchover is still to be run.
+    has_hook_after: bool,
+    source_out: Option<SourceOut>,
+    destination_out: Option<Out>,
+    hold: Hold,
+    hold_refused: bool,
+    /// The source waits in pre-switchover: nothing of its devices was sent.
+    waits: bool,
+    /// It sends its devices, or has sent them.
+    in_device: bool,
+    sent_postcopy: bool,
+    sent_continue: bool,
 }
 
 impl Machine {
@@ -172,6 +89,15 @@ impl Machine {
             stalled_after_ns: plan.recovery.stalled_after.0 * 1000,
             recovery: Recovery::new(plan.recovery),
             has_hook: plan.hooks.before_switchover.is_some(),
+            has_hook_after: plan.hooks.after_switchover.is_some(),
+            source_out: None,
+            destination_out: None,
+            hold: Hold::No,
+            hold_refused: false,
+            waits: false,
+            in_device: false,
+            sent_postcopy: false,
+            sent_continue: false,
         }
     }
 
@@ -211,8 +137,10 @@ impl Machine {
                 self.progress_ns = now_ns;
                 self.note("recovered", "post-copy goes on", &mut effects);
             }
+            Input::Reopened(side) => self.reopened(*side, now_ns, &mut effects),
             Input::Gone(side, reason) => self.gone(*side, reason, now_ns, &mut effects),
             Input::Exited(side, reason) => self.exited(*side, reason, now_ns, &mut effects),
+            Input::Held(held) => self.held(*held, now_ns, &mut effects),
             Input::Hooked(result) => self.hooked(result, now_ns, &mut effects),
             Input::Interrupt => self.cancel(Why::User, "interrupted".to_owned(), now_ns, &mut effects),
             Input::Recovered | Input::Tick => {}
@@ -233,6 +161,16 @@ impl Machine {
             ("MIGRATION_PASS", Side::Source) => {
                 let pass = event.data.get("pass").and_then(serde_json::Value::as_u64).unwrap_or(0);
                 self.seen.pass = self.seen.pass.max(pass);
+            }
+            ("RESUME", Side::Destination) => {
+                self.switched_over(effects);
+                // Held, it is somebody else's doing.
+                if matches!(self.hold, Hold::Held | Hold::Releasing) {
+                    let ours = std::mem::replace(&mut self.hold, Hold::No) == Hold::Releasing;
+                    if ours {
+                        self.done(now_ns, effects);
+                    }
+                }
             }
             // A guest that powers off or is shut down while migrating ends the matter in its own way: noted by its process.
             _ => {}
@@ -257,24 +195,33 @@ impl Machine {
             if matches!(self.phase, Phase::Precopy | Phase::Switchover | Phase::Cancelling) {
                 self.enter(Phase::Postcopy, now_ns);
                 self.progress_ns = now_ns;
+                self.let_run(effects);
             }
         }
         self.recovery.saw(side, status, now_ns);
         match (side, status) {
+            // Its last words, but for one, are overtaken: there is no guest on it any more.
+            (Side::Source, status) if self.is_source_dead() && *status != Status::Completed => {}
             (Side::Source, Status::Active) => {
                 self.active_ns.get_or_insert(now_ns);
             }
             (Side::Source, Status::PreSwitchover) if self.phase == Phase::Precopy => {
                 self.enter(Phase::Switchover, now_ns);
+                self.waits = true;
                 if self.has_hook {
                     self.note("hook", "the source is ready to switch over", effects);
-                    effects.push(Effect::Hook);
+                    effects.push(Effect::Hook(Hook::BeforeSwitchover));
                 } else {
-                    self.note("continue", "the source is ready to switch over", effects);
-                    effects.push(Effect::Send(Command::Continue));
+                    self.go_on("the source is ready to switch over", effects);
                 }
             }
-            (Side::Source, Status::Device) if self.phase == Phase::Precopy => self.enter(Phase::Switchover, now_ns),
+            (Side::Source, Status::Device) => {
+                (self.waits, self.in_device) = (false, true);
+                self.hold.entered_device();
+                if self.phase == Phase::Precopy {
+                    self.enter(Phase::Switchover, now_ns);
+                }
+            }
             (Side::Source, Status::Completed) => {
                 self.source_done = true;
                 self.done(now_ns, effects);
@@ -284,7 +231,7 @@ impl Machine {
                 self.done(now_ns, effects);
             }
             // 7.2 obeys a cancel in post-copy: the source runs on, and so may the destination.
-            (Side::Source, Status::Cancelled) if self.postcopy_happened || self.source_done => {
+            (Side::Source, Status::Cancelled) if self.postcopy_happened || self.source_done || self.is_elsewhere() => {
                 let reason = "somebody else cancelled it after the destination had taken over: the guest may be on either side, or on \
                               both. Stop both before doing anything";
                 self.end(Outcome::Unknown, reason.to_owned(), effects);
@@ -297,13 +244,41 @@ impl Machine {
         }
     }
 
+    /// Lets a source that waits for it switch over.
+    fn go_on(&mut self, reason: &str, effects: &mut Vec<Effect>) {
+        self.note("continue", reason, effects);
+        self.sent_continue = true;
+        self.waits = false;
+        effects.push(Effect::Send(Command::Continue));
+    }
+
+    /// The guest runs on the destination.
+    fn switched_over(&mut self, effects: &mut Vec<Effect>) {
+        if std::mem::take(&mut self.has_hook_after) {
+            effects.push(Effect::Hook(Hook::AfterSwitchover));
+        }
+    }
+
     fn done(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
-        if self.source_done && self.destination_done {
-            let reason = match (&self.why, self.seen.postcopy_asked, self.postcopy_happened) {
+        if self.destination_done && (self.source_done || self.source_out.is_some()) {
+            if self.hold != Hold::No {
+                self.release(now_ns, effects);
+                return;
+            }
+            // Its RESUME may have been missed.
+            self.switched_over(effects);
+            let reason = match (self.why.as_ref().or(self.wants_out.as_ref()), self.seen.postcopy_asked, self.postcopy_happened) {
                 (Some((_, reason)), ..) => format!("completed before it could be cancelled ({reason})"),
                 (None, true, false) => "completed; post-copy was asked for, but pre-copy finished first".to_owned(),
                 (None, _, true) => "completed by post-copy".to_owned(),
                 (None, _, false) => "completed by pre-copy".to_owned(),
+            };
+            let reason = match self.source_out.as_ref().filter(|_| !self.source_done) {
+                Some(SourceOut::Exited(why)) => format!("{reason}, by the destination's word (source: {why})"),
+                Some(SourceOut::Gone(why)) => {
+                    format!("{reason}, by the destination's word; the source cannot be asked ({why}): never continue it")
+                }
+                None => reason,
             };
             self.end(Outcome::Completed, reason, effects);
         } else if self.phase != Phase::OtherSide {
@@ -314,6 +289,11 @@ impl Machine {
                 effects.push(Effect::Send(Command::Listen));
             }
         }
+    }
+
+    /// The destination has the guest, and may run it.
+    fn is_elsewhere(&self) -> bool {
+        self.destination_done && self.hold != Hold::Held
     }
 
     /// The source goes on by itself: because we cancelled, for our reason, or for the one given.
@@ -330,7 +310,16 @@ impl Machine {
     /// A side failed. In post-copy that is the end of the guest; before, QEMU itself lets the source run on.
     fn failed(&mut self, side: Side, error: Option<&str>, now_ns: u64, effects: &mut Vec<Effect>) {
         let text = error.map_or_else(|| format!("{side}: the migration failed"), |error| format!("{side}: {error}"));
-        if self.postcopy_happened {
+        if let Some(out) = &self.source_out {
+            let (outcome, reason) = without_source(out, &text);
+            self.end(outcome, reason, effects);
+        } else if side == Side::Source && self.is_elsewhere() {
+            let reason = format!(
+                "the destination has the guest, and the source did not hear of it ({text}): both may run. Look at both with query-status, and \
+                 stop the source if the destination runs"
+            );
+            self.end(Outcome::Unknown, reason, effects);
+        } else if self.postcopy_happened {
             self.end(Outcome::Lost, format!("post-copy failed: {text}"), effects);
         } else if side == Side::Source && !self.source_done {
             // QEMU's text is in a sample only; the driver asks for it when it reads both sides at the end.
@@ -345,11 +334,14 @@ impl Machine {
     fn refused(&mut self, command: Command, text: &str, now_ns: u64, effects: &mut Vec<Effect>) {
         match command {
             // QEMU refuses a cancel once post-copy has begun (10.0 and later): then we are past the point of no return.
-            Command::Cancel if self.phase == Phase::Cancelling => {
-                let phase = if self.seen.postcopy_asked { Phase::Postcopy } else { Phase::Switchover };
-                self.enter(phase, now_ns);
-                self.progress_ns = now_ns;
-                self.note("go-on", &format!("QEMU refused to cancel: {text}"), effects);
+            Command::Cancel if self.phase == Phase::Cancelling && !self.hold.is_asked() => {
+                self.take_back(&format!("QEMU refused to cancel: {text}"), now_ns, effects);
+            }
+            Command::Hold => self.not_held(text, now_ns, effects),
+            Command::Release if self.hold == Hold::Releasing => {
+                let reason =
+                    format!("the destination has the guest, and is stopped: {text}. Continue it there, never on the source");
+                self.end(Outcome::Unknown, reason, effects);
             }
             Command::Listen if self.told_to_listen => {
                 let reason = format!("the source has written everything, and the destination does not read it: {text}");
@@ -378,56 +370,7 @@ impl Machine {
             self.cancel(Why::Trouble, text.clone(), now_ns, effects);
         }
         if self.phase == Phase::Switchover {
-            self.note("continue", "the hook is done", effects);
-            effects.push(Effect::Send(Command::Continue));
-        }
-    }
-
-    fn gone(&mut self, side: Side, reason: &str, now_ns: u64, effects: &mut Vec<Effect>) {
-        match (side, self.phase) {
-            (Side::Destination, Phase::Precopy | Phase::Switchover) if !self.source_done => {
-                self.cancel(Why::Trouble, format!("destination: the QMP connection ended: {reason}"), now_ns, effects);
-            }
-            (Side::Destination, Phase::Cancelling) => {}
-            _ => self.end(Outcome::Unknown, format!("{side}: the QMP connection ended: {reason}"), effects),
-        }
-    }
-
-    fn exited(&mut self, side: Side, reason: &str, now_ns: u64, effects: &mut Vec<Effect>) {
-        match side {
-            Side::Destination if !self.postcopy_happened && !self.source_done => {
-                if self.phase != Phase::Cancelling {
-                    self.cancel(Why::Trouble, format!("destination: {reason}"), now_ns, effects);
-                }
-            }
-            // Both sides had finished their part: the source is no longer needed.
-            Side::Source if self.destination_done => {
-                self.source_done = true;
-                self.done(now_ns, effects);
-            }
-            _ => self.end(Outcome::Lost, format!("{side}: {reason}"), effects),
-        }
-    }
-
-    /// The one place that cancels, and that refuses to.
-    fn cancel(&mut self, why: Why, reason: String, now_ns: u64, effects: &mut Vec<Effect>) {
-        let may_have_begun = self.seen.postcopy_asked && !self.cancel_is_guarded;
-        match self.phase {
-            Phase::Precopy | Phase::Switchover if !may_have_begun && !self.source_done => {
-                self.note("cancel", &reason, effects);
-                self.why = Some((why, reason));
-                self.enter(Phase::Cancelling, now_ns);
-                effects.push(Effect::Send(Command::Cancel));
-            }
-            Phase::Cancelling | Phase::Ended => {}
-            Phase::Precopy | Phase::Switchover | Phase::Postcopy | Phase::OtherSide => {
-                if self.wants_out.is_none() {
-                    let note =
-                        format!("{reason}; not cancelled: past the point of no return, only the destination can have the guest");
-                    self.note("go-on", &note, effects);
-                    self.wants_out = Some((why, reason));
-                }
-            }
+            self.go_on("the hook is done", effects);
         }
     }
 
@@ -441,6 +384,7 @@ impl Machine {
             Some((Action::StartPostcopy, reason)) => {
                 self.note("start-postcopy", &reason, effects);
                 self.seen.postcopy_asked = true;
+                self.sent_postcopy = true;
                 effects.push(Effect::Send(Command::StartPostcopy));
             }
             Some((Action::GiveUp, reason)) => self.cancel(Why::GaveUp, reason, now_ns, effects),
@@ -453,6 +397,11 @@ impl Machine {
         let over = |deadline| here_ns > deadline;
         match self.phase {
             Phase::Ended => {}
+            Phase::Alone => {
+                if let Some(out) = self.source_out.clone() {
+                    self.watch_alone(&out, now_ns, effects);
+                }
+            }
             // A source that is done has nothing to recover with.
             _ if !self.source_done && (self.recovery.is_paused() || self.is_stalled(now_ns)) => self.recover(now_ns, effects),
             Phase::Cancelling if over(CANCEL_DEADLINE_NS) => {

@@ -4,9 +4,11 @@
 //! ARCHITECTURE.md. Knows nothing of the lab.
 //!
 //! Map: `machine` what to do next, a pure function of what was seen · `driver` the one loop that sees and does ·
-//! `prepare` the settings, in order · `hooks` commands of the user's · `recovery` when a broken post-copy is tried again, `recover` how.
+//! `prepare` the settings, in order · `hold` a destination that must not start its guest · `hooks` commands of the user's · `reopen` a connection that
+//! ended · `settle` what is checked before an ending is said · `recovery` when a broken post-copy is tried again, `recover` how.
 
 mod driver;
+mod hold;
 mod hooks;
 mod machine;
 #[cfg(test)]
@@ -14,10 +16,12 @@ mod machine_tests;
 mod prepare;
 mod recover;
 mod recovery;
+mod reopen;
+mod settle;
 
 pub use driver::{Driver, End, Interrupt, Progress, Report, RunStates};
 pub use hooks::Hook;
-pub use machine::{Command, Effect, Ending, Input, Machine, Phase};
+pub use machine::{Command, Decision, Effect, Ending, Held, Input, Machine, Phase};
 pub use prepare::{Own, Prepared};
 pub use recover::{RecoverError, Recoverer, Rejoin};
 

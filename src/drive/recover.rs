@@ -81,8 +81,6 @@ pub enum RecoverError {
 /// Makes attempts. Cheap to clone; one attempt at a time.
 #[derive(Clone, Debug)]
 pub struct Recoverer {
-    source: Session,
-    destination: Session,
     rejoin: Arc<dyn Rejoin>,
     made: Arc<Mutex<Made>>,
 }
@@ -95,71 +93,40 @@ struct Made {
 }
 
 impl Recoverer {
-    /// For these two.
+    /// One that knows the way.
     #[must_use]
-    pub fn new(source: Session, destination: Session, rejoin: Arc<dyn Rejoin>) -> Recoverer {
-        Recoverer { source, destination, rejoin, made: Arc::default() }
+    pub fn new(rejoin: Arc<dyn Rejoin>) -> Recoverer {
+        Recoverer { rejoin, made: Arc::default() }
     }
 
     /// One attempt. A side that has not noticed is paused first.
     ///
     /// # Errors
     /// [`RecoverError`]; it can be tried again.
-    pub async fn attempt(&self) -> Result<(), RecoverError> {
+    pub async fn attempt(&self, source: &Session, destination: &Session) -> Result<(), RecoverError> {
         let mut made = self.made.lock().await;
         made.attempts += 1;
-        if self.pause_both().await? == Both::Completed {
+        if pause_both(source, destination).await? == Both::Completed {
             return Ok(());
         }
-        let listening = self.listen(&mut made).await?;
+        let listening = self.listen(&mut made, destination).await?;
         let way = |source| RecoverError::Way { uri: listening.clone(), source };
         let uri = self.rejoin.outgoing(&listening).map_err(way)?;
         let resume = Request::raw("migrate", json!({ "uri": uri, "resume": true }));
         let failed = |source| RecoverError::Qmp { what: "resuming on the source (migrate)", source };
-        self.source.execute(resume, DEADLINE).await.map_err(failed)?;
-        self.resumed().await?;
+        source.execute(resume, DEADLINE).await.map_err(failed)?;
+        resumed(source).await?;
         made.listening = None;
         Ok(())
     }
 
-    /// migrate-recover refuses a side that is not paused, and a side that sees no error never is by itself.
-    async fn pause_both(&self) -> Result<Both, RecoverError> {
-        let mut states = [Status::None, Status::None];
-        for poll in 0..PAUSING {
-            for (index, (side, session)) in
-                [(Side::Source, &self.source), (Side::Destination, &self.destination)].into_iter().enumerate()
-            {
-                states[index] = look(session).await?.status.unwrap_or(Status::None);
-                match &states[index] {
-                    // The first time round nothing is forced: the other side's error may be on its way.
-                    Status::PostcopyActive | Status::PostcopyRecover | Status::PostcopyRecoverSetup if poll > 0 => {
-                        let pause = Request::typed(&qapi::qmp::migrate_pause {});
-                        // Refused where it has just changed state by itself, which the next look shows.
-                        let _ = session.execute(pause, DEADLINE).await;
-                    }
-                    status if status.is_postcopy() || *status == Status::Completed => {}
-                    status => return Err(RecoverError::State { side, status: status.clone() }),
-                }
-            }
-            if states == [Status::PostcopyPaused, Status::PostcopyPaused] {
-                return Ok(Both::Paused);
-            }
-            if states == [Status::Completed, Status::Completed] {
-                return Ok(Both::Completed);
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        let [source_is, destination_is] = states;
-        Err(RecoverError::Pause { source_is, destination_is })
-    }
-
     /// Gives the URI at which the destination listens.
-    async fn listen(&self, made: &mut Made) -> Result<String, RecoverError> {
+    async fn listen(&self, made: &mut Made, destination: &Session) -> Result<String, RecoverError> {
         let uri = self.rejoin.incoming(made.attempts);
         let recover = Request::typed(&qapi::qmp::migrate_recover { uri: uri.clone() });
         let failed = |source| RecoverError::Qmp { what: "listening on the destination (migrate-recover)", source };
-        let listening = match (self.destination.execute(recover, DEADLINE).await, made.listening.take()) {
-            (Ok(_), _) => self.actual(uri).await?,
+        let listening = match (destination.execute(recover, DEADLINE).await, made.listening.take()) {
+            (Ok(_), _) => actual(destination, uri).await?,
             // Older QEMUs listen once: an earlier attempt got so far, and they listen there still.
             (Err(error), Some(earlier)) if error.is_refusal() => earlier,
             (Err(error), _) => return Err(failed(error)),
@@ -167,35 +134,64 @@ impl Recoverer {
         made.listening = Some(listening.clone());
         Ok(listening)
     }
+}
 
-    /// With the port that it got, where it was to choose one.
-    async fn actual(&self, uri: String) -> Result<String, RecoverError> {
-        if !uri.ends_with(":0") {
-            return Ok(uri);
+/// migrate-recover refuses a side that is not paused, and a side that sees no error never is by itself.
+async fn pause_both(source: &Session, destination: &Session) -> Result<Both, RecoverError> {
+    let mut states = [Status::None, Status::None];
+    for poll in 0..PAUSING {
+        for (index, (side, session)) in [(Side::Source, source), (Side::Destination, destination)].into_iter().enumerate() {
+            states[index] = look(session).await?.status.unwrap_or(Status::None);
+            match &states[index] {
+                // The first time round nothing is forced: the other side's error may be on its way.
+                Status::PostcopyActive | Status::PostcopyRecover | Status::PostcopyRecoverSetup if poll > 0 => {
+                    let pause = Request::typed(&qapi::qmp::migrate_pause {});
+                    // Refused where it has just changed state by itself, which the next look shows.
+                    let _ = session.execute(pause, DEADLINE).await;
+                }
+                status if status.is_postcopy() || *status == Status::Completed => {}
+                status => return Err(RecoverError::State { side, status: status.clone() }),
+            }
         }
-        let addresses = look(&self.destination).await?.socket_address.unwrap_or_default();
-        // 7.2 keeps those of before.
-        let actual = addresses.last().and_then(Uri::of_socket_address);
-        Ok(Uri { outgoing: uri.clone(), incoming: uri }.resolved(actual.as_deref()))
+        if states == [Status::PostcopyPaused, Status::PostcopyPaused] {
+            return Ok(Both::Paused);
+        }
+        if states == [Status::Completed, Status::Completed] {
+            return Ok(Both::Completed);
+        }
+        tokio::time::sleep(POLL).await;
     }
+    let [source_is, destination_is] = states;
+    Err(RecoverError::Pause { source_is, destination_is })
+}
 
-    async fn resumed(&self) -> Result<(), RecoverError> {
-        let mut last = MigrationInfo::default();
-        let (mut left, mut still) = (self.source.greeting().version >= LEAVES_AT_ONCE, 0);
-        for _ in 0..RESUMING {
-            last = look(&self.source).await?;
-            match last.status {
-                Some(Status::PostcopyActive | Status::Completed) => return Ok(()),
-                Some(Status::PostcopyPaused) => still += 1,
-                _ => left = true,
-            }
-            if still > 0 && left || still > STILL {
-                return Err(RecoverError::Again(last.error_desc));
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        Err(RecoverError::Silent(last.status.unwrap_or(Status::None)))
+/// With the port that it got, where it was to choose one.
+async fn actual(destination: &Session, uri: String) -> Result<String, RecoverError> {
+    if !uri.ends_with(":0") {
+        return Ok(uri);
     }
+    let addresses = look(destination).await?.socket_address.unwrap_or_default();
+    // 7.2 keeps those of before.
+    let actual = addresses.last().and_then(Uri::of_socket_address);
+    Ok(Uri { outgoing: uri.clone(), incoming: uri }.resolved(actual.as_deref()))
+}
+
+async fn resumed(source: &Session) -> Result<(), RecoverError> {
+    let mut last = MigrationInfo::default();
+    let (mut left, mut still) = (source.greeting().version >= LEAVES_AT_ONCE, 0);
+    for _ in 0..RESUMING {
+        last = look(source).await?;
+        match last.status {
+            Some(Status::PostcopyActive | Status::Completed) => return Ok(()),
+            Some(Status::PostcopyPaused) => still += 1,
+            _ => left = true,
+        }
+        if still > 0 && left || still > STILL {
+            return Err(RecoverError::Again(last.error_desc));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Err(RecoverError::Silent(last.status.unwrap_or(Status::None)))
 }
 
 async fn look(session: &Session) -> Result<MigrationInfo, RecoverError> {

@@ -65,6 +65,11 @@ impl Recovery {
         self.paused_ns.iter().any(Option::is_some)
     }
 
+    /// Whether this side is.
+    pub(super) fn is_paused_on(&self, side: Side) -> bool {
+        self.paused_ns[usize::from(side == Side::Destination)].is_some()
+    }
+
     /// Whether there is an attempt under way.
     pub(super) fn is_trying(&self) -> bool {
         self.trying_ns.is_some()

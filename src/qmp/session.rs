@@ -74,6 +74,14 @@ pub struct Session {
     shared: Shared,
     can_pass_fds: bool,
     peer: Option<i32>,
+    way: Option<Arc<Way>>,
+}
+
+/// How a session was connected, to do it again.
+#[derive(Debug)]
+struct Way {
+    endpoint: Endpoint,
+    tap: Option<Tap>,
 }
 
 #[derive(Debug)]
@@ -178,7 +186,15 @@ impl Session {
             Ok(opened) => opened.map_err(|error| connect_error(side, endpoint, error))?,
             Err(_) => return Err(connect_error(side, endpoint, io::ErrorKind::TimedOut.into())),
         };
-        Session::negotiate(side, endpoint, stream, tap, deadline).await
+        let (mut session, notices) = Session::negotiate(side, endpoint, stream, tap.clone(), deadline).await?;
+        session.way = Some(Arc::new(Way { endpoint: endpoint.clone(), tap }));
+        Ok((session, notices))
+    }
+
+    /// Connects once more to where this session was connected to. `None` if QEMU had connected to us.
+    pub async fn again(&self, deadline: Duration) -> Option<Result<(Session, Notices)>> {
+        let way = self.way.as_ref()?;
+        Some(Session::connect(&self.side, &way.endpoint, way.tap.clone(), deadline).await)
     }
 
     /// Waits at `listener` for a QEMU that connects to us (a chardev with `server=off`), and negotiates.
@@ -253,6 +269,7 @@ impl Session {
             shared: shared.clone(),
             can_pass_fds,
             peer,
+            way: None,
         };
 
         let enable = if oob { serde_json::json!({"enable": ["oob"]}) } else { serde_json::Value::Null };

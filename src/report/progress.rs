@@ -31,6 +31,7 @@ impl ProgressLine {
             Phase::Postcopy => format!("post-copy   {elapsed:>8}  the guest runs on the destination{}", self.transfer()),
             Phase::Cancelling => format!("cancelling  {elapsed:>8}  the guest stays on the source"),
             Phase::OtherSide => format!("completing  {elapsed:>8}  one side is done"),
+            Phase::Alone => format!("completing  {elapsed:>8}  the source cannot be asked"),
             Phase::Ended => format!("ended       {elapsed:>8}"),
         }
     }

@@ -113,7 +113,6 @@ pub(super) async fn migrate(
         run_state_before: state_to_have_again(&supports[0].run_state),
         progress,
         on_state: Box::new(|_| ()),
-        after: None,
         rejoin: path.again(scenario, &plan, network.as_ref(), local.as_ref()),
     };
     let (outgoing, incoming_asked) = if adopts {

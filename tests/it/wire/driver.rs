@@ -77,7 +77,6 @@ async fn start(plan: Plan) -> Running {
         progress: Box::new(progress),
         on_state: Box::new(|_| ()),
         rejoin: Arc::new(Elsewhere),
-        after: None,
     };
     let migration = tokio::spawn(driver.migrate(json!({"uri": "unix:/nowhere"})));
     Running { source, destination, interrupt, exits, migration, phases, record, _directory: directory }

@@ -178,7 +178,7 @@ fn replay(recording: &Recording, samples_too: bool, left_out: Option<usize>) -> 
             match effect {
                 Effect::Send(command) => sent.push(command),
                 Effect::End(end) => ending = Some(end),
-                Effect::Decided(_) | Effect::Hook => {}
+                Effect::Decided(_) | Effect::Hook(_) => {}
             }
         }
     };

@@ -1,0 +1,29 @@
+//! A destination that waits for its guest is told to stay stopped when it has got it: the I/O of [`Command::Hold`](super::Command::Hold).
+
+use super::machine::Held;
+use crate::qmp::{QmpError, Request, Session};
+use serde::Deserialize;
+use std::time::Duration;
+
+/// Tells it, and looks whether that came in time.
+///
+/// # Errors
+/// [`QmpError`]: nothing is known of it then.
+pub(super) async fn hold(destination: &Session, deadline: Duration) -> Result<Held, QmpError> {
+    if run_state(destination, deadline).await? != "inmigrate" {
+        return Ok(Held::HasGuest { stopped: false });
+    }
+    destination.execute(Request::typed(&qapi::qmp::stop {}), deadline).await?;
+    let waits = run_state(destination, deadline).await? == "inmigrate";
+    Ok(if waits { Held::Waits } else { Held::HasGuest { stopped: true } })
+}
+
+/// `query-status`.
+pub(super) async fn run_state(session: &Session, deadline: Duration) -> Result<String, QmpError> {
+    #[derive(Deserialize)]
+    struct Answer {
+        status: String,
+    }
+    let answer: Answer = session.call(&qapi::qmp::query_status {}, deadline).await?;
+    Ok(answer.status)
+}

@@ -1,0 +1,60 @@
+//! A QMP connection that ended, made again. A QEMU lives on without its monitor, and so does its migration.
+
+use super::driver::End;
+use crate::qmp::{QmpError, Session};
+use std::io::ErrorKind;
+use std::time::Duration;
+
+const DEADLINE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(100);
+/// For so long in all.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Where nothing listens any more, so often: a proxy may start again, a QEMU that has ended does not.
+const REFUSALS: u32 = 10;
+/// Where QEMU had connected to us: the end of its process is known a moment later, and says more.
+const GRACE: Duration = Duration::from_millis(300);
+
+/// Connects to the QEMU behind `lost` once more.
+///
+/// # Errors
+/// Why it cannot be, in a sentence that begins with `reason`, for which it ended.
+pub(super) async fn reopen(lost: &Session, reason: String) -> Result<End, String> {
+    match tokio::time::timeout(PATIENCE, attempts(lost)).await {
+        Ok(Ok(end)) => Ok(end),
+        Ok(Err(Some(why))) => Err(format!("{reason}; {why}")),
+        Ok(Err(None)) => Err(reason),
+        Err(_) => Err(format!("{reason}; it could not be made again within {} s", PATIENCE.as_secs())),
+    }
+}
+
+async fn attempts(lost: &Session) -> Result<End, Option<String>> {
+    let mut refusals = 0;
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        match lost.again(DEADLINE).await {
+            None => {
+                tokio::time::sleep(GRACE).await;
+                return Err(None);
+            }
+            // A VM that was started anew is not the one that was migrated.
+            Some(Ok((session, _))) if is_another(lost, &session) => {
+                return Err(Some("another process listens there now".to_owned()));
+            }
+            Some(Ok((session, notices))) => return Ok(End { session, notices }),
+            Some(Err(error)) => {
+                refusals += u32::from(nothing_listens(&error));
+                if refusals >= REFUSALS {
+                    return Err(Some(error.to_string()));
+                }
+            }
+        }
+    }
+}
+
+fn is_another(lost: &Session, now: &Session) -> bool {
+    matches!((lost.peer(), now.peer()), (Some(before), Some(after)) if before != after)
+}
+
+fn nothing_listens(error: &QmpError) -> bool {
+    matches!(error, QmpError::Connect { source, .. } if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused))
+}
