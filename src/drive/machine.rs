@@ -309,6 +309,9 @@ impl Machine {
 
     /// A side failed. In post-copy that is the end of the guest; before, QEMU itself lets the source run on.
     fn failed(&mut self, side: Side, error: Option<&str>, now_ns: u64, effects: &mut Vec<Effect>) {
+        if side == Side::Destination {
+            self.destination_out = Some(Out::Failed);
+        }
         let text = error.map_or_else(|| format!("{side}: the migration failed"), |error| format!("{side}: {error}"));
         if let Some(out) = &self.source_out {
             let (outcome, reason) = without_source(out, &text);

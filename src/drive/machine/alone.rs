@@ -19,8 +19,17 @@ pub(super) enum SourceOut {
 pub(super) enum Out {
     /// Its process.
     Exited,
+    /// Its migration.
+    Failed,
     /// Only the connection to it.
     Gone,
+}
+
+impl Out {
+    /// It will never have the guest.
+    pub(super) fn is_for_good(self) -> bool {
+        self != Out::Gone
+    }
 }
 
 impl Machine {
@@ -76,6 +85,11 @@ impl Machine {
     /// All that the destination needs may have been sent.
     fn without_source(&mut self, out: SourceOut, now_ns: u64, effects: &mut Vec<Effect>) {
         self.note("none", &format!("without the source ({}), what becomes of the destination decides", out.reason()), effects);
+        if self.destination_out.is_some_and(Out::is_for_good) && !self.destination_done {
+            let (outcome, reason) = without_source(&out, "the destination has failed");
+            self.end(outcome, reason, effects);
+            return;
+        }
         self.source_out = Some(out);
         if self.destination_done {
             self.done(now_ns, effects);

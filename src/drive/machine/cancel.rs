@@ -50,6 +50,7 @@ impl Machine {
                 self.note("cancel", &reason, effects);
                 self.why = Some((why, reason));
                 self.enter(Phase::Cancelling, now_ns);
+                // There is nobody to be held; or nothing that could start yet.
                 if self.destination_out.is_some() || self.waits {
                     effects.push(Effect::Send(Command::Cancel));
                 } else {
@@ -77,7 +78,7 @@ impl Machine {
 
     /// The cancel may not have arrived.
     pub(super) fn cancel_again(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
-        if self.hold == Hold::Held || !self.in_device || self.destination_out == Some(Out::Exited) {
+        if self.hold == Hold::Held || !self.in_device || self.destination_out.is_some_and(Out::is_for_good) {
             effects.push(Effect::Send(Command::Cancel));
         } else {
             self.take_back("not cancelled once more: everything may be sent, and the destination is not held", now_ns, effects);
@@ -108,11 +109,12 @@ impl Machine {
 
     /// The destination cannot be held.
     pub(super) fn not_held(&mut self, text: &str, now_ns: u64, effects: &mut Vec<Effect>) {
-        let Hold::Asked { in_device } = std::mem::replace(&mut self.hold, Hold::No) else { return };
+        let Hold::Asked { in_device } = self.hold else { return };
+        self.hold = Hold::No;
         self.hold_refused = true;
         match self.phase {
             // Seen a moment ago, the source was still copying.
-            Phase::Cancelling if !in_device || self.destination_out == Some(Out::Exited) => {
+            Phase::Cancelling if !in_device || self.destination_out.is_some_and(Out::is_for_good) => {
                 self.enter(Phase::Cancelling, now_ns);
                 effects.push(Effect::Send(Command::Cancel));
             }

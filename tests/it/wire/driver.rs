@@ -1,6 +1,6 @@
 //! Migrations between two scripted QEMUs: what real ones do only once in a while.
 
-use super::server::{Peer, connected};
+use super::server::{Peer, Server, served};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use switchover::drive::{Driver, End, Interrupt, Progress, Rejoin, Report, RunStates};
@@ -41,13 +41,14 @@ struct Running {
     migration: JoinHandle<Report>,
     phases: Arc<Mutex<Vec<String>>>,
     record: RunDir,
+    servers: [Server; 2],
     _directory: tempfile::TempDir,
 }
 
 /// Starts a migration; `migrate` is not answered yet.
 async fn start(plan: Plan) -> Running {
-    let (source_session, source_notices, source) = connected().await;
-    let (destination_session, destination_notices, destination) = connected().await;
+    let (source_server, (source_session, source_notices, source)) = served().await;
+    let (destination_server, (destination_session, destination_notices, destination)) = served().await;
     let directory = tempfile::tempdir().unwrap();
     let record = RunDir::create(&directory.path().join("run"), "", false).unwrap();
     let (interrupt, interrupted) = watch::channel(false);
@@ -79,7 +80,17 @@ async fn start(plan: Plan) -> Running {
         rejoin: Arc::new(Elsewhere),
     };
     let migration = tokio::spawn(driver.migrate(json!({"uri": "unix:/nowhere"})));
-    Running { source, destination, interrupt, exits, migration, phases, record, _directory: directory }
+    Running {
+        source,
+        destination,
+        interrupt,
+        exits,
+        migration,
+        phases,
+        record,
+        servers: [source_server, destination_server],
+        _directory: directory,
+    }
 }
 
 /// A new channel for a post-copy that broke.
@@ -116,6 +127,15 @@ fn state(status: &str, run_state: &str) -> [(&'static str, Value); 2] {
 }
 
 impl Running {
+    /// Before a cancel, the destination is told not to start the guest by itself.
+    async fn held(&mut self) {
+        let waits = json!({"status": "inmigrate", "running": false});
+        for (name, answer) in [("query-status", &waits), ("stop", &json!({})), ("query-status", &waits)] {
+            let asked = self.destination.serve_until(name, &[]).await;
+            self.destination.answer(&asked, answer.clone()).await;
+        }
+    }
+
     /// Waits for the end, while both sides answer as they are told.
     async fn end(mut self, source: [(&'static str, Value); 2], destination: [(&'static str, Value); 2]) -> Report {
         let migration = reported(self.migration);
@@ -213,6 +233,7 @@ async fn a_start_of_post_copy_that_is_refused_leaves_pre_copy_to_finish() {
 async fn giving_up_waits_until_the_guest_runs_on_the_source() {
     let mut running = start_copying(plan(Mode::Precopy)).await;
     running.source.event("MIGRATION_PASS", json!({"pass": 3})).await;
+    running.held().await;
     let asked = running.source.serve_until("migrate_cancel", &[]).await;
     running.source.answer(&asked, json!({})).await;
     running.source.status("cancelling").await;
@@ -235,6 +256,7 @@ async fn giving_up_waits_until_the_guest_runs_on_the_source() {
 async fn a_source_that_does_not_run_again_after_a_cancel_is_unknown() {
     let mut running = start_copying(plan(Mode::Precopy)).await;
     running.interrupt.send(true).unwrap();
+    running.held().await;
     let asked = running.source.serve_until("migrate_cancel", &[]).await;
     running.source.answer(&asked, json!({})).await;
     running.source.status("cancelled").await;
@@ -261,6 +283,7 @@ async fn a_cancel_that_is_refused_in_post_copy_goes_on_to_the_end() {
     let asked = running.source.serve_until("migrate-start-postcopy", &[]).await;
     running.source.answer(&asked, json!({})).await;
     running.interrupt.send(true).unwrap();
+    running.held().await;
     let cancel = running.source.serve_until("migrate_cancel", &[]).await;
     running.source.refuse(&cancel, "GenericError", "Postcopy migration in progress, cannot cancel.").await;
     running.source.status("postcopy-active").await;
@@ -318,19 +341,38 @@ async fn a_destination_that_ends_in_pre_copy_leaves_the_guest_on_the_source() {
     insta::assert_snapshot!(words(&report), @"failed: destination: QEMU was killed by signal 9");
 }
 
+/// Drops the source's connection, and has nobody listen there any more.
 #[tokio::test]
-async fn a_source_whose_connection_ends_is_unknown() {
-    let running = start_copying(plan(Mode::Precopy)).await;
-    let Running { source, mut destination, migration, record, .. } = running;
-    drop(source);
-    let answers = state("active", "inmigrate");
-    let (report, ()) = tokio::join!(reported(migration), destination.serve(&answers));
-    record.discard();
-    insta::assert_snapshot!(
-        words(&report),
-        @"unknown: source: the QMP connection ended: QEMU closed it (has the process ended?)"
-    );
-    assert_eq!(report.run_states.source, None);
+async fn without_a_source_to_be_asked_the_destination_decides() {
+    for (status, words_of_it) in [
+        ("completed", "completed: completed by pre-copy, by the destination's word; the source cannot be asked"),
+        ("failed", "unknown: the destination has failed; and the source cannot be asked"),
+    ] {
+        let running = start_copying(plan(Mode::Precopy)).await;
+        let Running { source, mut destination, migration, record, servers: [server, _other], .. } = running;
+        drop((source, server));
+        destination.status(status).await;
+        let answers = state(status, "running");
+        let (report, ()) = tokio::join!(reported(migration), destination.serve(&answers));
+        record.discard();
+        assert!(words(&report).starts_with(words_of_it), "{}", words(&report));
+        assert_eq!(report.run_states.source, None);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_is_made_again_and_the_state_asked_for() {
+    let mut running = start_copying(plan(Mode::Postcopy)).await;
+    let asked = running.source.serve_until("migrate-start-postcopy", &[]).await;
+    drop(asked);
+    running.source = running.servers[0].accept_after(running.source).await;
+    let again = running.source.serve_until("migrate-start-postcopy", &state("active", "running")).await;
+    running.source.answer(&again, json!({})).await;
+    running.source.status("postcopy-active").await;
+    running.destination = running.servers[1].accept_after(running.destination).await;
+    let report = running.end(state("completed", "postmigrate"), state("completed", "running")).await;
+    insta::assert_snapshot!(words(&report), @"completed: completed by post-copy");
+    assert_eq!(report.run_states.destination.as_deref(), Some("running"));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use switchover::drive::{Command, Effect, Ending, Input, Machine};
+use switchover::drive::{Command, Effect, Ending, Held, Input, Machine};
 use switchover::plan::{GiveUpWhen, Listen, Plan, RecoveryRules, Settings, Side, Stream, SwitchWhen};
 use switchover::qmp::{Direction, Event, Kind, MigrationInfo, Notice, QmpError, Request, Schema, Session};
 use switchover::record::Outcome;
@@ -193,6 +193,9 @@ fn replay(recording: &Recording, samples_too: bool, left_out: Option<usize>) -> 
             continue;
         }
         take(machine.step(&Input::Tick, now_ns));
+        if json["execute"] == "migrate_cancel" {
+            take(machine.step(&Input::Held(Held::Waits), now_ns));
+        }
         if record.is_event() {
             take(machine.step(&Input::Event(record.side, &as_event(&json)), now_ns));
         } else if let Some(value) = json.get("return").filter(|value| samples_too && value.get("status").is_some()) {
@@ -220,6 +223,7 @@ fn commands_of(recording: &Recording) -> Vec<Command> {
     let sent = recording.records.iter().filter(|record| record.direction == Direction::Sent);
     sent.filter_map(|record| match record.json()["execute"].as_str()? {
         "migrate-start-postcopy" => Some(Command::StartPostcopy),
+        "stop" => Some(Command::Hold),
         "migrate_cancel" => Some(Command::Cancel),
         "migrate-continue" => Some(Command::Continue),
         _ => None,

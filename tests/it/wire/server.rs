@@ -38,6 +38,18 @@ impl Server {
     pub(super) async fn accept(&self) -> Peer {
         Peer::new(self.listener.accept().await.unwrap().0)
     }
+
+    async fn accept_and_greet(&self) -> Peer {
+        let mut peer = self.accept().await;
+        peer.negotiate(GREETING).await;
+        peer
+    }
+
+    /// Closes a connection; the next one.
+    pub(super) async fn accept_after(&self, closed: Peer) -> Peer {
+        drop(closed);
+        self.accept_and_greet().await
+    }
 }
 
 /// A command that the server has received.
@@ -189,13 +201,13 @@ fn asked(value: &Value, text: Vec<u8>) -> Asked {
 
 /// A session and the server's end of it.
 pub(super) async fn connected() -> (Session, Notices, Peer) {
+    served().await.1
+}
+
+/// With the server, to connect to it again.
+pub(super) async fn served() -> (Server, (Session, Notices, Peer)) {
     let server = Server::start();
-    let serving = async {
-        let mut peer = server.accept().await;
-        peer.negotiate(GREETING).await;
-        peer
-    };
-    let (session, peer) = tokio::join!(Session::connect("source", &server.endpoint, None, DEADLINE), serving);
+    let (session, peer) = tokio::join!(Session::connect("source", &server.endpoint, None, DEADLINE), server.accept_and_greet());
     let (session, notices) = session.unwrap();
-    (session, notices, peer)
+    (server, (session, notices, peer))
 }
