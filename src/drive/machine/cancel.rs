@@ -73,7 +73,7 @@ impl Machine {
     fn may_cancel(&self) -> bool {
         let may_have_begun = self.seen.postcopy_asked && !self.cancel_is_guarded;
         let cannot_be_held = self.destination_out == Some(Out::Gone) || self.hold_refused;
-        !may_have_begun && !self.source_done && !(self.in_device && cannot_be_held)
+        !(may_have_begun || self.source_done || self.in_device && cannot_be_held)
     }
 
     /// The cancel may not have arrived.
@@ -119,7 +119,7 @@ impl Machine {
                 effects.push(Effect::Send(Command::Cancel));
             }
             Phase::Cancelling => {
-                self.take_back(&format!("not cancelled: the destination cannot be held: {text}"), now_ns, effects)
+                self.take_back(&format!("not cancelled: the destination cannot be held: {text}"), now_ns, effects);
             }
             Phase::OtherSide => self.done(now_ns, effects),
             _ => {}
