@@ -43,6 +43,13 @@ impl Switchover {
         self
     }
 
+    /// The run directory is to be here.
+    pub(crate) fn out(mut self, out: &Path) -> Switchover {
+        self.command.arg("--out").arg(out);
+        self.out = out.to_owned();
+        self
+    }
+
     /// Starts it.
     pub(crate) fn start(mut self) -> Running {
         let child = self.command.spawn().unwrap();
@@ -65,6 +72,17 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn pid(&self) -> nix::unistd::Pid {
         nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap())
+    }
+
+    pub(crate) fn goes_on(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Nothing, if it has ended.
+    pub(crate) fn signal(&mut self, signal: nix::sys::signal::Signal) {
+        if self.goes_on() {
+            nix::sys::signal::kill(self.pid(), signal).unwrap();
+        }
     }
 
     /// Waits until the run's events, as they are on disk, have one like this.

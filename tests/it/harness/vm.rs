@@ -118,6 +118,14 @@ impl Vm {
         format!("unix:{}", self.directory.join("control").display())
     }
 
+    pub(crate) fn control_path(&self) -> PathBuf {
+        self.directory.join("control")
+    }
+
+    pub(crate) fn pid(&self) -> nix::unistd::Pid {
+        nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap())
+    }
+
     /// Where its traces go.
     pub(crate) fn trace(&self) -> String {
         self.directory.join("trace").display().to_string()

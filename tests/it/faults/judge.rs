@@ -1,0 +1,197 @@
+//! The law: exactly one copy runs or can run, its memory is right, what was said is true, what was recorded can be read, nothing is left behind.
+
+use super::cell::{Cell, Fault, Phase};
+use super::scene::Scene;
+use crate::harness::{Done, Vm, loses_writes};
+use std::fmt;
+use std::time::Duration;
+use switchover::record::Run;
+
+const POLL: Duration = Duration::from_millis(20);
+/// Polls until both sides have come to rest.
+const POLLS: u32 = 500;
+
+/// Where the guest is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guest {
+    Source,
+    Destination,
+    Both,
+    Nowhere,
+}
+
+/// What became of a cell.
+#[derive(Clone, Debug)]
+pub(super) struct Verdict {
+    pub(super) cell: Cell,
+    in_time: bool,
+    /// What the driver said, and what the one said that carried on.
+    said: Vec<String>,
+    guest: Guest,
+    /// Against the law; none if all is well.
+    pub(super) broken: Vec<String>,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.in_time {
+            return f.write_str("·");
+        }
+        let guest = match self.guest {
+            Guest::Source => "S",
+            Guest::Destination => "D",
+            Guest::Both => "BOTH",
+            Guest::Nowhere => "–",
+        };
+        write!(f, "{} {guest}", self.said.join(", then "))?;
+        if self.broken.is_empty() { Ok(()) } else { write!(f, " **broken**") }
+    }
+}
+
+pub(super) fn judge(cell: Cell, mut scene: Scene, done: &Done) -> Verdict {
+    let mut broken = Vec::new();
+    let mut said = vec![outcome(cell, done, &mut broken)];
+    let mut story = done.story();
+    let both_alive = scene.pair.source.is_alive() && scene.pair.destination.is_alive();
+    if matches!(said[0].as_str(), "killed" | "unknown") && both_alive {
+        let attached = scene.attach();
+        story.push_str(&attached.story());
+        said.push(outcome(cell, &attached, &mut broken));
+    }
+    let states = [&mut scene.pair.source, &mut scene.pair.destination].map(at_rest);
+    let runs = states.each_ref().map(|state| state.as_ref().is_some_and(|(run_state, _)| run_state == "running"));
+    let guest = match runs {
+        [true, true] => Guest::Both,
+        [true, false] => Guest::Source,
+        [false, true] => Guest::Destination,
+        [false, false] => Guest::Nowhere,
+    };
+    match guest {
+        Guest::Both => broken.push("two copies run".to_owned()),
+        Guest::Nowhere if !may_be_nowhere(cell) => broken.push("nobody runs the guest".to_owned()),
+        Guest::Nowhere => {}
+        Guest::Source | Guest::Destination => {
+            let vm = if guest == Guest::Source { &mut scene.pair.source } else { &mut scene.pair.destination };
+            let verdict = vm.check();
+            if !verdict.intact && !loses_writes(cell.version, cell.postcopy) {
+                broken.push(format!("memory: {:?}", verdict.said));
+            }
+        }
+    }
+    if let Some(lie) = lie(said.last().unwrap(), guest, cell) {
+        broken.push(lie);
+    }
+    if cell.fault != Fault::FillDisk {
+        broken.extend(unreadable(done));
+    }
+    broken.extend(scene.scratch.leftovers().into_iter().map(|left| format!("left behind: {left}")));
+    if !broken.is_empty() {
+        println!("{cell}: {broken:#?}\n{states:?}\n{story}");
+    }
+    Verdict { cell, in_time: scene.in_time, said, guest, broken }
+}
+
+/// In a word, and whether the exit code says the same.
+fn outcome(cell: Cell, done: &Done, broken: &mut Vec<String>) -> String {
+    let Some(code) = done.status.code() else {
+        let killed = cell.fault == Fault::KillDriver;
+        let signal = std::os::unix::process::ExitStatusExt::signal(&done.status);
+        return match (killed, signal) {
+            (true, _) => "killed".to_owned(),
+            // A signal is raised again when all is safe.
+            (false, Some(2)) => summary(done).unwrap_or_else(|| "interrupted".to_owned()),
+            (false, signal) => {
+                broken.push(format!("ended by signal {signal:?}"));
+                "broke".to_owned()
+            }
+        };
+    };
+    let Some(outcome) = summary(done) else {
+        return match code {
+            // Nothing was started; the record could not be written.
+            3 | 5 => "not started".to_owned(),
+            9 if cell.fault == Fault::FillDisk => "not recorded".to_owned(),
+            code => {
+                broken.push(format!("no run.json, and exit code {code}"));
+                "no run.json".to_owned()
+            }
+        };
+    };
+    let codes: &[i32] = match outcome.as_str() {
+        "completed" => &[0],
+        "not-converged" | "cancelled" => &[3],
+        "failed" => &[8],
+        "lost" => &[6],
+        "unknown" => &[7],
+        _ => &[],
+    };
+    let could_not_be_written = code == 9 && cell.fault == Fault::FillDisk;
+    if !codes.contains(&code) && !could_not_be_written {
+        broken.push(format!("outcome {outcome} with exit code {code}"));
+    }
+    outcome
+}
+
+fn summary(done: &Done) -> Option<String> {
+    let text = std::fs::read_to_string(done.out().join("run.json")).ok()?;
+    let json: serde_json::Value = serde_json::from_str(&text).ok()?;
+    json["outcome"].as_str().map(str::to_owned)
+}
+
+/// Both `query-status` and `query-migrate`, once they change no more; `None` of a QEMU that is gone.
+fn at_rest(vm: &mut Vm) -> Option<(String, String)> {
+    let mut state = None;
+    for _ in 0..POLLS {
+        if !vm.is_alive() {
+            return None;
+        }
+        let now = (vm.qmp.run_state(), vm.qmp.migration());
+        let rests = matches!(now.1.as_str(), "none" | "completed" | "failed" | "cancelled") && now.0 != "finish-migrate";
+        state = Some(now);
+        if rests {
+            break;
+        }
+        std::thread::park_timeout(POLL);
+    }
+    state
+}
+
+/// Only where the QEMU was killed that had the guest, or a part of it.
+fn may_be_nowhere(cell: Cell) -> bool {
+    let over = matches!(cell.phase, Phase::Postcopy | Phase::Recover | Phase::Completing);
+    let switching = cell.postcopy && cell.phase == Phase::Device;
+    match cell.fault {
+        Fault::Kill(switchover::plan::Side::Source) => cell.phase != Phase::Completing,
+        Fault::Kill(switchover::plan::Side::Destination) => over || switching,
+        // Before 10.2 such a source stays in postcopy-paused for good: it can be neither cancelled nor continued, nor recovered to a
+        // destination that never got its devices.
+        Fault::CutLink => switching && cell.version != "newest",
+        _ => false,
+    }
+}
+
+/// What was said last against what is.
+fn lie(said: &str, guest: Guest, cell: Cell) -> Option<String> {
+    let true_of = match said {
+        "completed" => guest == Guest::Destination || cell.fault.kills(switchover::plan::Side::Destination),
+        "not-converged" | "cancelled" | "failed" | "interrupted" => guest == Guest::Source,
+        "lost" => guest == Guest::Nowhere,
+        // It claims nothing. Where both sides live, somebody has carried on, and should know.
+        "unknown" => matches!(cell.fault, Fault::Kill(_)),
+        _ => true,
+    };
+    (!true_of).then(|| format!("said {said}, and the guest is: {guest:?}"))
+}
+
+fn unreadable(done: &Done) -> Vec<String> {
+    if !done.out().exists() {
+        return Vec::new();
+    }
+    let run = Run::open(done.out());
+    let problems = [
+        run.events().err().map(|error| format!("events: {error}")),
+        run.decisions().err().map(|error| format!("decisions: {error}")),
+        run.samples(|_| ()).err().map(|error| format!("samples: {error}")),
+    ];
+    problems.into_iter().flatten().collect()
+}

@@ -1,0 +1,42 @@
+//! The results as a page of the docs.
+
+use super::cell::{Cell, Fault};
+use super::judge::Verdict;
+use std::fmt::Write;
+
+const HEAD: &str = "# Faults
+
+What becomes of a guest when something goes wrong in the middle of its migration. Each cell below is one migration of two real QEMUs with the
+micro-guest, over a way of 150 ms each way, and one fault at one moment. `qemu-scripts/fault-matrix` plays them all and writes this page; a
+part of them is among the tests.
+
+A cell says what the driver said (its `outcome`, which its exit code repeats), and where the guest then ran: **S** on the source, **D** on the
+destination, **–** nowhere. After `killed` or `unknown`, `switchover attach` carried on, and said what follows. `·`: the migration was over before
+the fault could come. In each cell the law held: never two copies that run; none only where the QEMU was killed that had the guest or the only copy of
+a part of it; the guest's memory as it should be; the outcome true; the run directory readable; nothing left behind.
+";
+
+/// Everything that was played.
+pub(super) fn page(versions: &[&'static str], verdicts: &[Verdict]) -> String {
+    let mut page = HEAD.to_owned();
+    for version in versions {
+        for postcopy in [false, true] {
+            let mode = if postcopy { "post-copy after the first pass" } else { "pre-copy" };
+            let phases = Cell::phases(postcopy);
+            let _ = write!(page, "\n## QEMU {version}, {mode}\n\n| fault | ");
+            page.push_str(&phases.iter().map(|phase| phase.name()).collect::<Vec<_>>().join(" | "));
+            let _ = writeln!(page, " |\n|---|{}", "---|".repeat(phases.len()));
+            for fault in Fault::ALL {
+                let cells = phases.iter().map(|phase| {
+                    let cell = Cell { version, postcopy, phase: *phase, fault };
+                    verdicts
+                        .iter()
+                        .find(|verdict| verdict.cell == cell)
+                        .map_or_else(|| "not played".to_owned(), ToString::to_string)
+                });
+                let _ = writeln!(page, "| {fault} | {} |", cells.collect::<Vec<_>>().join(" | "));
+            }
+        }
+    }
+    page
+}
