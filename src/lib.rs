@@ -3,7 +3,7 @@
 //! The rooms, in the order in which data flows through them; a room may use those above it, never those below
 //! (ARCHITECTURE.md draws it):
 //!
-//! [`units`], [`clock`] → [`qmp`] → [`scenario`] → [`sockets`] → [`plan`] → [`policy`] → [`record`] → [`observe`] → [`drive`] → [`link`] → [`lab`] →
+//! [`units`], [`clock`], [`credentials`] → [`qmp`] → [`scenario`] → [`sockets`] → [`plan`] → [`policy`] → [`record`] → [`observe`] → [`drive`] → [`link`] → [`lab`] →
 //! [`downtime`], [`convergence`] → [`run`] (the rooms in their order: one run) → [`report`]; [`capture`], [`inspect`] and [`doctor`] look
 //! without migrating, [`step`] takes one step by hand.
 //!
@@ -25,6 +25,7 @@
 pub mod capture;
 pub mod clock;
 pub mod convergence;
+pub mod credentials;
 pub mod doctor;
 pub mod downtime;
 pub mod drive;

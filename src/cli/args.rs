@@ -52,6 +52,8 @@ pub(super) enum Subcommand {
     Capture(CaptureArgs),
     /// Be a network: let connections in, and pass them on with a rate, a delay, a window, outages.
     Link(LinkArgs),
+    /// Make TLS credentials for tests: a CA, certificates of both sides, a pre-shared key.
+    Credentials(CredentialsArgs),
     /// Find out whether this machine can do all that, by trying.
     Doctor(DoctorArgs),
 }
@@ -78,6 +80,7 @@ impl Subcommand {
             | Subcommand::Diagnose(_)
             | Subcommand::Simulate(_)
             | Subcommand::Link(_)
+            | Subcommand::Credentials(_)
             | Subcommand::Doctor(_) => Vec::new(),
         };
         all.into_iter().flatten().collect()
@@ -301,6 +304,18 @@ impl LinkArgs {
         }
         loader.load()
     }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CredentialsArgs {
+    /// A directory that is new or empty.
+    pub(super) directory: PathBuf,
+    /// A name or an address of the destination's host, besides localhost: what a URI or tls.hostname says.
+    #[arg(long, value_name = "NAME")]
+    pub(super) host: Vec<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ use super::hooks::{self, Hook};
 use super::machine::{Command, Effect, Ending, Input, Machine, Phase};
 use super::prepare::{self, Own, Prepared};
 use super::recover::{Recoverer, Rejoin};
+use super::tls::Given;
 use crate::clock::{Stamp, monotonic_ns};
 use crate::observe::Latest;
 use crate::plan::{Listen, Plan, Side};
@@ -113,6 +114,8 @@ pub struct Driver {
     pub rejoin: Arc<dyn Rejoin>,
     /// The hook for after the switchover, once it was begun; `None` to start with.
     pub after: Option<tokio::task::JoinHandle<Result<(), String>>>,
+    /// TLS credentials that were made in both; none to start with.
+    pub given: Given,
 }
 
 impl std::fmt::Debug for Driver {
@@ -140,6 +143,8 @@ pub struct Report {
     pub ends: Option<[End; 2]>,
     /// What went wrong with hooks after the point of no return, which changes nothing.
     pub hook_problems: Vec<String>,
+    /// TLS credentials that are still there, because they may be needed.
+    pub left_behind: Option<String>,
 }
 
 /// What the loop hears of its own making.
@@ -156,10 +161,19 @@ impl Driver {
     /// # Errors
     /// [`DriveError`]: the migration was not started.
     pub async fn prepare(&mut self, own: Own) -> Result<Prepared, DriveError> {
-        tokio::select! {
-            result = prepare::prepare(&self.plan, own, &self.source.session, &self.destination.session) => result,
+        let prepared = tokio::select! {
+            result = prepare::prepare(&self.plan, own, &mut self.given, &self.source.session, &self.destination.session) => result,
             () = self.interrupt.wait() => Err(DriveError::Interrupted),
+        };
+        if prepared.is_err() {
+            self.give_up().await;
         }
+        prepared
+    }
+
+    /// There will be no migration: takes back what was made for it.
+    pub async fn give_up(&self) {
+        self.given.take_back(&[self.source.session.clone(), self.destination.session.clone()]).await;
     }
 
     /// Migrates; `outgoing` are the arguments of `migrate`. Whatever happens, the report says where the guest is:
@@ -181,6 +195,7 @@ impl Driver {
         let cancel_is_safe = self.plan.cancel_is_guarded || !self.plan.mode.may_postcopy();
         let started = Stamp::now();
         let hooks = self.plan.hooks.clone();
+        let given = if outgoing.is_some() { self.given.clone() } else { Given::found(&sessions).await };
         let (ending, decisions, ends, mut hook_problems) = match tokio::spawn(self.drive(outgoing)).await {
             Ok((ending, decisions, ends, problems)) => (ending, decisions, Some(ends), problems),
             Err(panic) => (rescue(&sessions[0], cancel_is_safe, &panic.to_string()).await, 0, None, Vec::new()),
@@ -195,7 +210,8 @@ impl Driver {
         if ending.outcome != Outcome::Completed {
             hook_problems.extend(hooks::run(Hook::OnFailure, &hooks, &ending.outcome.name()).await.err());
         }
-        Report { ending, started, ended, run_states, last, decisions, ends, hook_problems }
+        let left_behind = given.take_back_after(ending.outcome, &sessions).await;
+        Report { ending, started, ended, run_states, last, decisions, ends, hook_problems, left_behind }
     }
 
     async fn drive(mut self, outgoing: Option<Value>) -> (Ending, u64, [End; 2], Vec<String>) {

@@ -4,7 +4,7 @@
 //! ARCHITECTURE.md. Knows nothing of the lab.
 //!
 //! Map: `machine` what to do next, a pure function of what was seen · `driver` the one loop that sees and does ·
-//! `prepare` the settings, in order · `hooks` commands of the user's · `recovery` when a broken post-copy is tried again, `recover` how.
+//! `prepare` the settings, in order · `tls` credentials, made and taken back · `hooks` commands of the user's · `recovery` when a broken post-copy is tried again, `recover` how.
 
 mod driver;
 mod hooks;
@@ -14,12 +14,14 @@ mod machine_tests;
 mod prepare;
 mod recover;
 mod recovery;
+mod tls;
 
 pub use driver::{Driver, End, Interrupt, Progress, Report, RunStates};
 pub use hooks::Hook;
 pub use machine::{Command, Effect, Ending, Input, Machine, Phase};
 pub use prepare::{Own, Prepared};
 pub use recover::{RecoverError, Recoverer, Rejoin};
+pub use tls::Given;
 
 use crate::plan::Side;
 use crate::qmp::QmpError;

@@ -100,6 +100,12 @@ pub enum LabError {
         /// Which command, and its word.
         source: io::Error,
     },
+    /// TLS credentials of the lab's own.
+    #[error("the lab's TLS credentials cannot be made")]
+    Credentials {
+        /// Why.
+        source: crate::credentials::CredentialsError,
+    },
     /// The private directory, its sockets, or our own processes.
     #[error("cannot set up {what}")]
     System {
