@@ -98,10 +98,7 @@ mod tests {
         let directory = parent.path().join("new/credentials");
         let made = make(&directory, &["vm1.example.org".to_owned()]).unwrap();
         let names: Vec<_> = made.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
-        assert_eq!(
-            names,
-            ["ca-cert.pem", "server-cert.pem", "server-key.pem", "client-cert.pem", "client-key.pem", "keys.psk"]
-        );
+        assert_eq!(names, ["ca-cert.pem", "server-cert.pem", "server-key.pem", "client-cert.pem", "client-key.pem", "keys.psk"]);
         assert!(made.iter().all(|path| mode(path) == 0o600));
         assert_eq!(mode(&directory), 0o700);
         let key = std::fs::read_to_string(directory.join("keys.psk")).unwrap();

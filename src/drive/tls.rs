@@ -67,7 +67,9 @@ impl Given {
             return None;
         }
         if matches!(outcome, Outcome::Lost | Outcome::Unknown) {
-            return Some(format!("the TLS credentials `{OBJECT}` are still in both QEMUs: going on with this migration would need them"));
+            return Some(format!(
+                "the TLS credentials `{OBJECT}` are still in both QEMUs: going on with this migration would need them"
+            ));
         }
         self.take_back(sessions).await;
         None

@@ -416,7 +416,10 @@ mod tests {
     fn tls_sets_both_sides_and_what_it_does_not_go_with_is_refused() {
         let tls = |more: &str| planned((10, 0, 2), &format!("[tls]\ncredentials = \"x509\"\ndir = \"/d\"\n{more}"));
         let plan = tls("").unwrap();
-        assert_eq!((&plan.source.parameters["tls-creds"], &plan.source.parameters["tls-hostname"]), (&OBJECT.into(), &"localhost".into()));
+        assert_eq!(
+            (&plan.source.parameters["tls-creds"], &plan.source.parameters["tls-hostname"]),
+            (&OBJECT.into(), &"localhost".into())
+        );
         assert_eq!(plan.destination.parameters["tls-creds"], OBJECT);
         assert_eq!(plan.tls.map(|tls| tls.credentials), Some(crate::scenario::Credentials::X509));
         assert!(tls("[capabilities]\nmultifd = true").is_ok());
@@ -425,7 +428,10 @@ mod tests {
         this migration cannot be done, and nothing was changed:
           - source: zero-copy-send does not go with TLS (`Zero copy only available for non-compressed non-TLS multifd migration`): turn one of them off
         ");
-        assert!(refusal("[capabilities]\nmapped-ram = true").contains("source: mapped-ram does not go with TLS (`Cannot use TLS with mapped-ram`)"));
+        assert!(
+            refusal("[capabilities]\nmapped-ram = true")
+                .contains("source: mapped-ram does not go with TLS (`Cannot use TLS with mapped-ram`)")
+        );
     }
 
     #[test]

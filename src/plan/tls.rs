@@ -72,7 +72,9 @@ pub(super) fn choose(scenario: &Scenario, stream: &Stream, reasons: &mut Vec<Str
         // It would go in clear: rdma has no channel that could be encrypted (migration/rdma.c).
         "rdma" => reasons.push("QEMU does not encrypt `rdma:`; use tcp: or unix:".to_owned()),
         _ if stream.fifo.is_some() => {
-            reasons.push("nothing comes back through transport = \"exec\", and TLS needs answers; use owned, unix or tcp".to_owned());
+            reasons.push(
+                "nothing comes back through transport = \"exec\", and TLS needs answers; use owned, unix or tcp".to_owned(),
+            );
         }
         _ => {}
     }
@@ -132,7 +134,10 @@ mod tests {
 
     #[test]
     fn each_side_gets_its_end_of_it() {
-        let x509 = chosen("credentials = \"x509\"\ndir = \"/both\"\nsource_dir = \"/mine\"\nverify_peer = false", &to("tcp:h:1", Sockets::QemusOwn));
+        let x509 = chosen(
+            "credentials = \"x509\"\ndir = \"/both\"\nsource_dir = \"/mine\"\nverify_peer = false",
+            &to("tcp:h:1", Sockets::QemusOwn),
+        );
         let x509 = x509.unwrap();
         assert_eq!(
             x509.object(Side::Source).arguments,
@@ -163,7 +168,10 @@ mod tests {
     #[test]
     fn what_does_not_fit_says_why() {
         let refusal = |toml: &str, stream: &Stream| chosen(toml, stream).unwrap_err();
-        assert!(refusal("credentials = \"psk\"\nsource_dir = \"/d\"", &to("tcp:h:1", Sockets::QemusOwn)).contains("tls.destination_dir"));
+        assert!(
+            refusal("credentials = \"psk\"\nsource_dir = \"/d\"", &to("tcp:h:1", Sockets::QemusOwn))
+                .contains("tls.destination_dir")
+        );
         assert!(refusal("credentials = \"psk\"\ndir = \"/d\"", &to("file:/f", Sockets::QemusOwn)).contains("a file does not"));
         assert!(refusal("credentials = \"psk\"\ndir = \"/d\"", &to("rdma:h:1", Sockets::QemusOwn)).contains("does not encrypt"));
         let exec = Stream { fifo: Some("/f".into()), ..to("exec:cat", Sockets::QemusOwn) };

@@ -52,7 +52,12 @@ fn a_broken_post_copy_goes_on_encrypted() {
     let tls = ["--mode", "postcopy", "--set", "tls.credentials=x509", "--set", outage];
     let done = Switchover::lab(&scratch, qemu, qemu).args(&guest).args(&tls).run();
     let summary = done.assert_completed("10.0");
-    assert_eq!((&summary["recovery"]["recovered"], &summary["environment"]["tls"]), (&1.into(), &"x509".into()), "{}", done.story());
+    assert_eq!(
+        (&summary["recovery"]["recovered"], &summary["environment"]["tls"]),
+        (&1.into(), &"x509".into()),
+        "{}",
+        done.story()
+    );
     scratch.assert_clean();
 }
 
@@ -121,7 +126,8 @@ fn a_dead_drivers_object_is_replaced_and_the_users_parameter_comes_back() {
     let scratch = Scratch::new();
     let directory = credentials(&scratch, "keys");
     let mut pair = Pair::start(&scratch, qemu, qemu, &Wish::default());
-    let object = |id: &str| json!({"qom-type": "tls-creds-psk", "id": id, "endpoint": "client", "username": "qemu", "dir": directory});
+    let object =
+        |id: &str| json!({"qom-type": "tls-creds-psk", "id": id, "endpoint": "client", "username": "qemu", "dir": directory});
     for id in [OBJECT, "theirs"] {
         pair.source.qmp.execute("object-add", object(id));
         pair.source.qmp.execute("migrate-set-parameters", json!({ "tls-creds": id }));
