@@ -195,7 +195,7 @@ impl Driver {
         let cancel_is_safe = self.plan.cancel_is_guarded || !self.plan.mode.may_postcopy();
         let started = Stamp::now();
         let hooks = self.plan.hooks.clone();
-        let given = if outgoing.is_some() { self.given.clone() } else { Given::found(&sessions).await };
+        let given = outgoing.is_some().then(|| self.given.clone());
         let (ending, decisions, ends, mut hook_problems) = match tokio::spawn(self.drive(outgoing)).await {
             Ok((ending, decisions, ends, problems)) => (ending, decisions, Some(ends), problems),
             Err(panic) => (rescue(&sessions[0], cancel_is_safe, &panic.to_string()).await, 0, None, Vec::new()),
@@ -210,6 +210,10 @@ impl Driver {
         if ending.outcome != Outcome::Completed {
             hook_problems.extend(hooks::run(Hook::OnFailure, &hooks, &ending.outcome.name()).await.err());
         }
+        let given = match given {
+            Some(given) => given,
+            None => Given::found(&sessions).await,
+        };
         let left_behind = given.take_back_after(ending.outcome, &sessions).await;
         Report { ending, started, ended, run_states, last, decisions, ends, hook_problems, left_behind }
     }

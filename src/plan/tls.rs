@@ -19,6 +19,8 @@ pub struct Tls {
     pub directories: [String; 2],
     /// Of the key.
     pub username: String,
+    /// GnuTLS's, where one was named.
+    pub priority: Option<String>,
     /// Whether the destination looks at the source's certificate.
     pub verify_peer: bool,
     /// `tls-hostname`; where it is empty, QEMU takes the URI's host.
@@ -34,6 +36,9 @@ impl Tls {
             Side::Destination => ("server", &self.directories[1]),
         };
         let mut arguments = json!({"id": OBJECT, "endpoint": endpoint, "dir": directory});
+        if let Some(priority) = &self.priority {
+            arguments["priority"] = priority.clone().into();
+        }
         match self.credentials {
             Credentials::X509 => {
                 arguments["qom-type"] = "tls-creds-x509".into();
@@ -90,6 +95,7 @@ pub(super) fn choose(scenario: &Scenario, stream: &Stream, reasons: &mut Vec<Str
         credentials,
         directories: [source.to_owned(), destination.to_owned()],
         username: asked.username.clone(),
+        priority: asked.priority.clone(),
         verify_peer: asked.verify_peer,
         hostname: hostname(scenario, credentials, stream),
     })
@@ -147,8 +153,11 @@ mod tests {
             x509.object(Side::Destination).arguments,
             json!({"id": OBJECT, "endpoint": "server", "dir": "/both", "qom-type": "tls-creds-x509", "verify-peer": false})
         );
-        let psk = chosen("credentials = \"psk\"\ndir = \"/d\"\nusername = \"u\"", &to("fd:m", Sockets::Tcp)).unwrap();
+        let psk =
+            chosen("credentials = \"psk\"\ndir = \"/d\"\nusername = \"u\"\npriority = \"NORMAL\"", &to("fd:m", Sockets::Tcp))
+                .unwrap();
         assert_eq!(psk.object(Side::Source).arguments["username"], "u");
+        assert_eq!(psk.object(Side::Destination).arguments["priority"], "NORMAL");
         assert!(psk.object(Side::Destination).arguments.get("username").is_none());
         assert!(psk.parameters(Side::Destination).get("tls-hostname").is_none());
     }

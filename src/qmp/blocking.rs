@@ -55,8 +55,8 @@ impl Blocking {
                     stream.set_nodelay(true)?;
                     Stream::Tcp(stream)
                 }
-                Endpoint::Ssh { user, host, path } => {
-                    let tunnel = Tunnel::start(user.as_deref(), host, path)?;
+                Endpoint::Ssh(remote) => {
+                    let tunnel = Tunnel::start(remote)?;
                     return Ok((Stream::Unix(through(&tunnel)?), Some(tunnel)));
                 }
             };

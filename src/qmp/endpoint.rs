@@ -20,14 +20,18 @@ pub enum Endpoint {
         port: u16,
     },
     /// A unix socket on a host that the system's `ssh` gets to: `ssh:root@node7:/run/vm.qmp`.
-    Ssh {
-        /// Who logs in there, where `ssh` does not know it by itself.
-        user: Option<String>,
-        /// Host name, alias of ssh's configuration, or address, without brackets.
-        host: String,
-        /// The socket, from the root.
-        path: String,
-    },
+    Ssh(Box<Remote>),
+}
+
+/// A unix socket on another host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// Who logs in there, where `ssh` does not know it by itself.
+    pub user: Option<String>,
+    /// Host name, alias of ssh's configuration, or address, without brackets.
+    pub host: String,
+    /// The socket, from the root.
+    pub path: String,
 }
 
 /// Text that is not an endpoint.
@@ -45,7 +49,7 @@ impl Endpoint {
         match self {
             Endpoint::Unix(_) => true,
             Endpoint::Tcp { host, .. } => host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()),
-            Endpoint::Ssh { .. } => false,
+            Endpoint::Ssh(_) => false,
         }
     }
 
@@ -94,7 +98,8 @@ fn ssh(address: &str) -> Result<Endpoint, &'static str> {
     if !is_plain_path(path) {
         return Err(" with a path of letters, digits and / . _ - + = , @ #");
     }
-    Ok(Endpoint::Ssh { user: user.map(ToOwned::to_owned), host: host.to_owned(), path: path.to_owned() })
+    let remote = Remote { user: user.map(ToOwned::to_owned), host: host.to_owned(), path: path.to_owned() };
+    Ok(Endpoint::Ssh(Box::new(remote)))
 }
 
 /// `-L` gives `:`, `\`, `%`, `$` and blanks a meaning (`parse_forward` in readconf.c).
@@ -122,7 +127,8 @@ impl fmt::Display for Endpoint {
             Endpoint::Unix(path) => write!(f, "unix:{}", path.display()),
             Endpoint::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
             Endpoint::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
-            Endpoint::Ssh { user, host, path } => {
+            Endpoint::Ssh(remote) => {
+                let Remote { user, host, path } = remote.as_ref();
                 let at = user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
                 if host.contains(':') { write!(f, "ssh:{at}[{host}]:{path}") } else { write!(f, "ssh:{at}{host}:{path}") }
             }

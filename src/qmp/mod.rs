@@ -22,7 +22,7 @@ mod wire;
 
 pub use blocking::Blocking;
 pub(crate) use blocking::{is_answer, pass_of};
-pub use endpoint::{Endpoint, EndpointError};
+pub use endpoint::{Endpoint, EndpointError, Remote};
 pub use error::{QmpError, Result};
 pub use info::{MigrationInfo, RamStats, Status, XbzrleStats};
 pub use schema::{Kind, Member, Schema};

@@ -180,7 +180,7 @@ impl Session {
     /// the negotiation may give. `deadline` is for the whole of it.
     pub async fn connect(side: &str, endpoint: &Endpoint, tap: Option<Tap>, deadline: Duration) -> Result<(Session, Notices)> {
         let (opening, deadline) = match endpoint {
-            Endpoint::Ssh { .. } => (tunnel::POLL * (2 * tunnel::POLLS), deadline.max(FAR)),
+            Endpoint::Ssh(_) => (tunnel::POLL * (2 * tunnel::POLLS), deadline.max(FAR)),
             Endpoint::Unix(_) | Endpoint::Tcp { .. } => (deadline, deadline),
         };
         let (stream, tunnel) = match timeout(opening, open(endpoint)).await {
@@ -400,8 +400,8 @@ async fn open(endpoint: &Endpoint) -> io::Result<(Stream, Option<Tunnel>)> {
             stream.set_nodelay(true)?;
             Ok((Stream::Tcp(stream), None))
         }
-        Endpoint::Ssh { user, host, path } => {
-            let tunnel = Tunnel::start(user.as_deref(), host, path)?;
+        Endpoint::Ssh(remote) => {
+            let tunnel = Tunnel::start(remote)?;
             for _ in 0..tunnel::POLLS {
                 if let Some(stream) = tunnel.try_connect()? {
                     stream.set_nonblocking(true)?;
@@ -416,7 +416,7 @@ async fn open(endpoint: &Endpoint) -> io::Result<(Stream, Option<Tunnel>)> {
 
 fn connect_error(side: &str, endpoint: &Endpoint, source: io::Error) -> QmpError {
     let hint = match source.kind() {
-        _ if matches!(endpoint, Endpoint::Ssh { .. }) => {
+        _ if matches!(endpoint, Endpoint::Ssh(_)) => {
             ". `ssh HOST true` must work without a question, and QEMU's socket be there for that user"
         }
         io::ErrorKind::NotFound => ". There is no such socket: is QEMU running, with `-qmp unix:PATH,server=on,wait=off`?",

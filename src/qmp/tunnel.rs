@@ -1,11 +1,11 @@
 //! A unix socket of another host, brought here by the system's `ssh`.
 //!
-//! Takes the parts of an `ssh:` endpoint; gives a connected socket and a [`Tunnel`], with which `ssh` ends. Knows nothing of QMP.
+//! Takes a [`Remote`]; gives a connected socket and a [`Tunnel`], with which `ssh` ends. Knows nothing of QMP.
 //!
 //! Why `-L` and a socket in a private directory, and not `-W`, which needs neither: it takes paths only since OpenSSH 9.4.
 //! That nothing remains when we are killed is the janitor's work.
 
-use super::endpoint::is_plain_path;
+use super::endpoint::{Remote, is_plain_path};
 use crate::janitor::{Janitor, private_directory};
 use std::fs::File;
 use std::io;
@@ -52,7 +52,8 @@ pub(super) struct Tunnel {
 
 impl Tunnel {
     /// Starts `ssh`; the socket is not there yet.
-    pub(super) fn start(user: Option<&str>, host: &str, path: &str) -> io::Result<Tunnel> {
+    pub(super) fn start(remote: &Remote) -> io::Result<Tunnel> {
+        let Remote { user, host, path } = remote;
         let directory = private_directory()?;
         let local = directory.path().join("qmp");
         let Some(local) = local.to_str().filter(|local| is_plain_path(local)) else {
@@ -62,7 +63,7 @@ impl Tunnel {
         let mut janitor = Janitor::start(directory.path(), &[])?;
         let errors = File::create(directory.path().join("ssh.log"))?;
         let program = std::env::var_os(PROGRAM).unwrap_or_else(|| "ssh".into());
-        let destination = user.map_or_else(|| host.to_owned(), |user| format!("{user}@{host}"));
+        let destination = user.as_ref().map_or_else(|| host.clone(), |user| format!("{user}@{host}"));
         let child = Command::new(&program)
             .args(OPTIONS)
             .arg(format!("-L{local}:{path}"))

@@ -61,6 +61,7 @@ pub(super) const KEYS: &[&str] = &[
     "tls.destination_dir",
     "tls.hostname",
     "tls.username",
+    "tls.priority",
     "tls.verify_peer",
     "link.preset",
     "link.kind",
@@ -403,6 +404,7 @@ mod tests {
             source_dir: Some("s".into()),
             destination_dir: Some("t".into()),
             hostname: Some("h".into()),
+            priority: Some("NORMAL".into()),
             ..super::super::Tls::default()
         };
         let figures = super::super::Figures {
@@ -470,6 +472,7 @@ mod tests {
         insta::assert_snapshot!(message("timeout = 60"), @r#"test.toml: invalid type: integer `60`, expected a duration in quotes, like 300ms or 2s in `timeout`"#);
         insta::assert_snapshot!(message("[switch]\nafter_pass = 1"), @r#"switch: only mode = "hybrid" has a moment to switch; post-copy starts at once, pre-copy never"#);
         insta::assert_snapshot!(message("[tls]\ndir = \"/d\""), @r#"tls: without tls.credentials = "x509" or "psk" there is no TLS"#);
+        insta::assert_snapshot!(message("[tls]\ncredentials = \"psk\"\ndir = \"keys\""), @"tls.dir: `keys` must begin with /: QEMU reads it, which has a working directory of its own");
         insta::assert_snapshot!(message("[tls]\ncredentials = \"psk\"\n[parameters]\ntls-creds = \"mine\""), @"parameters.tls-creds: [tls] makes objects of its own and sets tls-creds; give the one or the other");
         assert!(message("mode = ").contains("line 1"), "a syntax error says where");
     }

@@ -23,6 +23,9 @@ pub struct Tls {
     pub hostname: Option<String>,
     /// Of the key, for PSK.
     pub username: String,
+    /// GnuTLS's priority string, which chooses ciphers; QEMU's own unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<String>,
     /// Each side wants the other's certificate to be of the same CA. Off, only the source looks at the destination's.
     pub verify_peer: bool,
 }
@@ -46,6 +49,7 @@ impl Default for Tls {
             destination_dir: None,
             hostname: None,
             username: crate::credentials::PSK_USER.to_owned(),
+            priority: None,
             verify_peer: true,
         }
     }
@@ -68,7 +72,17 @@ impl Tls {
             Some(Credentials::Psk) if !self.verify_peer => {
                 Some(("tls.verify_peer", "who has the key is believed; only certificates can be left unverified".to_owned()))
             }
-            _ => None,
+            _ => self.relative(),
         }
+    }
+
+    /// Each QEMU would look for it below its own working directory.
+    fn relative(&self) -> Option<(&'static str, String)> {
+        let named =
+            [("tls.dir", &self.dir), ("tls.source_dir", &self.source_dir), ("tls.destination_dir", &self.destination_dir)];
+        let (key, directory) =
+            named.into_iter().find(|(_, directory)| directory.as_ref().is_some_and(|at| !at.starts_with('/')))?;
+        let directory = directory.as_deref().unwrap_or_default();
+        Some((key, format!("`{directory}` must begin with /: QEMU reads it, which has a working directory of its own")))
     }
 }

@@ -61,6 +61,20 @@ fn a_broken_post_copy_goes_on_encrypted() {
     scratch.assert_clean();
 }
 
+/// Whoever recovers it needs them.
+#[test]
+fn credentials_stay_where_the_migration_could_still_go_on() {
+    let outage = "link.outages=[{after_bytes=\"8MiB\", breaks=true}]";
+    let Some(qemu) = qemu("10.0") else { return };
+    let scratch = Scratch::new();
+    let slow = ["--max-bandwidth", "8MiB/s", "--set", "limits.postcopy_bandwidth=32MiB/s", "--set", outage];
+    let tls = ["--mode", "postcopy", "--set", "tls.credentials=psk", "--set", "recovery.attempts=1"];
+    let done = Switchover::lab(&scratch, qemu, qemu).args(&slow).args(&tls).run();
+    done.assert_code(7);
+    assert!(done.summary()["warnings"].to_string().contains("are still in both QEMUs"), "{}", done.story());
+    scratch.assert_clean();
+}
+
 /// `switchover credentials`: the directory, as an argument.
 fn credentials(scratch: &Scratch, name: &str) -> PathBuf {
     let directory = scratch.join(name);
@@ -219,6 +233,39 @@ fn a_directory_without_credentials_is_refused_and_nothing_left() {
     assert_as_before(&mut pair.destination.qmp, "");
     let done = migrate(&scratch, &pair, &["--set", "tls.credentials=psk"]);
     done.assert_refused(&scratch, 5, &["tls.source_dir and tls.destination_dir", "switchover credentials DIR"]);
+}
+
+/// Without certificates on the source: only a destination that does not look at them takes it.
+fn anonymous(look: bool, code: i32) {
+    let Some(qemu) = qemu("10.0") else { return };
+    let scratch = Scratch::new();
+    let directory = credentials(&scratch, "keys");
+    for file in ["client-cert.pem", "client-key.pem"] {
+        std::fs::remove_file(directory.join(file)).unwrap();
+    }
+    let mut pair = Pair::start(&scratch, qemu, qemu, &Wish::default());
+    let verify = format!("tls.verify_peer={look}");
+    let done = migrate(&scratch, &pair, &["--set", "tls.credentials=x509", "--set", &set("dir", &directory), "--set", &verify]);
+    done.assert_code(code);
+    let at = if code == 0 { &mut pair.destination } else { &mut pair.source };
+    assert_eq!(at.qmp.run_state(), "running", "{}", done.story());
+}
+
+cells! { anonymous;
+    a_source_without_a_certificate_is_turned_away: true, 8;
+    a_source_without_a_certificate_is_let_in_where_nobody_looks: false, 0;
+}
+
+#[test]
+fn a_destination_that_listens_already_is_made_to_encrypt() {
+    let Some(qemu) = qemu("10.0") else { return };
+    let scratch = Scratch::new();
+    let directory = credentials(&scratch, "keys");
+    let wish = Wish { destination: &["-incoming", "tcp:127.0.0.1:0"], ..Wish::default() };
+    let mut pair = Pair::start(&scratch, qemu, qemu, &wish);
+    migrate(&scratch, &pair, &["--set", "tls.credentials=x509", "--set", &set("dir", &directory)]).assert_code(0);
+    assert_eq!(pair.destination.qmp.run_state(), "running");
+    assert_as_before(&mut pair.destination.qmp, "");
 }
 
 fn not_with_tls(arguments: &[&str], words: &[&str]) {
