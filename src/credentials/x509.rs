@@ -37,8 +37,8 @@ fn leaf(
     let key = KeyPair::generate()?;
     let mut params = params(name, names)?;
     params.is_ca = IsCa::ExplicitNoCa;
-    // QEMU refuses one that does not permit key encipherment, although an elliptic curve's key never does that
-    // (`qcrypto_tls_creds_check_cert_key_usage`).
+    // QEMU 10.0 refuses one that does not permit key encipherment, although an elliptic curve's key never does that; 7.2.22 and 11.1 do not
+    // ask (`qcrypto_tls_creds_check_cert_key_usage`).
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     params.extended_key_usages = vec![purpose];
     params.use_authority_key_identifier_extension = true;

@@ -74,7 +74,7 @@ pub(super) fn choose(scenario: &Scenario, stream: &Stream, reasons: &mut Vec<Str
     let credentials = asked.credentials?;
     match stream.scheme() {
         "file" => reasons.push("TLS needs somebody at the other end who answers, and a file does not".to_owned()),
-        // It would go in clear: rdma has no channel that could be encrypted (migration/rdma.c).
+        // It would go in clear: it goes past the place where a channel is encrypted (`rdma_start_outgoing_migration`).
         "rdma" => reasons.push("QEMU does not encrypt `rdma:`; use tcp: or unix:".to_owned()),
         _ if stream.fifo.is_some() => {
             reasons.push(

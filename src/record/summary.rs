@@ -117,7 +117,7 @@ pub struct Environment {
     pub transport: String,
     /// Whether the source waits for the destination's word.
     pub return_path: bool,
-    /// `x509` or `psk`, where [tls] had the stream encrypted.
+    /// `x509` or `psk`, where the scenario's `tls` had the stream encrypted.
     #[serde(default)]
     pub tls: Option<String>,
 }

@@ -133,6 +133,20 @@ cells! { the_users_own;
     the_host_of_the_uri_is_what_the_certificate_must_be_for: "10.0", "x509", BY_NAME;
 }
 
+#[test]
+fn a_migration_that_is_given_up_leaves_nothing() {
+    let Some(qemu) = qemu("10.0") else { return };
+    let scratch = Scratch::new();
+    let directory = credentials(&scratch, "keys");
+    let mut pair = Pair::start(&scratch, qemu, qemu, &Wish { working_set: 32, rate: 100, ..Wish::default() });
+    let hopeless = ["--max-bandwidth", "32MiB/s", "--downtime-limit", "1ms", "--set", "give_up.passes=2"];
+    let tls = ["--set", "tls.credentials=x509", "--set", &set("dir", &directory)];
+    migrate(&scratch, &pair, &[hopeless.as_slice(), &tls].concat()).assert_code(3);
+    assert_eq!(pair.source.qmp.run_state(), "running");
+    assert!(pair.source.check().intact);
+    assert_as_before(&mut pair.source.qmp, "");
+}
+
 /// A driver that died left its object, and the user has credentials of their own.
 #[test]
 fn a_dead_drivers_object_is_replaced_and_the_users_parameter_comes_back() {
