@@ -70,6 +70,24 @@ fn nothing_is_left_of_a_driver_that_is_killed() {
     assert_clean_soon(&scratch);
 }
 
+/// As when the network between us and both hosts fails: the migration goes on without us, and what ssh says is told.
+#[test]
+fn a_way_that_breaks_is_told_in_sshs_words() {
+    let Some(qemu) = qemu("10.0") else { return };
+    let scratch = Scratch::new();
+    let Some(ssh) = Ssh::new(&scratch) else { return };
+    let mut pair = Pair::start(&scratch, qemu, qemu, &Wish { working_set: 32, rate: 100, ..Wish::default() });
+    let slow = ["--uri", "tcp:127.0.0.1:0", "--max-bandwidth", "16MiB/s"];
+    let mut driver = migrate(&scratch, &ssh, &pair).args(&slow).start();
+    driver.wait_for_event("a migration that goes on", |event| event.event == "MIGRATION_PASS");
+    assert!(scratch.kill_children("ssh_config -aNTx") == 2);
+    let done = driver.wait();
+    done.assert_code(7);
+    assert!(done.summary()["reason"].to_string().contains("ssh said: "), "{}", done.story());
+    assert_eq!((pair.source.qmp.run_state(), pair.source.qmp.migration()), ("running".to_owned(), "active".to_owned()));
+    assert_clean_soon(&scratch);
+}
+
 #[track_caller]
 fn assert_says(done: &Done, words: &[&str]) {
     done.assert_code(5);
