@@ -128,5 +128,6 @@ fn plan() -> Plan {
         return_path: true,
         recovery: RecoveryRules { attempts: 5, backoff: Micros(500_000), stalled_after: Micros(60_000_000) },
         hooks: Hooks::default(),
+        tls: None,
     }
 }

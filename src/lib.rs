@@ -3,7 +3,7 @@
 //! The rooms, in the order in which data flows through them; a room may use those above it, never those below
 //! (ARCHITECTURE.md draws it):
 //!
-//! [`units`], [`clock`] → [`qmp`] → [`scenario`] → [`sockets`] → [`plan`] → [`policy`] → [`record`] → [`observe`] → [`drive`] → [`link`] → [`lab`] →
+//! [`units`], [`clock`], [`credentials`], `janitor` → [`qmp`] → [`scenario`] → [`sockets`] → [`plan`] → [`policy`] → [`record`] → [`observe`] → [`drive`] → [`link`] → [`lab`] →
 //! [`downtime`], [`convergence`] → [`run`] (the rooms in their order: one run) → [`report`]; [`capture`], [`inspect`] and [`doctor`] look
 //! without migrating, [`step`] takes one step by hand.
 //!
@@ -25,10 +25,12 @@
 pub mod capture;
 pub mod clock;
 pub mod convergence;
+pub mod credentials;
 pub mod doctor;
 pub mod downtime;
 pub mod drive;
 pub mod inspect;
+mod janitor;
 pub mod lab;
 pub mod link;
 pub mod observe;

@@ -52,6 +52,8 @@ pub(super) enum Subcommand {
     Capture(CaptureArgs),
     /// Be a network: let connections in, and pass them on with a rate, a delay, a window, outages.
     Link(LinkArgs),
+    /// Make TLS credentials for tests: a CA, certificates of both sides, a pre-shared key.
+    Credentials(CredentialsArgs),
     /// Find out whether this machine can do all that, by trying.
     Doctor(DoctorArgs),
 }
@@ -78,6 +80,7 @@ impl Subcommand {
             | Subcommand::Diagnose(_)
             | Subcommand::Simulate(_)
             | Subcommand::Link(_)
+            | Subcommand::Credentials(_)
             | Subcommand::Doctor(_) => Vec::new(),
         };
         all.into_iter().flatten().collect()
@@ -87,8 +90,8 @@ impl Subcommand {
 /// QMP in clear to another host.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{0} is on another host, and QMP there is neither encrypted nor authenticated: whoever reaches that port is root on the guest. Forward its \
-     unix socket (ssh -L /tmp/vm.qmp:/run/vm.qmp HOST) and give unix:/tmp/vm.qmp, or say --allow-plain-qmp"
+    "{0} is on another host, and QMP there is neither encrypted nor authenticated: whoever reaches that port is root on the guest. Give the \
+     VM a unix socket and name it through ssh (ssh:HOST:/run/vm.qmp), or say --allow-plain-qmp"
 )]
 pub(super) struct PlainQmp(Endpoint);
 
@@ -96,7 +99,7 @@ impl Arguments {
     /// # Errors
     /// [`PlainQmp`], unless that is allowed.
     pub(super) fn check_endpoints(&self) -> Result<(), PlainQmp> {
-        let plain = self.command.endpoints().into_iter().find(|endpoint| !endpoint.is_local());
+        let plain = self.command.endpoints().into_iter().find(|endpoint| endpoint.is_exposed());
         plain.filter(|_| !self.allow_plain_qmp).map_or(Ok(()), |endpoint| Err(PlainQmp(endpoint.clone())))
     }
 }
@@ -116,7 +119,7 @@ pub(super) struct MigrateArgs {
     /// A scenario (TOML) for everything but the QEMUs themselves.
     #[arg(long)]
     pub(super) scenario: Option<PathBuf>,
-    /// QMP socket of the source: unix:PATH or tcp:HOST:PORT.
+    /// QMP socket of the source: unix:PATH, tcp:HOST:PORT or ssh:[USER@]HOST:PATH.
     #[arg(long, value_name = "QMP")]
     pub(super) source: Endpoint,
     /// QMP socket of the destination, started with the source's options and `-incoming defer`.
@@ -140,7 +143,7 @@ pub(super) struct MigrateArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct AttachArgs {
-    /// QMP socket of the source: unix:PATH or tcp:HOST:PORT.
+    /// QMP socket of the source: unix:PATH, tcp:HOST:PORT or ssh:[USER@]HOST:PATH.
     #[arg(long, value_name = "QMP")]
     pub(super) source: Endpoint,
     /// QMP socket of the destination.
@@ -161,7 +164,7 @@ impl AttachArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct StepArgs {
-    /// QMP socket of the source: unix:PATH or tcp:HOST:PORT.
+    /// QMP socket of the source: unix:PATH, tcp:HOST:PORT or ssh:[USER@]HOST:PATH.
     #[arg(long, value_name = "QMP")]
     pub(super) source: Endpoint,
     /// Print JSON.
@@ -226,7 +229,7 @@ pub(super) struct PredictArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct CaptureArgs {
-    /// QMP socket of the VM: unix:PATH or tcp:HOST:PORT.
+    /// QMP socket of the VM: unix:PATH, tcp:HOST:PORT or ssh:[USER@]HOST:PATH.
     #[arg(long, value_name = "QMP")]
     pub(super) source: Endpoint,
     /// The scenario to write; stdout unless given.
@@ -301,6 +304,18 @@ impl LinkArgs {
         }
         loader.load()
     }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CredentialsArgs {
+    /// A directory that is new or empty.
+    pub(super) directory: PathBuf,
+    /// A name or an address of the destination's host, besides localhost: what a URI or tls.hostname says.
+    #[arg(long, value_name = "NAME")]
+    pub(super) host: Vec<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -517,6 +532,7 @@ mod tests {
     fn qmp_in_clear_to_another_host_needs_a_word() {
         let check = |words: &[&str]| Arguments::try_parse_from(words).unwrap().check_endpoints().is_ok();
         assert!(check(&["switchover", "inspect", "unix:/a", "tcp:localhost:1"]));
+        assert!(check(&["switchover", "inspect", "ssh:there:/a"]));
         assert!(check(&["switchover", "inspect", "tcp:[::1]:1"]));
         assert!(!check(&["switchover", "inspect", "unix:/a", "tcp:10.0.0.1:1"]));
         assert!(!check(&["switchover", "migrate", "--source", "unix:/a", "--destination", "tcp:there:1"]));

@@ -4,6 +4,7 @@ mod args;
 mod attach;
 mod capture;
 mod connect;
+mod credentials;
 mod diagnose;
 mod doctor;
 mod exit;
@@ -54,6 +55,7 @@ pub(crate) fn main() -> ExitCode {
                 Subcommand::Diagnose(args) => diagnose::diagnose(&args),
                 Subcommand::Simulate(args) => simulate::simulate(&args),
                 Subcommand::Link(args) => link::link(args, caught.interrupt()).await,
+                Subcommand::Credentials(args) => credentials::credentials(&args),
                 Subcommand::Doctor(args) => doctor::doctor(args).await,
             })
         })

@@ -8,6 +8,7 @@ use super::hooks::{self, Hook};
 use super::machine::{Command, Effect, Ending, Held, Input, Machine, Phase};
 use super::prepare::{self, Own, Prepared};
 use super::recover::{Recoverer, Rejoin};
+use super::tls::Given;
 use super::{hold, reopen, settle};
 use crate::clock::{Stamp, monotonic_ns};
 use crate::observe::Latest;
@@ -104,6 +105,8 @@ pub struct Driver {
     pub on_state: Box<dyn FnMut(&str) + Send>,
     /// Where a broken post-copy goes on.
     pub rejoin: Arc<dyn Rejoin>,
+    /// TLS credentials that were made in both; none to start with.
+    pub given: Given,
 }
 
 impl std::fmt::Debug for Driver {
@@ -131,6 +134,8 @@ pub struct Report {
     pub ends: Option<[End; 2]>,
     /// What went wrong with hooks after the point of no return, which changes nothing.
     pub hook_problems: Vec<String>,
+    /// TLS credentials that are still there, because they may be needed.
+    pub left_behind: Option<String>,
 }
 
 /// A hook that runs.
@@ -152,10 +157,19 @@ impl Driver {
     /// # Errors
     /// [`DriveError`]: the migration was not started.
     pub async fn prepare(&mut self, own: Own) -> Result<Prepared, DriveError> {
-        tokio::select! {
-            result = prepare::prepare(&self.plan, own, &self.source.session, &self.destination.session) => result,
+        let prepared = tokio::select! {
+            result = prepare::prepare(&self.plan, own, &mut self.given, &self.source.session, &self.destination.session) => result,
             () = self.interrupt.wait() => Err(DriveError::Interrupted),
+        };
+        if prepared.is_err() {
+            self.give_up().await;
         }
+        prepared
+    }
+
+    /// There will be no migration: takes back what was made for it.
+    pub async fn give_up(&self) {
+        self.given.take_back(&[self.source.session.clone(), self.destination.session.clone()]).await;
     }
 
     /// Migrates; `outgoing` are the arguments of `migrate`. Whatever happens, the report says where the guest is:
@@ -177,6 +191,7 @@ impl Driver {
         let cancel_is_safe = self.plan.cancel_is_guarded || !self.plan.mode.may_postcopy();
         let started = Stamp::now();
         let hooks = self.plan.hooks.clone();
+        let given = outgoing.is_some().then(|| self.given.clone());
         let (ending, decisions, ends, mut hook_problems) = match tokio::spawn(self.drive(outgoing)).await {
             Ok((ending, decisions, ends, problem)) => (ending, decisions, Some(ends), Vec::from_iter(problem)),
             Err(panic) => (settle::rescue(&sessions, cancel_is_safe, &panic.to_string()).await, 0, None, Vec::new()),
@@ -194,7 +209,12 @@ impl Driver {
         if ending.outcome != Outcome::Completed {
             hook_problems.extend(hooks::run(Hook::OnFailure, &hooks, &ending.outcome.name()).await.err());
         }
-        Report { ending, started, ended, run_states, last, decisions, ends, hook_problems }
+        let given = match given {
+            Some(given) => given,
+            None => Given::found(&sessions).await,
+        };
+        let left_behind = given.take_back_after(ending.outcome, &sessions).await;
+        Report { ending, started, ended, run_states, last, decisions, ends, hook_problems, left_behind }
     }
 
     /// The loop. Gives the ending, how many decisions it took, both sides, and what went wrong with the hook for after the switchover.

@@ -30,6 +30,7 @@ fn plan(mode: Mode, cancel_is_guarded: bool) -> Plan {
         cancel_is_guarded,
         return_path: true,
         recovery: RecoveryRules { attempts: 2, backoff: Micros(1_000_000), stalled_after: Micros(60_000_000) },
+        tls: None,
         hooks: Hooks::default(),
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! Map: `machine` what to do next, a pure function of what was seen · `driver` the one loop that sees and does ·
 //! `prepare` the settings, in order · `hold` a destination that must not start its guest · `hooks` commands of the user's · `reopen` a connection that
-//! ended · `settle` what is checked before an ending is said · `recovery` when a broken post-copy is tried again, `recover` how.
+//! ended · `settle` what is checked before an ending is said · `tls` credentials, made and taken back · `recovery` when a broken post-copy is tried again, `recover` how.
 
 mod driver;
 mod hold;
@@ -18,12 +18,14 @@ mod recover;
 mod recovery;
 mod reopen;
 mod settle;
+mod tls;
 
 pub use driver::{Driver, End, Interrupt, Progress, Report, RunStates};
 pub use hooks::Hook;
 pub use machine::{Command, Decision, Effect, Ending, Held, Input, Machine, Phase};
 pub use prepare::{Own, Prepared};
 pub use recover::{RecoverError, Recoverer, Rejoin};
+pub use tls::Given;
 
 use crate::plan::Side;
 use crate::qmp::QmpError;

@@ -1,7 +1,7 @@
 //! The settings of both sides, in the order that QEMU wants (facts/qemu.md §4.1): the destination's capabilities and
 //! parameters, the source's, then `migrate-incoming`; `migrate` itself belongs to the driver.
 
-use super::DriveError;
+use super::{DriveError, Given};
 use crate::clock::Stamp;
 use crate::plan::{Listen, PASSED, Plan, Settings, Side, Sockets, Stream, Uri};
 use crate::qmp::{QmpError, Request, Session};
@@ -36,7 +36,17 @@ pub struct Own {
 ///
 /// # Errors
 /// [`DriveError`]; the migration was not started.
-pub(super) async fn prepare(plan: &Plan, own: Own, source: &Session, destination: &Session) -> Result<Prepared, DriveError> {
+pub(super) async fn prepare(
+    plan: &Plan,
+    own: Own,
+    given: &mut Given,
+    source: &Session,
+    destination: &Session,
+) -> Result<Prepared, DriveError> {
+    if let Some(tls) = &plan.tls {
+        given.give(tls, Side::Destination, destination).await?;
+        given.give(tls, Side::Source, source).await?;
+    }
     apply(Side::Destination, &plan.destination, destination).await?;
     apply(Side::Source, &plan.source, source).await?;
     if let Some(fifo) = &plan.stream.fifo {

@@ -110,8 +110,10 @@ async fn run_state(session: &Session) -> Option<String> {
 /// Adds QEMU's own text to a failure: the destination's where it has one, as the source mostly knows only that the stream broke.
 pub(super) fn with_qemus_text(mut ending: Ending, last: &[Option<MigrationInfo>; 2]) -> Ending {
     let text = |side: &Option<MigrationInfo>| side.as_ref().and_then(|info| info.error_desc.clone());
+    // A handshake that fails leaves the other side without a stream, of which it has no more to say than that.
+    let of_a_handshake = |text: &String| ["TLS", "ertificate"].iter().any(|word| text.contains(word));
     if ending.outcome == Outcome::Failed
-        && let Some(text) = text(&last[1]).or_else(|| text(&last[0]))
+        && let Some(text) = text(&last[0]).filter(of_a_handshake).or_else(|| text(&last[1])).or_else(|| text(&last[0]))
         && !ending.reason.contains(&text)
     {
         ending.reason = format!("{} (QEMU: {text})", ending.reason);

@@ -2,9 +2,9 @@
 //! ever starts (facts/models.md, "Environment facts").
 
 use super::command_line::{Place, Role, arguments};
-use super::janitor::Janitor;
 use super::process::Process;
-use super::{GUEST_IMAGE, LabError, private_directory, system};
+use super::{GUEST_IMAGE, LabError, system};
+use crate::janitor::{Janitor, private_directory};
 use crate::scenario::{Accel, Scenario};
 use crate::units::Bytes;
 use std::time::Duration;
@@ -50,7 +50,7 @@ async fn probe(scenario: &Scenario) -> Result<Result<(), String>, LabError> {
     if let Err(error) = std::fs::File::options().read(true).write(true).open("/dev/kvm") {
         return Ok(Err(format!("no KVM here: /dev/kvm: {error}")));
     }
-    let directory = private_directory()?;
+    let directory = private_directory().map_err(system("a private directory"))?;
     let mut janitor = Janitor::start(directory.path(), &[]).map_err(system("the janitor process (sh)"))?;
     let image = directory.path().join("guest.elf");
     std::fs::write(&image, GUEST_IMAGE).map_err(system("the guest's image"))?;

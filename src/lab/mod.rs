@@ -5,12 +5,11 @@
 //! nothing of analysis.
 //!
 //! Map: here the pair · `vm` one VM, all that is connected to it · `process` its QEMU · `command_line` its arguments · `accel` which accelerator really works ·
-//! `console` talking to the guest · `network` namespaces · `janitor` the clean-up that outlives us.
+//! `console` talking to the guest · `network` namespaces.
 
 mod accel;
 mod command_line;
 mod console;
-mod janitor;
 mod network;
 mod process;
 mod vm;
@@ -22,12 +21,12 @@ pub use process::Exited;
 pub use vm::Vm;
 
 use crate::clock::monotonic_ns;
+use crate::janitor::{Janitor, private_directory};
 use crate::plan::Side;
 use crate::qmp::QmpError;
 use crate::record::{Sink, vm_name};
 use crate::scenario::{LinkKind, Scenario};
 use command_line::{Place, Role};
-use janitor::Janitor;
 use network::Network;
 use process::Process;
 use std::collections::VecDeque;
@@ -41,8 +40,6 @@ use vm::{Listeners, Starting};
 const READY_DEADLINE_PER_GIB: Duration = Duration::from_secs(60);
 /// Fresh QEMUs of a series that are started at once: some 45 MB each while they wait.
 const START_TOGETHER: u32 = 8;
-/// `sun_path` holds 108 bytes; our longest name in the private directory has 24.
-const LONGEST_DIRECTORY: usize = 80;
 
 /// The image of fixtures/guest, part of the program so that it runs from anywhere.
 const GUEST_IMAGE: &[u8] = include_bytes!("../../fixtures/guest/micro-guest.elf");
@@ -99,6 +96,12 @@ pub enum LabError {
     Network {
         /// Which command, and its word.
         source: io::Error,
+    },
+    /// TLS credentials of the lab's own.
+    #[error("the lab's TLS credentials cannot be made")]
+    Credentials {
+        /// Why.
+        source: crate::credentials::CredentialsError,
     },
     /// The private directory, its sockets, or our own processes.
     #[error("cannot set up {what}")]
@@ -157,7 +160,7 @@ impl Ground {
         logs: &Path,
         transcript: bool,
     ) -> Result<Ground, LabError> {
-        let directory = private_directory()?;
+        let directory = private_directory().map_err(system("a private directory for the lab's sockets"))?;
         let network = match scenario.link.kind {
             LinkKind::Emulated => None,
             LinkKind::Netns => Some(Network::lay(&scenario.link).map_err(|source| LabError::Network { source })?),
@@ -277,19 +280,4 @@ impl Lab {
             tracing::warn!(%error, "the lab's private directory could not be removed");
         }
     }
-}
-
-fn private_directory() -> Result<tempfile::TempDir, LabError> {
-    let parents =
-        [std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from), Some(std::env::temp_dir()), Some(PathBuf::from("/tmp"))];
-    let fits = |parent: &PathBuf| parent.is_dir() && parent.as_os_str().len() + 32 < LONGEST_DIRECTORY;
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "neither XDG_RUNTIME_DIR, TMPDIR nor /tmp is of use");
-    for parent in parents.into_iter().flatten().filter(fits) {
-        // tempfile makes directories with mode 0700: QMP is root on the guest, nobody else may reach the sockets.
-        match tempfile::Builder::new().prefix("switchover-").tempdir_in(&parent) {
-            Ok(directory) => return Ok(directory),
-            Err(error) => last = error,
-        }
-    }
-    Err(system("a private directory for the lab's sockets")(last))
 }

@@ -5,18 +5,20 @@
 //! (ranges of parameters, its memory) it checks itself when the settings are made, still before the migration, and atomically.
 //!
 //! Map: here the plan · [`support`](Support) what a QEMU offers · `sides` which side a setting belongs to · `rules` what does
-//! not go together · `parameters` values typed by the schema · `stream` how the stream goes · `uri` QEMU's own form of it.
+//! not go together · `parameters` values typed by the schema · `stream` how the stream goes · `tls` its encryption · `uri` QEMU's own form of it.
 
 mod parameters;
 mod rules;
 mod sides;
 mod stream;
 mod support;
+mod tls;
 mod uri;
 
 pub use rules::combinations;
 pub use stream::{Ground, PASSED, Sockets, Stream};
 pub use support::Support;
+pub use tls::{OBJECT, Tls};
 pub use uri::Uri;
 
 use crate::qmp::{Request, Status};
@@ -125,6 +127,8 @@ pub struct Plan {
     pub recovery: RecoveryRules,
     /// Commands of the user's.
     pub hooks: Hooks,
+    /// Encryption of the stream.
+    pub tls: Option<Tls>,
 }
 
 /// How a broken post-copy is brought back.
@@ -163,13 +167,15 @@ pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, ground
         reasons.push(reason);
         Stream::default()
     });
+    let tls = tls::choose(scenario, &stream, &mut reasons);
     let wanted = wanted_capabilities(scenario, source, destination, stream.is_one_way());
     let mut settings = BTreeMap::new();
     let return_path = wanted.get("return-path").copied().unwrap_or(false) || scenario.mode.may_postcopy();
     for (side, support) in [(Side::Source, source), (Side::Destination, destination)] {
         let capabilities = sides::capabilities_for(side, &wanted);
-        reasons.extend(rules::check(side, support, &capabilities, &stream.uri));
-        let parameters = parameters::typed(side, support, scenario, &mut reasons);
+        reasons.extend(rules::check(side, support, &capabilities, &stream.uri, scenario.tls.credentials.is_some()));
+        let mut parameters = parameters::typed(side, support, scenario, &mut reasons);
+        parameters.extend(tls.iter().flat_map(|tls| tls.parameters(side)));
         let changed = capabilities.into_iter().filter(|(name, on)| support.capabilities.get(name) != Some(on)).collect();
         settings.insert(side, Settings { capabilities: changed, parameters });
     }
@@ -199,6 +205,7 @@ pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, ground
         return_path,
         recovery: recovery(scenario, releases(scenario, source)),
         hooks: scenario.hooks.clone(),
+        tls,
     })
 }
 
@@ -223,6 +230,7 @@ pub fn adopt(scenario: &Scenario, source: &Support) -> Result<Plan, Refused> {
         return_path: on("return-path") || on("postcopy-ram"),
         recovery: recovery(scenario, on("release-ram")),
         hooks: scenario.hooks.clone(),
+        tls: None,
     })
 }
 
@@ -402,6 +410,28 @@ mod tests {
         insta::assert_snapshot!(refusal("transport = \"owned\"\nuri = \"unix:/a\""), @r#"- transport = "owned" with a URI connects to it by TCP; `unix:/a` is not tcp:HOST:PORT"#);
         insta::assert_snapshot!(refusal("transport = \"unix\"\n[link]\nkind = \"netns\""), @r#"- link.kind = "netns" is a network: transport must be owned or tcp"#);
         insta::assert_snapshot!(refusal("channels = [3]"), @r#"- channels: each is a table like {channel-type = "main", addr = {transport = "socket", type = "inet", host = …, port = …}}"#);
+    }
+
+    #[test]
+    fn tls_sets_both_sides_and_what_it_does_not_go_with_is_refused() {
+        let tls = |more: &str| planned((10, 0, 2), &format!("[tls]\ncredentials = \"x509\"\ndir = \"/d\"\n{more}"));
+        let plan = tls("").unwrap();
+        assert_eq!(
+            (&plan.source.parameters["tls-creds"], &plan.source.parameters["tls-hostname"]),
+            (&OBJECT.into(), &"localhost".into())
+        );
+        assert_eq!(plan.destination.parameters["tls-creds"], OBJECT);
+        assert_eq!(plan.tls.map(|tls| tls.credentials), Some(crate::scenario::Credentials::X509));
+        tls("[capabilities]\nmultifd = true").unwrap();
+        let refusal = |more: &str| tls(more).unwrap_err();
+        insta::assert_snapshot!(refusal("[capabilities]\nmultifd = true\nzero-copy-send = true"), @r"
+        this migration cannot be done, and nothing was changed:
+          - source: zero-copy-send does not go with TLS (`Zero copy only available for non-compressed non-TLS multifd migration`): turn one of them off
+        ");
+        assert!(
+            refusal("[capabilities]\nmapped-ram = true")
+                .contains("source: mapped-ram does not go with TLS (`Cannot use TLS with mapped-ram`)")
+        );
     }
 
     #[test]

@@ -88,8 +88,14 @@ const CAME: &[(&str, &str)] = &[
 ];
 const WENT: &[(&str, &str)] = &[("compress", "9.1"), ("block", "9.1"), ("zero-blocks", "11")];
 
+/// What QEMU refuses beside TLS, and its words: only when `migrate` is asked for, in the second case.
+const NOT_WITH_TLS: &[(&str, &str)] = &[
+    ("zero-copy-send", "Zero copy only available for non-compressed non-TLS multifd migration"),
+    ("mapped-ram", "Cannot use TLS with mapped-ram"),
+];
+
 /// Reasons why `wanted` cannot be on `side`, with what is on already.
-pub(super) fn check(side: Side, support: &Support, wanted: &BTreeMap<String, bool>, uri: &Uri) -> Vec<String> {
+pub(super) fn check(side: Side, support: &Support, wanted: &BTreeMap<String, bool>, uri: &Uri, tls: bool) -> Vec<String> {
     let mut reasons = Vec::new();
     for name in wanted.keys().filter(|name| !support.capabilities.contains_key(*name)) {
         reasons.push(unknown_capability(side, support, name));
@@ -113,6 +119,9 @@ pub(super) fn check(side: Side, support: &Support, wanted: &BTreeMap<String, boo
         if is_on(name) && !is_on(needed) {
             reasons.push(format!("{side}: {name} needs {needed}: turn that on too"));
         }
+    }
+    for (name, words) in NOT_WITH_TLS.iter().filter(|(name, _)| tls && is_on(name)) {
+        reasons.push(format!("{side}: {name} does not go with TLS (`{words}`): turn one of them off"));
     }
     if is_on("background-snapshot")
         && let Some(other) = on.iter().find(|(name, state)| **state && !BESIDE_SNAPSHOT.contains(&name.as_str()))

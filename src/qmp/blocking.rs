@@ -3,6 +3,7 @@
 //! Sampling flat out is bound by QEMU's own 105 µs a query (facts/qapi.md §3.1), so what we add must be next to nothing: one
 //! blocking thread, one write and one read a sample, and the next query leaves before the last answer is looked at.
 
+use super::tunnel::{self, Tunnel};
 use super::wire::{self, Line};
 use super::{Endpoint, QmpError, Result};
 use crate::clock::{Stamp, monotonic_ns};
@@ -20,6 +21,8 @@ pub struct Blocking {
     consumed: usize,
     filled: usize,
     searched: usize,
+    /// Held for its drop, which comes after that of the stream.
+    _tunnel: Option<Tunnel>,
 }
 
 #[derive(Debug)]
@@ -43,20 +46,25 @@ impl Blocking {
     /// # Errors
     /// As `Session::connect`.
     pub fn connect(side: &str, endpoint: &Endpoint, deadline: Duration) -> Result<Blocking> {
-        let open = || -> io::Result<Stream> {
-            match endpoint {
-                Endpoint::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path)?)),
+        let open = || -> io::Result<(Stream, Option<Tunnel>)> {
+            let stream = match endpoint {
+                Endpoint::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
                 Endpoint::Tcp { host, port } => {
                     let address = (host.as_str(), *port).to_socket_addrs()?.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
                     let stream = TcpStream::connect_timeout(&address, deadline)?;
                     stream.set_nodelay(true)?;
-                    Ok(Stream::Tcp(stream))
+                    Stream::Tcp(stream)
                 }
-            }
+                Endpoint::Ssh(remote) => {
+                    let tunnel = Tunnel::start(remote)?;
+                    return Ok((Stream::Unix(through(&tunnel)?), Some(tunnel)));
+                }
+            };
+            Ok((stream, None))
         };
-        let stream =
+        let (stream, tunnel) =
             open().map_err(|source| QmpError::Connect { side: side.to_owned(), endpoint: endpoint.clone(), hint: "", source })?;
-        Blocking::negotiate(side, endpoint, stream, deadline)
+        Ok(Blocking { _tunnel: tunnel, ..Blocking::negotiate(side, endpoint, stream, deadline)? })
     }
 
     /// Negotiates on a connection that a QEMU made to us.
@@ -77,7 +85,7 @@ impl Blocking {
             source,
         };
         stream.set_timeout(deadline).map_err(failed)?;
-        let mut connection = Blocking { stream, buffer: vec![0; 64 << 10], consumed: 0, filled: 0, searched: 0 };
+        let mut connection = Blocking { stream, buffer: vec![0; 64 << 10], consumed: 0, filled: 0, searched: 0, _tunnel: None };
         let (line, arrived) = connection.read_line().map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                 QmpError::NoGreeting { side: side.to_owned(), endpoint: endpoint.clone(), after: deadline }
@@ -146,6 +154,16 @@ impl Blocking {
             }
         }
     }
+}
+
+fn through(tunnel: &Tunnel) -> io::Result<UnixStream> {
+    for _ in 0..tunnel::POLLS {
+        if let Some(stream) = tunnel.try_connect()? {
+            return Ok(stream);
+        }
+        std::thread::park_timeout(tunnel::POLL);
+    }
+    Err(tunnel.late())
 }
 
 /// The number in a line that is a MIGRATION_PASS event. Looks before it parses: most lines are not.

@@ -7,7 +7,7 @@
 //! Requests are `qapi`'s typed ones (a name, whether it may go out of band, checked arguments). Its connection is not used: one
 //! event that its closed enums don't know ends it, and it cannot send out of band (facts/qapi.md, verdict).
 //!
-//! Map: [`endpoint`](Endpoint) where a QEMU listens · `wire` lines to messages and back, pure · [`session`](Session) the
+//! Map: [`endpoint`](Endpoint) where a QEMU listens · `tunnel` ssh to it · `wire` lines to messages and back, pure · [`session`](Session) the
 //! connection · `blocking` the same wire for a thread that only samples · [`schema`](Schema) what a QEMU knows ·
 //! `info` the answer of `query-migrate` · [`error`](QmpError).
 
@@ -17,11 +17,12 @@ mod error;
 mod info;
 mod schema;
 mod session;
+mod tunnel;
 mod wire;
 
 pub use blocking::Blocking;
 pub(crate) use blocking::{is_answer, pass_of};
-pub use endpoint::{Endpoint, EndpointError};
+pub use endpoint::{Endpoint, EndpointError, Remote};
 pub use error::{QmpError, Result};
 pub use info::{MigrationInfo, RamStats, Status, XbzrleStats};
 pub use schema::{Kind, Member, Schema};

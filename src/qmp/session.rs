@@ -4,6 +4,7 @@
 //! finds no waiter and is let go. Urgent requests go before background ones (sampling on a shared connection), and at most one
 //! background request is on its way, because QEMU answers in order.
 
+use super::tunnel::{self, Tunnel};
 use super::wire::{self, Direction, Greeting, Line, Notice, Reply, Request};
 use super::{Endpoint, MigrationInfo, QmpError, Result, Schema};
 use crate::clock::Stamp;
@@ -15,7 +16,7 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, Interest, ReadBuf};
@@ -26,6 +27,8 @@ use tokio::time::timeout;
 /// The longest line we take: `query-qmp-schema` of 11.1 is 0.2 MiB. Of a peer that sends more, nothing more is read.
 const LONGEST_LINE: usize = 16 << 20;
 const READ_AT_ONCE: usize = 64 << 10;
+/// For what is asked through `ssh`, at least: another host may be far.
+const FAR: Duration = Duration::from_secs(10);
 /// Queue of requests not yet written; a caller waits when it is full.
 const QUEUE: usize = 32;
 
@@ -75,6 +78,8 @@ pub struct Session {
     can_pass_fds: bool,
     peer: Option<i32>,
     way: Option<Arc<Way>>,
+    /// Held for its drop: `ssh` ends with the last clone.
+    _tunnel: Option<Arc<Tunnel>>,
 }
 
 /// How a session was connected, to do it again.
@@ -182,11 +187,15 @@ impl Session {
     /// [`QmpError::Connect`], [`QmpError::NoGreeting`] (the socket is busy with another client), [`QmpError::NotQmp`], and what
     /// the negotiation may give. `deadline` is for the whole of it.
     pub async fn connect(side: &str, endpoint: &Endpoint, tap: Option<Tap>, deadline: Duration) -> Result<(Session, Notices)> {
-        let stream = match timeout(deadline, open(endpoint)).await {
+        let (opening, deadline) = match endpoint {
+            Endpoint::Ssh(_) => (tunnel::POLL * (2 * tunnel::POLLS), deadline.max(FAR)),
+            Endpoint::Unix(_) | Endpoint::Tcp { .. } => (deadline, deadline),
+        };
+        let (stream, tunnel) = match timeout(opening, open(endpoint)).await {
             Ok(opened) => opened.map_err(|error| connect_error(side, endpoint, error))?,
             Err(_) => return Err(connect_error(side, endpoint, io::ErrorKind::TimedOut.into())),
         };
-        let (mut session, notices) = Session::negotiate(side, endpoint, stream, tap.clone(), deadline).await?;
+        let (mut session, notices) = Session::negotiate(side, endpoint, (stream, tunnel), tap.clone(), deadline).await?;
         session.way = Some(Arc::new(Way { endpoint: endpoint.clone(), tap }));
         Ok((session, notices))
     }
@@ -208,18 +217,21 @@ impl Session {
             Ok(accepted) => accepted.map_err(|error| connect_error(side, &endpoint, error))?.0,
             Err(_) => return Err(connect_error(side, &endpoint, io::ErrorKind::TimedOut.into())),
         };
-        Session::negotiate(side, &endpoint, Stream::Unix(stream), tap, deadline).await
+        Session::negotiate(side, &endpoint, (Stream::Unix(stream), None), tap, deadline).await
     }
 
     async fn negotiate(
         side: &str,
         endpoint: &Endpoint,
-        stream: Stream,
+        (stream, tunnel): (Stream, Option<Tunnel>),
         tap: Option<Tap>,
         deadline: Duration,
     ) -> Result<(Session, Notices)> {
-        let can_pass_fds = matches!(stream, Stream::Unix(_));
+        // Through ssh the socket is ours, and at its other end is ssh.
+        let can_pass_fds = matches!(stream, Stream::Unix(_)) && tunnel.is_none();
+        let tunnel = tunnel.map(Arc::new);
         let peer = match &stream {
+            Stream::Unix(_) if tunnel.is_some() => None,
             Stream::Unix(stream) => stream.peer_cred().ok().and_then(|credentials| credentials.pid()),
             Stream::Tcp(_) => None,
         };
@@ -240,7 +252,8 @@ impl Session {
                 return Err(QmpError::NoGreeting { side, endpoint, after: deadline });
             }
             Ok(Err(end)) => {
-                let source = io::Error::new(io::ErrorKind::UnexpectedEof, format!("it closed before its greeting: {end}"));
+                let said = tunnel.as_ref().map(|tunnel| tunnel.said()).unwrap_or_default();
+                let source = io::Error::new(io::ErrorKind::UnexpectedEof, format!("it closed before its greeting: {end}{said}"));
                 return Err(connect_error(side, endpoint, source));
             }
             Ok(Ok(line)) => match wire::classify(&line, lines.arrived) {
@@ -259,7 +272,9 @@ impl Session {
         let (urgent, urgent_rx) = mpsc::channel(QUEUE);
         let (background, background_rx) = mpsc::channel(QUEUE);
         let oob = greeting.oob;
-        tokio::spawn(read_task(lines, shared.clone(), notice_tx, tap.clone()));
+        // Not the tunnel itself: it shall end with the session, whatever the other end does.
+        let way = tunnel.as_ref().map(Arc::downgrade);
+        tokio::spawn(read_task(lines, shared.clone(), notice_tx, tap.clone(), way));
         tokio::spawn(write_task(writer, urgent_rx, background_rx, shared.clone(), tap, oob));
         let session = Session {
             side: side.into(),
@@ -270,6 +285,7 @@ impl Session {
             can_pass_fds,
             peer,
             way: None,
+            _tunnel: tunnel,
         };
 
         let enable = if oob { serde_json::json!({"enable": ["oob"]}) } else { serde_json::Value::Null };
@@ -393,19 +409,33 @@ impl Session {
     }
 }
 
-async fn open(endpoint: &Endpoint) -> io::Result<Stream> {
+async fn open(endpoint: &Endpoint) -> io::Result<(Stream, Option<Tunnel>)> {
     match endpoint {
-        Endpoint::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
+        Endpoint::Unix(path) => Ok((Stream::Unix(UnixStream::connect(path).await?), None)),
         Endpoint::Tcp { host, port } => {
             let stream = TcpStream::connect((host.as_str(), *port)).await?;
             stream.set_nodelay(true)?;
-            Ok(Stream::Tcp(stream))
+            Ok((Stream::Tcp(stream), None))
+        }
+        Endpoint::Ssh(remote) => {
+            let tunnel = Tunnel::start(remote)?;
+            for _ in 0..tunnel::POLLS {
+                if let Some(stream) = tunnel.try_connect()? {
+                    stream.set_nonblocking(true)?;
+                    return Ok((Stream::Unix(UnixStream::from_std(stream)?), Some(tunnel)));
+                }
+                tokio::time::sleep(tunnel::POLL).await;
+            }
+            Err(tunnel.late())
         }
     }
 }
 
 fn connect_error(side: &str, endpoint: &Endpoint, source: io::Error) -> QmpError {
     let hint = match source.kind() {
+        _ if matches!(endpoint, Endpoint::Ssh(_)) => {
+            ". `ssh HOST true` must work without a question, and QEMU's socket be there for that user"
+        }
         io::ErrorKind::NotFound => ". There is no such socket: is QEMU running, with `-qmp unix:PATH,server=on,wait=off`?",
         io::ErrorKind::ConnectionRefused => {
             ". Nothing listens there (a plain file, or the socket of a QEMU that is gone); start QEMU with `-qmp ...,server=on,wait=off`"
@@ -422,7 +452,13 @@ fn not_qmp(side: &str, endpoint: &Endpoint, line: &[u8]) -> QmpError {
     QmpError::NotQmp { side: side.to_owned(), endpoint: endpoint.clone(), got }
 }
 
-async fn read_task(mut lines: Lines, shared: Shared, notices: mpsc::UnboundedSender<Notice>, tap: Option<Tap>) {
+async fn read_task(
+    mut lines: Lines,
+    shared: Shared,
+    notices: mpsc::UnboundedSender<Notice>,
+    tap: Option<Tap>,
+    way: Option<Weak<Tunnel>>,
+) {
     let reason = loop {
         let line = match lines.next().await {
             Ok(line) => line,
@@ -445,7 +481,8 @@ async fn read_task(mut lines: Lines, shared: Shared, notices: mpsc::UnboundedSen
             Line::Greeting(_) => {}
         }
     };
-    shared.end(reason);
+    let said = way.and_then(|way| way.upgrade()).map(|tunnel| tunnel.said()).unwrap_or_default();
+    shared.end(reason + &said);
 }
 
 async fn write_task(

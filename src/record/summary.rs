@@ -117,6 +117,9 @@ pub struct Environment {
     pub transport: String,
     /// Whether the source waits for the destination's word.
     pub return_path: bool,
+    /// `x509` or `psk`, where the scenario's `tls` had the stream encrypted.
+    #[serde(default)]
+    pub tls: Option<String>,
 }
 
 /// How long each part took, µs, by the events' arrival on one clock.

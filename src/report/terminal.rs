@@ -29,7 +29,8 @@ pub fn summary(run: &Summary, switchovers: &[Switchover], when: &Timeline, direc
     };
     let on = [env.machine.as_deref(), env.accelerator.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(", ");
     let on = if on.is_empty() { String::new() } else { format!("{on}, ") };
-    line("QEMU", format!("{} → {}, {on}{}", short(&env.source_qemu), short(&env.destination_qemu), env.transport));
+    let tls = env.tls.as_ref().map(|credentials| format!(", TLS ({credentials})")).unwrap_or_default();
+    line("QEMU", format!("{} → {}, {on}{}{tls}", short(&env.source_qemu), short(&env.destination_qemu), env.transport));
     if let Some(reason) = env.accelerator_reason.as_ref().filter(|reason| *reason != "asked for") {
         line("", format!("{}: {reason}", env.accelerator.as_deref().unwrap_or_default()));
     }

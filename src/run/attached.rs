@@ -6,9 +6,11 @@ use super::migration::{Means, Sides, ask, migrate};
 use super::{Options, RunError, Seen};
 use crate::downtime::Clocks;
 use crate::drive::{DriveError, End};
+use crate::janitor::{Janitor, private_directory};
 use crate::plan::Side;
 use crate::qmp::{Blocking, Endpoint, Session};
 use crate::record::{RunDir, Sink};
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -65,8 +67,19 @@ pub(super) async fn run(
     Ok(Seen { scenario, supports, migrations: vec![migration], guest, accelerator: None, boot: None, clocks, warnings })
 }
 
-/// A socket for the migration stream that goes when it is dropped.
-struct PrivateSocket(#[expect(dead_code, reason = "held for its drop")] Option<tempfile::TempDir>);
+/// A directory for the sockets of the migration stream. It goes when this is dropped, or we are killed.
+struct PrivateSockets {
+    directory: tempfile::TempDir,
+    _janitor: Janitor,
+}
+
+impl PrivateSockets {
+    fn make() -> io::Result<PrivateSockets> {
+        let directory = private_directory()?;
+        let _janitor = Janitor::start(directory.path(), &[])?;
+        Ok(PrivateSockets { directory, _janitor })
+    }
+}
 
 /// Connects to both.
 async fn connect(
@@ -74,18 +87,18 @@ async fn connect(
     destination: &Attach,
     sink: &Sink,
     transcript: bool,
-) -> Result<(Sides, PrivateSocket), RunError> {
+) -> Result<(Sides, Option<PrivateSockets>), RunError> {
     let (source_end, source_sampling) = connect_one(Side::Source, source, sink, transcript).await?;
     let (destination_end, destination_sampling) = connect_one(Side::Destination, destination, sink, transcript).await?;
     let same_host = matches!((&source.qmp, &destination.qmp), (Endpoint::Unix(_), Endpoint::Unix(_)));
     // Two unix sockets are on this host, and so are their QEMUs: the stream can take a unix socket too. A TCP port on loopback
     // may be forwarded from elsewhere, so there the user has to say where the destination is.
-    let directory = if same_host { tempfile::Builder::new().prefix("switchover-").tempdir().ok() } else { None };
-    let local = directory.as_ref().map(|directory| directory.path().join("migrate"));
+    let private = if same_host { PrivateSockets::make().ok() } else { None };
+    let local = private.as_ref().map(|private| private.directory.path().join("migrate"));
     let (_, exits) = mpsc::unbounded_channel();
     let ends = [source_end, destination_end];
     let sampling = [source_sampling, destination_sampling];
-    Ok((Sides { ends, sampling, exits, local, network: None }, PrivateSocket(directory)))
+    Ok((Sides { ends, sampling, exits, local, network: None }, private))
 }
 
 async fn connect_one(side: Side, attach: &Attach, sink: &Sink, transcript: bool) -> Result<(End, Option<Blocking>), RunError> {

@@ -9,6 +9,7 @@ use crate::lab::{Exited, Lab, LabError, choose_accelerator};
 use crate::plan::{Refused, Side, Support};
 use crate::record::{Outcome, RunDir, Sink};
 use crate::scenario::Scenario;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
@@ -29,14 +30,32 @@ pub(super) async fn run(options: Options, directory: &RunDir) -> Result<Seen, Ru
         () = interrupt.wait() => return Err(DriveError::Interrupted.into()),
     };
     let shown = Arc::new(Mutex::new(progress));
-    let series = Series { scenario: &scenario, sink: directory.sink(), interrupt, shown };
+    let working = with_credentials(&scenario, lab.directory())?;
+    let series = Series { scenario: &working, asked: &scenario, sink: directory.sink(), interrupt, shown };
     series.run(lab).await
+}
+
+/// The scenario with credentials of the lab's own where it names none; they live as long as the lab, in its private directory.
+fn with_credentials(scenario: &Scenario, private: &Path) -> Result<Scenario, LabError> {
+    let mut scenario = scenario.clone();
+    let tls = &mut scenario.tls;
+    if tls.credentials.is_some() && [&tls.dir, &tls.source_dir, &tls.destination_dir].iter().all(|named| named.is_none()) {
+        let directory = private.join("credentials");
+        crate::credentials::make(&directory, &[]).map_err(|source| LabError::Credentials { source })?;
+        tls.dir = Some(directory.to_string_lossy().into_owned());
+        // Of the addresses of namespaces the certificates know nothing.
+        tls.hostname.get_or_insert_with(|| "localhost".to_owned());
+    }
+    Ok(scenario)
 }
 
 type Shown = Arc<Mutex<Box<dyn FnMut(&Progress) + Send>>>;
 
 struct Series<'a> {
+    /// With what the lab added.
     scenario: &'a Scenario,
+    /// As it was given.
+    asked: &'a Scenario,
     sink: Sink,
     interrupt: Interrupt,
     shown: Shown,
@@ -49,7 +68,7 @@ impl Series<'_> {
         let supports = ask(&first).await?;
         let mut ends = Some(first);
         let mut seen = Seen {
-            scenario: self.scenario.clone(),
+            scenario: self.asked.clone(),
             supports,
             migrations: Vec::new(),
             guest: super::GuestFacts::default(),

@@ -3,7 +3,7 @@
 use super::RunError;
 use super::path::Path;
 use crate::clock::{Stamp, monotonic_ns};
-use crate::drive::{Driver, End, Interrupt, Progress, Report};
+use crate::drive::{Driver, End, Given, Interrupt, Progress, Report};
 use crate::lab::Route;
 use crate::link::Totals;
 use crate::observe::{Latest, Sampler, SharedSampler};
@@ -113,13 +113,20 @@ pub(super) async fn migrate(
         run_state_before: state_to_have_again(&supports[0].run_state),
         progress,
         on_state: Box::new(|_| ()),
+        given: Given::default(),
         rejoin: path.again(scenario, &plan, network.as_ref(), local.as_ref()),
     };
     let (outgoing, incoming_asked) = if adopts {
         (None, None)
     } else {
         let prepared = driver.prepare(own).await?;
-        (Some(path.lead(&plan, &prepared, local.as_ref())?), prepared.incoming_asked)
+        match path.lead(&plan, &prepared, local.as_ref()) {
+            Ok(outgoing) => (Some(outgoing), prepared.incoming_asked),
+            Err(error) => {
+                driver.give_up().await;
+                return Err(error);
+            }
+        }
     };
     before_migrate.await;
     let rates = [scenario.sampling.source, scenario.sampling.destination];

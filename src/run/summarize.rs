@@ -92,6 +92,7 @@ fn environment(scenario: &Scenario, seen: &Seen, migration: &Migration) -> Envir
         machine: seen.accelerator.as_ref().map(|_| scenario.qemu.machine.name().to_owned()),
         transport: transport_name(migration.plan.stream.sockets, migration.plan.stream.scheme()),
         return_path: migration.plan.return_path,
+        tls: migration.plan.tls.as_ref().map(|tls| spelling(&tls.credentials)),
     }
 }
 
@@ -185,10 +186,23 @@ fn known_to_lose_writes(version: (u32, u32, u32), postcopy_wanted: bool) -> Opti
     }
 }
 
+/// QEMU's texts name what GnuTLS saw, not what to do.
+fn distrust(summary: &Summary) -> Option<String> {
+    let tls = summary.environment.tls.as_deref()?;
+    let failed = summary.outcome == Outcome::Failed && ["TLS", "ertificate"].iter().any(|word| summary.reason.contains(word));
+    let advice = match tls {
+        "psk" => "both sides' keys.psk need the same key for tls.username",
+        _ => "each side's ca-cert.pem must have issued the other's certificate, and the destination's must be for tls.hostname",
+    };
+    failed.then(|| format!("the two sides do not trust each other: {advice}"))
+}
+
 /// What a reader should know before trusting the numbers.
 fn warnings(summary: &Summary, seen: &Seen, digests: &[Digest]) -> Vec<String> {
     let mut warnings = seen.warnings.clone();
     warnings.extend(seen.migrations.iter().flat_map(|migration| migration.report.hook_problems.iter().cloned()));
+    warnings.extend(seen.migrations.iter().filter_map(|migration| migration.report.left_behind.clone()));
+    warnings.extend(distrust(summary));
     let mut warn = |text: String| warnings.push(text);
     if summary.guest.integrity == Integrity::Corrupt {
         warn(corruption(summary, seen));

@@ -55,6 +55,14 @@ pub(super) const KEYS: &[&str] = &[
     "socket.pacing",
     "socket.notsent_lowat",
     "socket.keep_alive",
+    "tls.credentials",
+    "tls.dir",
+    "tls.source_dir",
+    "tls.destination_dir",
+    "tls.hostname",
+    "tls.username",
+    "tls.priority",
+    "tls.verify_peer",
     "link.preset",
     "link.kind",
     "link.scale",
@@ -334,8 +342,12 @@ fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     if scenario.timeout.0 == 0 {
         return impossible("timeout", "must be more than nothing".to_owned());
     }
-    if let Some((key, problem)) = scenario.link.problem(scenario.timeout) {
+    if let Some((key, problem)) = scenario.link.problem(scenario.timeout).or_else(|| scenario.tls.problem()) {
         return impossible(key, problem);
+    }
+    if scenario.tls.credentials.is_some() && scenario.parameters.contains_key("tls-creds") {
+        let problem = "[tls] makes objects of its own and sets tls-creds; give the one or the other".to_owned();
+        return impossible("parameters.tls-creds", problem);
     }
     Ok(())
 }
@@ -385,6 +397,15 @@ mod tests {
             pacing: Some(Rate(1)),
             notsent_lowat: Some(Bytes(1)),
             keep_alive: Some(Micros(1)),
+        };
+        scenario.tls = super::super::Tls {
+            credentials: Some(super::super::Credentials::X509),
+            dir: Some("d".into()),
+            source_dir: Some("s".into()),
+            destination_dir: Some("t".into()),
+            hostname: Some("h".into()),
+            priority: Some("NORMAL".into()),
+            ..super::super::Tls::default()
         };
         let figures = super::super::Figures {
             rate: Some(Rate(1)),
@@ -450,6 +471,9 @@ mod tests {
         insta::assert_snapshot!(message("[guest]\nworking_set = \"1GiB\""), @"guest.working_set: a working set of 1GiB does not fit into guest.memory = 256MiB (it needs 1033MiB with the guest itself); raise the one or lower the other");
         insta::assert_snapshot!(message("timeout = 60"), @r#"test.toml: invalid type: integer `60`, expected a duration in quotes, like 300ms or 2s in `timeout`"#);
         insta::assert_snapshot!(message("[switch]\nafter_pass = 1"), @r#"switch: only mode = "hybrid" has a moment to switch; post-copy starts at once, pre-copy never"#);
+        insta::assert_snapshot!(message("[tls]\ndir = \"/d\""), @r#"tls: without tls.credentials = "x509" or "psk" there is no TLS"#);
+        insta::assert_snapshot!(message("[tls]\ncredentials = \"psk\"\ndir = \"keys\""), @"tls.dir: `keys` must begin with /: QEMU reads it, which has a working directory of its own");
+        insta::assert_snapshot!(message("[tls]\ncredentials = \"psk\"\n[parameters]\ntls-creds = \"mine\""), @"parameters.tls-creds: [tls] makes objects of its own and sets tls-creds; give the one or the other");
         assert!(message("mode = ").contains("line 1"), "a syntax error says where");
     }
 

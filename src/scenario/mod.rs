@@ -3,15 +3,17 @@
 //! Takes TOML and `table.key=value` settings (every flag of the command line is one of those); gives a checked [`Scenario`].
 //! Knows nothing of what a QEMU answers: whether this QEMU can do it is `plan`'s question.
 //!
-//! Map: here the types and their defaults · `link` the network · `stream` transports and sockets · `load` text to a scenario, unknown keys, checks.
+//! Map: here the types and their defaults · `link` the network · `stream` transports and sockets · `tls` its encryption · `load` text to a scenario, unknown keys, checks.
 
 mod link;
 mod load;
 mod stream;
+mod tls;
 
 pub use link::{Figures, Link, LinkKind, LinkPreset, Outage, Way};
 pub use load::{Loader, ScenarioError};
 pub use stream::{Socket, Transport};
+pub use tls::{Credentials, Tls};
 
 use crate::units::{Bytes, Limit, Micros, Rate, SampleRate, WriteRate};
 use serde::{Deserialize, Serialize};
@@ -57,6 +59,8 @@ pub struct Scenario {
     pub recovery: Recovery,
     /// Sockets of ours, for the transport `owned`.
     pub socket: Socket,
+    /// Encryption of the stream.
+    pub tls: Tls,
     /// The network between the two QEMUs.
     pub link: Link,
     /// How often each side is asked.
@@ -359,6 +363,7 @@ impl Default for Scenario {
             hooks: Hooks::default(),
             recovery: Recovery::default(),
             socket: Socket::default(),
+            tls: Tls::default(),
             link: Link::default(),
             sampling: Sampling::default(),
             record: Record::default(),

@@ -50,6 +50,11 @@ impl Switchover {
         self
     }
 
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Switchover {
+        self.command.env(name, value);
+        self
+    }
+
     /// Starts it.
     pub(crate) fn start(mut self) -> Running {
         let child = self.command.spawn().unwrap();

@@ -2,13 +2,14 @@
 //!
 //! Map: here waiting · `scratch` a test's own directory, and what was left behind in it · `programs` QEMUs of three versions ·
 //! `command` the command under test · `vm` QEMUs that the test itself starts, with the micro-guest · `qmp` a client to ask them ·
-//! `skewed` a way to them on which their clock seems wrong.
+//! `skewed` a way to them on which their clock seems wrong · `sshd` another host, which is this one.
 
 mod command;
 mod programs;
 mod qmp;
 mod scratch;
 mod skewed;
+mod sshd;
 mod vm;
 
 pub(crate) use command::{Done, Running, Switchover, loses_writes};
@@ -16,6 +17,7 @@ pub(crate) use programs::qemu;
 pub(crate) use qmp::Qmp;
 pub(crate) use scratch::Scratch;
 pub(crate) use skewed::skewed;
+pub(crate) use sshd::Ssh;
 pub(crate) use vm::{Pair, Vm, Wish};
 
 use std::time::Duration;

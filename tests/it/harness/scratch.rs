@@ -61,6 +61,15 @@ impl Scratch {
         kill(pid, Signal::SIGKILL).unwrap();
     }
 
+    /// Kills the children of whatever of the command's has these words in its command line. Gives how many those were.
+    pub(crate) fn kill_children(&self, words: &str) -> usize {
+        let parents: Vec<Pid> = self.processes().filter(|(_, line)| line.contains(words)).map(|(pid, _)| pid).collect();
+        let children = parents.iter().map(|parent| fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap());
+        let children: Vec<i32> =
+            children.flat_map(|pids| pids.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
+        children.iter().filter(|pid| kill(Pid::from_raw(**pid), Signal::SIGKILL).is_ok()).count()
+    }
+
     pub(crate) fn assert_clean(&self) {
         let leftovers = self.leftovers();
         assert!(leftovers.is_empty(), "left behind: {leftovers:#?}");

@@ -3,7 +3,7 @@
 use super::server::{Peer, Server, served};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
-use switchover::drive::{Driver, End, Interrupt, Progress, Rejoin, Report, RunStates};
+use switchover::drive::{Driver, End, Given, Interrupt, Progress, Rejoin, Report, RunStates};
 use switchover::observe::Latest;
 use switchover::plan::{GiveUpWhen, Listen, Plan, RecoveryRules, Settings, Side, Stream, SwitchWhen};
 use switchover::record::{Outcome, RunDir};
@@ -28,6 +28,7 @@ fn plan(mode: Mode) -> Plan {
         cancel_is_guarded: true,
         return_path: true,
         recovery: RecoveryRules { attempts: 1, backoff: Micros(100_000), stalled_after: Micros(60_000_000) },
+        tls: None,
         hooks: Hooks::default(),
     }
 }
@@ -78,6 +79,7 @@ async fn start(plan: Plan) -> Running {
         progress: Box::new(progress),
         on_state: Box::new(|_| ()),
         rejoin: Arc::new(Elsewhere),
+        given: Given::default(),
     };
     let migration = tokio::spawn(driver.migrate(json!({"uri": "unix:/nowhere"})));
     Running {

@@ -166,6 +166,7 @@ fn plan_of(header: &Header) -> Plan {
         return_path: true,
         recovery: RecoveryRules { attempts: 1, backoff: Micros(100_000), stalled_after: Micros(60_000_000) },
         hooks: Hooks::default(),
+        tls: None,
     }
 }
 

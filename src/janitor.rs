@@ -1,12 +1,31 @@
-//! The clean-up that outlives us: a shell that waits for our end of a pipe to close, which the kernel does even for SIGKILL,
-//! and then ends the QEMUs and removes the private directory and the network namespaces.
+//! Private directories, and the clean-up that outlives us: a shell that waits for our end of a pipe to close, which the kernel does even
+//! for SIGKILL, and then ends the processes that we started and removes the directory and the network namespaces.
 //!
 //! Why not PR_SET_PDEATHSIG: it needs code between fork and exec (unsafe), and would leave the files.
 
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+
+/// `sun_path` holds 108 bytes; our longest name in a private directory has 24.
+const LONGEST_DIRECTORY: usize = 80;
+
+/// A fresh directory that nobody else may look into: QMP is root on the guest, nobody else may reach the sockets.
+pub(crate) fn private_directory() -> io::Result<tempfile::TempDir> {
+    let parents =
+        [std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from), Some(std::env::temp_dir()), Some(PathBuf::from("/tmp"))];
+    let fits = |parent: &PathBuf| parent.is_dir() && parent.as_os_str().len() + 32 < LONGEST_DIRECTORY;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "neither XDG_RUNTIME_DIR, TMPDIR nor /tmp is of use");
+    for parent in parents.into_iter().flatten().filter(fits) {
+        // tempfile makes directories with mode 0700.
+        match tempfile::Builder::new().prefix("switchover-").tempdir_in(&parent) {
+            Ok(directory) => return Ok(directory),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
 
 /// Reads process ids, one a line, until end of file. A process is only ended if our directory is in its command line: a number
 /// that has gone to somebody else's process by then is not.
@@ -23,13 +42,13 @@ for name in $NAMESPACES; do ip netns del "$name"; done
 
 /// Holds the pipe.
 #[derive(Debug)]
-pub(super) struct Janitor {
+pub(crate) struct Janitor {
     child: Child,
     pipe: Option<ChildStdin>,
 }
 
 impl Janitor {
-    pub(super) fn start(directory: &Path, namespaces: &[String]) -> io::Result<Janitor> {
+    pub(crate) fn start(directory: &Path, namespaces: &[String]) -> io::Result<Janitor> {
         let mut child = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "switchover-janitor"])
             .env("DIRECTORY", directory)
@@ -44,7 +63,7 @@ impl Janitor {
     }
 
     /// This process too, when we are gone.
-    pub(super) fn watch(&mut self, pid: u32) -> io::Result<()> {
+    pub(crate) fn watch(&mut self, pid: u32) -> io::Result<()> {
         self.pipe.as_mut().map_or(Ok(()), |pipe| writeln!(pipe, "{pid}"))
     }
 }
