@@ -8,6 +8,8 @@ use std::time::Duration;
 use switchover::record::Run;
 
 const POLL: Duration = Duration::from_millis(20);
+/// A main loop that says nothing for so long waits for what never comes.
+const STUCK: Duration = Duration::from_secs(10);
 /// Polls until both sides have come to rest.
 const POLLS: u32 = 500;
 
@@ -59,7 +61,10 @@ pub(super) fn judge(cell: Cell, mut scene: Scene, done: &Done) -> Verdict {
         said.push(outcome(cell, &attached, &mut broken));
     }
     let states = [&mut scene.pair.source, &mut scene.pair.destination].map(at_rest);
-    let runs = states.each_ref().map(|state| state.as_ref().is_some_and(|(run_state, _)| run_state == "running"));
+    // One that waits for pages that nobody has is called running too.
+    let runs = states.each_ref().map(|state| {
+        state.as_ref().is_some_and(|(run_state, migration)| run_state == "running" && migration != "postcopy-paused")
+    });
     let guest = match runs {
         [true, true] => Guest::Both,
         [true, false] => Guest::Source,
@@ -138,11 +143,12 @@ fn summary(done: &Done) -> Option<String> {
     json["outcome"].as_str().map(str::to_owned)
 }
 
-/// Both `query-status` and `query-migrate`, once they change no more; `None` of a QEMU that is gone.
+/// Both `query-status` and `query-migrate`, once they change no more; `None` of a QEMU that is gone, or whose main loop waits for a page that
+/// nobody has.
 fn at_rest(vm: &mut Vm) -> Option<(String, String)> {
     let mut state = None;
     for _ in 0..POLLS {
-        if !vm.is_alive() {
+        if !vm.is_alive() || !vm.qmp.answers_within(STUCK) {
             return None;
         }
         let now = (vm.qmp.run_state(), vm.qmp.migration());

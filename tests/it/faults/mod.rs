@@ -31,6 +31,7 @@ fn play(cells: &[Cell]) -> Vec<Verdict> {
             scope.spawn(|| {
                 loop {
                     let Some((index, cell)) = next.lock().unwrap().next() else { return };
+                    println!("{cell} ...");
                     let Some((scene, done)) = Scene::play(*cell) else { continue };
                     let verdict = judge(*cell, scene, &done);
                     println!("{cell}: {verdict}");

@@ -39,6 +39,21 @@ impl Qmp {
         }
     }
 
+    /// Whether it answers within this time. One that does not is not to be asked again.
+    pub(crate) fn answers_within(&mut self, time: std::time::Duration) -> bool {
+        self.stream.get_ref().set_read_timeout(Some(time)).unwrap();
+        writeln!(self.stream.get_mut(), "{}", json!({"execute": "query-name"})).unwrap();
+        let mut text = String::new();
+        while !text.contains("\"return\"") {
+            text.clear();
+            if !self.stream.read_line(&mut text).is_ok_and(|read| read > 0) {
+                return false;
+            }
+        }
+        self.stream.get_ref().set_read_timeout(Some(DEADLINE)).unwrap();
+        true
+    }
+
     /// `running`, `postmigrate` ...
     pub(crate) fn run_state(&mut self) -> String {
         self.execute("query-status", json!({}))["status"].as_str().unwrap().to_owned()
