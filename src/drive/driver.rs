@@ -17,7 +17,7 @@ use crate::qmp::{Closed, MigrationInfo, Notice, Notices, QmpError, Request, Sess
 use crate::record::{Entry, Outcome, Sink};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
@@ -146,6 +146,7 @@ enum Heard {
     Refused(Command, String),
     Recovered,
     Held(Held),
+    Released,
     Hooked(Result<(), String>),
     Info(Side, Option<Box<MigrationInfo>>),
     Reopened(Side, Result<End, String>),
@@ -231,6 +232,7 @@ impl Driver {
     async fn drive_to_the_end(&mut self, outgoing: Option<Value>, after: &mut Option<RunningHook>) -> (Ending, u64) {
         let mut machine = if outgoing.is_some() { Machine::new(&self.plan) } else { Machine::adopting(&self.plan) };
         let recoverer = Recoverer::new(self.rejoin.clone());
+        let held = Arc::new(AtomicBool::new(false));
         let mut decisions = 0;
         let started_ns = monotonic_ns();
         if let Some(outgoing) = outgoing
@@ -252,7 +254,9 @@ impl Driver {
             for effect in effects.drain(..) {
                 match effect {
                     Effect::Send(Command::Recover) => self.recover(recoverer.clone(), heard_tx.clone()),
-                    Effect::Send(Command::Hold) => self.hold(&heard_tx),
+                    Effect::Send(Command::Hold) => self.hold(&held, &heard_tx),
+                    // What was never held must not be started: it may have been started with -S.
+                    Effect::Send(Command::Release) if !held.load(Ordering::Relaxed) => {}
                     Effect::Send(command) => self.send(command, &heard_tx),
                     Effect::Decided(decision) => {
                         decisions += 1;
@@ -281,6 +285,7 @@ impl Driver {
                 Some(heard) = heard.recv() => match heard {
                     Heard::Refused(command, text) => machine.step(&Input::Refused(command, text), monotonic_ns()),
                     Heard::Held(held) => machine.step(&Input::Held(held), monotonic_ns()),
+                    Heard::Released => machine.step(&Input::Released, monotonic_ns()),
                     Heard::Hooked(result) => machine.step(&Input::Hooked(result), monotonic_ns()),
                     Heard::Recovered => machine.step(&Input::Recovered, monotonic_ns()),
                     Heard::Info(side, Some(info)) => machine.step(&Input::Sample(side, &info), monotonic_ns()),
@@ -414,12 +419,15 @@ impl Driver {
         })
     }
 
-    fn hold(&self, heard: &mpsc::UnboundedSender<Heard>) {
-        let (destination, heard) = (self.destination.session.clone(), heard.clone());
+    fn hold(&self, held: &Arc<AtomicBool>, heard: &mpsc::UnboundedSender<Heard>) {
+        let (destination, told, heard) = (self.destination.session.clone(), held.clone(), heard.clone());
         tokio::spawn(async move {
-            let _ = heard.send(match hold::hold(&destination, COMMAND_DEADLINE).await {
-                Ok(held) => Heard::Held(held),
-                Err(error) => Heard::Refused(Command::Hold, error.to_string()),
+            // All of it within one deadline, which is shorter than that of the cancel.
+            let holding = tokio::time::timeout(COMMAND_DEADLINE, hold::hold(&destination, &told, COMMAND_DEADLINE));
+            let _ = heard.send(match holding.await {
+                Ok(Ok(held)) => Heard::Held(held),
+                Ok(Err(error)) => Heard::Refused(Command::Hold, error.to_string()),
+                Err(_) => Heard::Refused(Command::Hold, format!("no answer within {} s", COMMAND_DEADLINE.as_secs())),
             });
         });
     }
@@ -462,6 +470,9 @@ impl Driver {
                 }
                 // No answer: what it did shows in the status, which the loop watches with deadlines of its own.
                 Err(error) => tracing::warn!(%error, ?command, "not answered"),
+                Ok(_) if command == Command::Release => {
+                    let _ = heard.send(Heard::Released);
+                }
                 Ok(_) => {}
             }
         });

@@ -3,16 +3,18 @@
 use super::machine::Held;
 use crate::qmp::{QmpError, Request, Session};
 use serde::Deserialize;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Tells it, and looks whether that came in time.
+/// Tells it, and looks whether that came in time. `told` becomes true when there is something to be taken back.
 ///
 /// # Errors
 /// [`QmpError`]: nothing is known of it then.
-pub(super) async fn hold(destination: &Session, deadline: Duration) -> Result<Held, QmpError> {
+pub(super) async fn hold(destination: &Session, told: &AtomicBool, deadline: Duration) -> Result<Held, QmpError> {
     if run_state(destination, deadline).await? != "inmigrate" {
         return Ok(Held::HasGuest { stopped: false });
     }
+    told.store(true, Ordering::Relaxed);
     destination.execute(Request::typed(&qapi::qmp::stop {}), deadline).await?;
     let waits = run_state(destination, deadline).await? == "inmigrate";
     Ok(if waits { Held::Waits } else { Held::HasGuest { stopped: true } })

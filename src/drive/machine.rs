@@ -18,6 +18,7 @@ use crate::policy::{Action, Observation, Rules};
 use crate::qmp::{Event, MigrationInfo, Status};
 use crate::record::Outcome;
 use alone::{Out, SourceOut, without_source};
+use cancel::WAS_HELD;
 use cancel::{Hold, Why};
 
 /// A cancel must be done by then.
@@ -58,6 +59,7 @@ pub struct Machine {
     destination_out: Option<Out>,
     hold: Hold,
     hold_refused: bool,
+    was_held: bool,
     /// The source waits in pre-switchover: nothing of its devices was sent.
     waits: bool,
     /// It sends its devices, or has sent them.
@@ -94,6 +96,7 @@ impl Machine {
             destination_out: None,
             hold: Hold::No,
             hold_refused: false,
+            was_held: false,
             waits: false,
             in_device: false,
             sent_postcopy: false,
@@ -140,10 +143,11 @@ impl Machine {
             Input::Reopened(side) => self.reopened(*side, now_ns, &mut effects),
             Input::Gone(side, reason) => self.gone(*side, reason, now_ns, &mut effects),
             Input::Exited(side, reason) => self.exited(*side, reason, now_ns, &mut effects),
+            Input::Released if self.hold == Hold::Releasing => self.released(now_ns, &mut effects),
             Input::Held(held) => self.held(*held, now_ns, &mut effects),
             Input::Hooked(result) => self.hooked(result, now_ns, &mut effects),
             Input::Interrupt => self.cancel(Why::User, "interrupted".to_owned(), now_ns, &mut effects),
-            Input::Recovered | Input::Tick => {}
+            Input::Released | Input::Recovered | Input::Tick => {}
         }
         self.decide(now_ns, &mut effects);
         self.watch_deadlines(now_ns, &mut effects);
@@ -165,11 +169,8 @@ impl Machine {
             ("RESUME", Side::Destination) => {
                 self.switched_over(effects);
                 // Held, it is somebody else's doing.
-                if matches!(self.hold, Hold::Held | Hold::Releasing) {
-                    let ours = std::mem::replace(&mut self.hold, Hold::No) == Hold::Releasing;
-                    if ours {
-                        self.done(now_ns, effects);
-                    }
+                if self.hold != Hold::Asked {
+                    self.released(now_ns, effects);
                 }
             }
             // A guest that powers off or is shut down while migrating ends the matter in its own way: noted by its process.
@@ -186,6 +187,9 @@ impl Machine {
         }
         if let Some(status) = &info.status {
             self.status(side, status, info.error_desc.as_deref(), now_ns, effects);
+        }
+        if side == Side::Destination {
+            self.hold_again(now_ns, effects);
         }
     }
 
@@ -217,7 +221,6 @@ impl Machine {
             }
             (Side::Source, Status::Device) => {
                 (self.waits, self.in_device) = (false, true);
-                self.hold.entered_device();
                 if self.phase == Phase::Precopy {
                     self.enter(Phase::Switchover, now_ns);
                 }
@@ -317,10 +320,8 @@ impl Machine {
             let (outcome, reason) = without_source(out, &text);
             self.end(outcome, reason, effects);
         } else if side == Side::Source && self.is_elsewhere() {
-            let reason = format!(
-                "the destination has the guest, and the source did not hear of it ({text}): both may run. Look at both with query-status, and \
-                 stop the source if the destination runs"
-            );
+            let reason =
+                format!("the destination has the guest, and the source did not hear of it ({text}): it starts its guest again");
             self.end(Outcome::Unknown, reason, effects);
         } else if self.postcopy_happened {
             self.end(Outcome::Lost, format!("post-copy failed: {text}"), effects);
@@ -337,7 +338,7 @@ impl Machine {
     fn refused(&mut self, command: Command, text: &str, now_ns: u64, effects: &mut Vec<Effect>) {
         match command {
             // QEMU refuses a cancel once post-copy has begun (10.0 and later): then we are past the point of no return.
-            Command::Cancel if self.phase == Phase::Cancelling && !self.hold.is_asked() => {
+            Command::Cancel if self.phase == Phase::Cancelling && self.hold != Hold::Asked => {
                 self.take_back(&format!("QEMU refused to cancel: {text}"), now_ns, effects);
             }
             Command::Hold => self.not_held(text, now_ns, effects),
@@ -474,6 +475,8 @@ impl Machine {
 
     fn end(&mut self, outcome: Outcome, reason: String, effects: &mut Vec<Effect>) {
         self.phase = Phase::Ended;
+        let stands = outcome == Outcome::Unknown && self.was_held;
+        let reason = if stands { reason + WAS_HELD } else { reason };
         effects.push(Effect::End(Ending { outcome, reason, postcopy_happened: self.postcopy_happened, passes: self.seen.pass }));
     }
 }

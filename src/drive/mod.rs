@@ -19,6 +19,8 @@ mod recovery;
 mod reopen;
 mod settle;
 mod tls;
+#[cfg(test)]
+mod world_tests;
 
 pub use driver::{Driver, End, Interrupt, Progress, Report, RunStates};
 pub use hooks::Hook;

@@ -3,8 +3,9 @@
 use super::driver::{COMMAND_DEADLINE, RunStates, TICK, cancel};
 use super::hold;
 use super::machine::{Ending, Held};
-use crate::qmp::{MigrationInfo, QmpError, Session, Status};
+use crate::qmp::{MigrationInfo, Request, Session, Status};
 use crate::record::Outcome;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// A source whose post-copy failed early runs again by then, if it ever does.
@@ -16,13 +17,12 @@ const SETTLE: Duration = Duration::from_secs(5);
 pub(super) async fn rescue([source, destination]: &[Session; 2], cancel_is_safe: bool, panic: &str) -> Ending {
     let ending = |outcome, reason: String| Ending { outcome, reason, postcopy_happened: false, passes: 0 };
     let broke = format!("switchover itself broke ({panic}); please report it");
-    let status = |info: Result<MigrationInfo, QmpError>| info.ok().and_then(|info| info.status).unwrap_or(Status::None);
-    let before = status(source.query_migrate(COMMAND_DEADLINE).await);
+    let before = status_of(source).await;
     if before.is_postcopy() || !cancel_is_safe {
         return ending(Outcome::Unknown, format!("{broke}. The migration goes on by itself"));
     }
     if !before.is_final() {
-        match hold::hold(destination, COMMAND_DEADLINE).await {
+        match hold::hold(destination, &AtomicBool::new(false), COMMAND_DEADLINE).await {
             Ok(Held::Waits) => {}
             // There it is, or may be.
             Ok(Held::HasGuest { .. }) | Err(_) => {
@@ -33,7 +33,7 @@ pub(super) async fn rescue([source, destination]: &[Session; 2], cancel_is_safe:
     }
     let wait = async {
         loop {
-            let now = status(source.query_migrate(COMMAND_DEADLINE).await);
+            let now = status_of(source).await;
             if now.is_final() || now == Status::None {
                 return now;
             }
@@ -54,6 +54,12 @@ pub(super) async fn settle(sessions: &[Session; 2], ending: Ending, before: &str
         return not_lost_after_all(sessions, ending, before).await;
     }
     let [source, destination] = sessions;
+    if ending.outcome == Outcome::Unknown
+        && let Some(ending) = quelled(sessions, &ending).await
+    {
+        let states = RunStates { source: run_state(source).await, destination: run_state(destination).await };
+        return (ending, states);
+    }
     let stays = matches!(ending.outcome, Outcome::NotConverged | Outcome::Cancelled | Outcome::Failed);
     let mut states = RunStates { source: run_state(source).await, destination: run_state(destination).await };
     let wait = async {
@@ -76,6 +82,35 @@ pub(super) async fn settle(sessions: &[Session; 2], ending: Ending, before: &str
         }
     };
     (ending, states)
+}
+
+/// A source whose stream breaks after the destination has got everything, and before it hears of that, starts its guest again: in post-copy too,
+/// where that guest is long out of date (seen on 10.0 and 11.1, docs/faults.md). The destination has the guest, so the source is stopped.
+async fn quelled([source, destination]: &[Session; 2], ending: &Ending) -> Option<Ending> {
+    if status_of(destination).await != Status::Completed || status_of(source).await != Status::Failed {
+        return None;
+    }
+    // It starts it a moment after it says that it failed.
+    let starts = async {
+        while run_state(source).await? != "running" {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Some(())
+    };
+    tokio::time::timeout(LOST_GRACE, starts).await.ok()??;
+    if run_state(destination).await? != "running" {
+        return None;
+    }
+    let stop = Request::typed(&qapi::qmp::stop {});
+    let what = match source.execute(stop, COMMAND_DEADLINE).await {
+        Ok(_) => "both ran for a moment, and the source was stopped: never continue it".to_owned(),
+        Err(error) => format!("BOTH RUN, and the source could not be stopped ({error}): stop it"),
+    };
+    Some(Ending { reason: format!("{}; {what}", ending.reason), ..ending.clone() })
+}
+
+async fn status_of(session: &Session) -> Status {
+    session.query_migrate(COMMAND_DEADLINE).await.ok().and_then(|info| info.status).unwrap_or(Status::None)
 }
 
 /// Post-copy that fails early enough is no loss since 10.2: until the destination has loaded the package (`postcopy-device`), the

@@ -1,6 +1,6 @@
 //! What a side means that can no longer be asked, or is no more.
 
-use super::cancel::Why;
+use super::cancel::{Hold, Why};
 use super::{Command, Effect, Machine, OTHER_SIDE_DEADLINE_NS, Phase};
 use crate::plan::Side;
 use crate::record::Outcome;
@@ -36,11 +36,18 @@ impl Machine {
     /// What was on its way may be lost, so it is said again; QEMU refuses what it has done already. The state is asked for by the driver.
     pub(super) fn reopened(&mut self, side: Side, now_ns: u64, effects: &mut Vec<Effect>) {
         self.note("none", &format!("{side}: the QMP connection had ended, and was made again"), effects);
-        if side == Side::Destination || self.source_done {
+        if side == Side::Destination {
+            if self.hold == Hold::Releasing {
+                effects.push(Effect::Send(Command::Release));
+            }
+            self.hold_again(now_ns, effects);
+            return;
+        }
+        if self.source_done {
             return;
         }
         match self.phase {
-            Phase::Cancelling if !self.hold.is_asked() => self.cancel_again(now_ns, effects),
+            Phase::Cancelling => self.cancel_again(effects),
             Phase::Switchover if self.sent_continue => effects.push(Effect::Send(Command::Continue)),
             Phase::Precopy if self.sent_postcopy => effects.push(Effect::Send(Command::StartPostcopy)),
             _ => {}
@@ -55,8 +62,9 @@ impl Machine {
         match (side, self.phase) {
             (Side::Source, _) if self.source_done || self.source_out.is_some() => {}
             (Side::Source, _) => self.without_source(SourceOut::Gone(reason.to_owned()), now_ns, effects),
-            (Side::Destination, Phase::Precopy | Phase::Switchover) if !self.source_done => {
-                self.cancel(Why::Trouble, format!("destination: the QMP connection ended: {reason}"), now_ns, effects);
+            // The migration goes on without it, and cannot be cancelled: nobody holds the destination. The source's word comes.
+            (Side::Destination, Phase::Precopy | Phase::Switchover) if !self.source_done && self.wants_out.is_none() => {
+                self.note("go-on", &format!("destination: the QMP connection ended: {reason}"), effects);
             }
             (Side::Destination, Phase::Cancelling) => {}
             _ => self.end(Outcome::Unknown, format!("{side}: the QMP connection ended: {reason}"), effects),
@@ -72,6 +80,9 @@ impl Machine {
             (Side::Destination, Some(out)) => {
                 let (outcome, reason) = without_source(out, &format!("destination: {reason}"));
                 self.end(outcome, reason, effects);
+            }
+            (Side::Destination, None) if self.destination_done => {
+                self.end(Outcome::Lost, format!("{side}: {reason}, after it had the guest"), effects);
             }
             (Side::Destination, None) if !self.postcopy_happened && !self.source_done => {
                 if self.phase != Phase::Cancelling {

@@ -4,8 +4,9 @@
 //! becomes of the source meanwhile; and a source that is cancelled starts its guest too. So the destination is held first. `stop` in run state
 //! `inmigrate` clears `autostart` (qmp_stop in QEMU's monitor/qmp-cmds.c), and a guest that arrives then stays stopped.
 
-use super::alone::Out;
+use super::alone::{Out, SourceOut};
 use super::{Command, Effect, Held, Machine, Phase};
+use crate::record::Outcome;
 
 /// Why a cancel is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,50 +16,32 @@ pub(super) enum Why {
     Trouble,
 }
 
+/// What a person has to know who finds the two.
+pub(super) const WAS_HELD: &str =
+    ". The destination was told not to start the guest by itself: if the source says completed, continue it there";
+
 /// What was done to the destination before a cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hold {
     /// Nothing.
     No,
-    /// It was told to stay stopped. `in_device`: when the source may have sent everything.
-    Asked { in_device: bool },
+    /// It was told to stay stopped.
+    Asked,
     /// It stays stopped, and the source was told to cancel.
     Held,
-    /// It got the guest all the same, and was told to start it.
+    /// It was told to start its guest after all, and has not confirmed it.
     Releasing,
-}
-
-impl Hold {
-    /// The answer is not there yet.
-    pub(super) fn is_asked(self) -> bool {
-        matches!(self, Hold::Asked { .. })
-    }
-
-    /// The source has got so far since it was asked.
-    pub(super) fn entered_device(&mut self) {
-        if let Hold::Asked { in_device } = self {
-            *in_device = true;
-        }
-    }
 }
 
 impl Machine {
     /// Cancels, or notes that it is too late.
     pub(super) fn cancel(&mut self, why: Why, reason: String, now_ns: u64, effects: &mut Vec<Effect>) {
+        let may_have_begun = self.seen.postcopy_asked && !self.cancel_is_guarded;
         match self.phase {
-            Phase::Precopy | Phase::Switchover if self.may_cancel() => {
-                self.note("cancel", &reason, effects);
-                self.why = Some((why, reason));
-                self.enter(Phase::Cancelling, now_ns);
-                // There is nobody to be held; or nothing that could start yet.
-                if self.destination_out.is_some() || self.waits {
-                    effects.push(Effect::Send(Command::Cancel));
-                } else {
-                    self.hold = Hold::Asked { in_device: self.in_device };
-                    effects.push(Effect::Send(Command::Hold));
-                }
-            }
             Phase::Cancelling | Phase::Ended => {}
+            Phase::Precopy | Phase::Switchover if !may_have_begun && !self.source_done && !self.hold_refused => {
+                self.begin_cancel(why, reason, now_ns, effects);
+            }
             Phase::Precopy | Phase::Switchover | Phase::Postcopy | Phase::OtherSide | Phase::Alone => {
                 if self.wants_out.is_none() {
                     let note =
@@ -70,30 +53,58 @@ impl Machine {
         }
     }
 
-    fn may_cancel(&self) -> bool {
-        let may_have_begun = self.seen.postcopy_asked && !self.cancel_is_guarded;
-        let cannot_be_held = self.destination_out == Some(Out::Gone) || self.hold_refused;
-        !(may_have_begun || self.source_done || self.in_device && cannot_be_held)
+    fn begin_cancel(&mut self, why: Why, reason: String, now_ns: u64, effects: &mut Vec<Effect>) {
+        if self.destination_out == Some(Out::Gone) && !self.waits {
+            let reason = format!(
+                "{reason}; not cancelled: the destination cannot be asked, and would start the guest too if it gets everything meanwhile. The \
+                 migration goes on by itself. If the destination is no more: `switchover cancel`"
+            );
+            self.end(Outcome::Unknown, reason, effects);
+            return;
+        }
+        self.note("cancel", &reason, effects);
+        self.why = Some((why, reason));
+        self.enter(Phase::Cancelling, now_ns);
+        if self.needs_no_hold() {
+            effects.push(Effect::Send(Command::Cancel));
+        } else {
+            self.hold = Hold::Asked;
+            self.was_held = true;
+            effects.push(Effect::Send(Command::Hold));
+        }
+    }
+
+    /// There is nobody to be held; or nothing that could start yet.
+    fn needs_no_hold(&self) -> bool {
+        self.destination_out.is_some_and(Out::is_for_good) || self.waits
     }
 
     /// The cancel may not have arrived.
-    pub(super) fn cancel_again(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
-        if self.hold == Hold::Held || !self.in_device || self.destination_out.is_some_and(Out::is_for_good) {
+    pub(super) fn cancel_again(&mut self, effects: &mut Vec<Effect>) {
+        if self.hold == Hold::Held || self.hold == Hold::No && self.needs_no_hold() {
             effects.push(Effect::Send(Command::Cancel));
-        } else {
-            self.take_back("not cancelled once more: everything may be sent, and the destination is not held", now_ns, effects);
+        }
+    }
+
+    /// The destination answers again, which it did not when a cancel was wanted.
+    pub(super) fn hold_again(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
+        if std::mem::take(&mut self.hold_refused)
+            && matches!(self.phase, Phase::Precopy | Phase::Switchover)
+            && let Some((why, reason)) = self.wants_out.take()
+        {
+            self.cancel(why, reason, now_ns, effects);
         }
     }
 
     pub(super) fn held(&mut self, held: Held, now_ns: u64, effects: &mut Vec<Effect>) {
         match (self.hold, held) {
-            (Hold::Asked { .. }, Held::Waits) if self.phase == Phase::Cancelling => self.send_cancel(now_ns, effects),
-            (Hold::Asked { .. }, Held::HasGuest { stopped: false }) => {
+            (Hold::Asked, Held::Waits) if self.phase == Phase::Cancelling => self.send_cancel(now_ns, effects),
+            (Hold::Asked, Held::HasGuest { stopped: false }) => {
                 self.hold = Hold::No;
                 self.come_too_late(now_ns, effects);
             }
             // Also where it waited when it was asked, and both sides said completed before the answer came.
-            (Hold::Asked { .. }, _) => {
+            (Hold::Asked, _) => {
                 self.hold = Hold::Held;
                 self.come_too_late(now_ns, effects);
             }
@@ -107,21 +118,25 @@ impl Machine {
         effects.push(Effect::Send(Command::Cancel));
     }
 
-    /// The destination cannot be held.
+    /// The destination cannot be held; or has not said that it is, and may be by and by. So it is let go at once: one command follows the other.
     pub(super) fn not_held(&mut self, text: &str, now_ns: u64, effects: &mut Vec<Effect>) {
-        let Hold::Asked { in_device } = self.hold else { return };
+        if self.hold != Hold::Asked {
+            return;
+        }
         self.hold = Hold::No;
-        self.hold_refused = true;
+        if !self.destination_out.is_some_and(Out::is_for_good) {
+            self.hold = Hold::Held;
+            self.let_run(effects);
+        }
         match self.phase {
-            // Seen a moment ago, the source was still copying.
-            Phase::Cancelling if !in_device || self.destination_out.is_some_and(Out::is_for_good) => {
-                self.enter(Phase::Cancelling, now_ns);
-                effects.push(Effect::Send(Command::Cancel));
-            }
+            Phase::Cancelling if self.needs_no_hold() => effects.push(Effect::Send(Command::Cancel)),
             Phase::Cancelling => {
-                self.take_back(&format!("not cancelled: the destination cannot be held: {text}"), now_ns, effects);
+                self.hold_refused = true;
+                self.note("go-on", &format!("not cancelled: the destination cannot be held: {text}"), effects);
+                self.wants_out = self.why.take();
+                self.enter(if self.in_device { Phase::Switchover } else { Phase::Precopy }, now_ns);
+                self.progress_ns = now_ns;
             }
-            Phase::OtherSide => self.done(now_ns, effects),
             _ => {}
         }
     }
@@ -129,7 +144,7 @@ impl Machine {
     fn come_too_late(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
         match self.phase {
             Phase::Cancelling => self.take_back("not cancelled: the destination has the guest", now_ns, effects),
-            Phase::OtherSide => self.done(now_ns, effects),
+            // No cancel was sent.
             _ => self.let_run(effects),
         }
     }
@@ -137,8 +152,15 @@ impl Machine {
     /// What was held, and shall have the guest after all, starts it.
     pub(super) fn let_run(&mut self, effects: &mut Vec<Effect>) {
         if self.hold == Hold::Held {
-            self.hold = Hold::No;
+            self.hold = Hold::Releasing;
             effects.push(Effect::Send(Command::Release));
+        }
+    }
+
+    /// It was told to start it, or has done so.
+    pub(super) fn released(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
+        if std::mem::replace(&mut self.hold, Hold::No) == Hold::Releasing && self.phase == Phase::OtherSide {
+            self.done(now_ns, effects);
         }
     }
 
@@ -157,10 +179,12 @@ impl Machine {
         if self.phase != Phase::OtherSide {
             self.enter(Phase::OtherSide, now_ns);
         }
-        if self.hold == Hold::Held {
-            self.hold = Hold::Releasing;
+        if self.hold == Hold::Held && matches!(self.source_out, Some(SourceOut::Gone(_))) && !self.source_done {
+            let reason = "the source was told to cancel, and cannot be asked whether it did before it had sent everything";
+            self.end(Outcome::Unknown, reason.to_owned(), effects);
+        } else if self.hold == Hold::Held {
             self.note("release", "the destination was held for a cancel that came too late, and has the guest", effects);
-            effects.push(Effect::Send(Command::Release));
+            self.let_run(effects);
         }
     }
 }

@@ -28,6 +28,8 @@ pub enum Input<'a> {
     Exited(Side, String),
     /// What became of [`Command::Hold`].
     Held(Held),
+    /// [`Command::Release`] was accepted.
+    Released,
     /// The user's command for before the switchover is done, or what went wrong with it.
     Hooked(Result<(), String>),
     /// The user wants out.

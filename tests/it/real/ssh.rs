@@ -80,6 +80,8 @@ fn a_way_that_breaks_is_told_in_sshs_words() {
     let slow = ["--uri", "tcp:127.0.0.1:0", "--max-bandwidth", "16MiB/s"];
     let mut driver = migrate(&scratch, &ssh, &pair).args(&slow).start();
     driver.wait_for_event("a migration that goes on", |event| event.event == "MIGRATION_PASS");
+    // Nor is there a way again: nobody knows the host any more.
+    std::fs::write(scratch.join("ssh/known"), "").unwrap();
     assert!(scratch.kill_children("ssh_config -aNTx") == 2);
     let done = driver.wait();
     done.assert_code(7);
