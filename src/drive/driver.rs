@@ -147,6 +147,7 @@ enum Heard {
     Recovered,
     Held(Held),
     Released,
+    Quelled,
     Hooked(Result<(), String>),
     Info(Side, Option<Box<MigrationInfo>>),
     Reopened(Side, Result<End, String>),
@@ -232,7 +233,7 @@ impl Driver {
     async fn drive_to_the_end(&mut self, outgoing: Option<Value>, after: &mut Option<RunningHook>) -> (Ending, u64) {
         let mut machine = if outgoing.is_some() { Machine::new(&self.plan) } else { Machine::adopting(&self.plan) };
         let recoverer = Recoverer::new(self.rejoin.clone());
-        let held = Arc::new(AtomicBool::new(false));
+        let held = Arc::new(AtomicBool::new(self.plan.confirms));
         let mut decisions = 0;
         let started_ns = monotonic_ns();
         if let Some(outgoing) = outgoing
@@ -255,8 +256,10 @@ impl Driver {
                 match effect {
                     Effect::Send(Command::Recover) => self.recover(recoverer.clone(), heard_tx.clone()),
                     Effect::Send(Command::Hold) => self.hold(&held, &heard_tx),
-                    // What was never held must not be started: it may have been started with -S.
-                    Effect::Send(Command::Release) if !held.load(Ordering::Relaxed) => {}
+                    // What was never held must not be started: it may have been started with -S. Nor what stood on the source.
+                    Effect::Send(Command::Release) if !held.load(Ordering::Relaxed) || self.run_state_before != "running" => {
+                        let _ = heard_tx.send(Heard::Released);
+                    }
                     Effect::Send(command) => self.send(command, &heard_tx),
                     Effect::Decided(decision) => {
                         decisions += 1;
@@ -286,6 +289,7 @@ impl Driver {
                     Heard::Refused(command, text) => machine.step(&Input::Refused(command, text), monotonic_ns()),
                     Heard::Held(held) => machine.step(&Input::Held(held), monotonic_ns()),
                     Heard::Released => machine.step(&Input::Released, monotonic_ns()),
+                    Heard::Quelled => machine.step(&Input::Quelled, monotonic_ns()),
                     Heard::Hooked(result) => machine.step(&Input::Hooked(result), monotonic_ns()),
                     Heard::Recovered => machine.step(&Input::Recovered, monotonic_ns()),
                     Heard::Info(side, Some(info)) => machine.step(&Input::Sample(side, &info), monotonic_ns()),
@@ -452,6 +456,7 @@ impl Driver {
                 Request::typed(&qapi::qmp::migrate_continue { state: qapi::qmp::MigrationStatus::pre_switchover })
             }
             Command::Release => Request::typed(&qapi::qmp::cont {}),
+            Command::Quell => Request::typed(&qapi::qmp::stop {}),
             // Several commands, with looks in between: not sent here.
             Command::Recover | Command::Hold => return,
             Command::Listen => match &self.plan.listen {
@@ -470,10 +475,13 @@ impl Driver {
                 }
                 // No answer: what it did shows in the status, which the loop watches with deadlines of its own.
                 Err(error) => tracing::warn!(%error, ?command, "not answered"),
-                Ok(_) if command == Command::Release => {
-                    let _ = heard.send(Heard::Released);
+                Ok(_) => {
+                    let _ = match command {
+                        Command::Release => heard.send(Heard::Released),
+                        Command::Quell => heard.send(Heard::Quelled),
+                        _ => Ok(()),
+                    };
                 }
-                Ok(_) => {}
             }
         });
     }

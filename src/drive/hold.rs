@@ -11,13 +11,15 @@ use std::time::Duration;
 /// # Errors
 /// [`QmpError`]: nothing is known of it then.
 pub(super) async fn hold(destination: &Session, told: &AtomicBool, deadline: Duration) -> Result<Held, QmpError> {
-    if run_state(destination, deadline).await? != "inmigrate" {
-        return Ok(Held::HasGuest { stopped: false });
+    match run_state(destination, deadline).await?.as_str() {
+        "inmigrate" => {}
+        "running" => return Ok(Held::Runs),
+        _ => return Ok(Held::Stands),
     }
     told.store(true, Ordering::Relaxed);
     destination.execute(Request::typed(&qapi::qmp::stop {}), deadline).await?;
     let waits = run_state(destination, deadline).await? == "inmigrate";
-    Ok(if waits { Held::Waits } else { Held::HasGuest { stopped: true } })
+    Ok(if waits { Held::Waits } else { Held::Stopped })
 }
 
 /// `query-status`.

@@ -7,6 +7,7 @@
 
 mod alone;
 mod cancel;
+mod doubt;
 mod words;
 
 pub use words::{Command, Decision, Effect, Ending, Held, Input, Phase};
@@ -18,8 +19,8 @@ use crate::policy::{Action, Observation, Rules};
 use crate::qmp::{Event, MigrationInfo, Status};
 use crate::record::Outcome;
 use alone::{Out, SourceOut, without_source};
-use cancel::WAS_HELD;
-use cancel::{Hold, Why};
+use cancel::{Hold, WAS_HELD, Why};
+use doubt::Doubt;
 
 /// A cancel must be done by then.
 const CANCEL_DEADLINE_NS: u64 = 15_000_000_000;
@@ -66,6 +67,11 @@ pub struct Machine {
     in_device: bool,
     sent_postcopy: bool,
     sent_continue: bool,
+    /// The destination started its guest.
+    resumed: bool,
+    /// What the source said while there was no connection was missed.
+    missed: bool,
+    doubt: Doubt,
 }
 
 impl Machine {
@@ -94,13 +100,16 @@ impl Machine {
             has_hook_after: plan.hooks.after_switchover.is_some(),
             source_out: None,
             destination_out: None,
-            hold: Hold::No,
+            hold: if plan.confirms { Hold::Held } else { Hold::No },
             hold_refused: false,
-            was_held: false,
+            was_held: plan.confirms,
             waits: false,
             in_device: false,
             sent_postcopy: false,
             sent_continue: false,
+            resumed: false,
+            missed: false,
+            doubt: Doubt::default(),
         }
     }
 
@@ -109,6 +118,7 @@ impl Machine {
     pub fn adopting(plan: &Plan) -> Machine {
         let mut machine = Machine::new(plan);
         machine.seen.postcopy_asked = plan.mode.may_postcopy();
+        machine.missed = true;
         machine
     }
 
@@ -144,6 +154,7 @@ impl Machine {
             Input::Gone(side, reason) => self.gone(*side, reason, now_ns, &mut effects),
             Input::Exited(side, reason) => self.exited(*side, reason, now_ns, &mut effects),
             Input::Released if self.hold == Hold::Releasing => self.released(now_ns, &mut effects),
+            Input::Quelled => self.quelled(&mut effects),
             Input::Held(held) => self.held(*held, now_ns, &mut effects),
             Input::Hooked(result) => self.hooked(result, now_ns, &mut effects),
             Input::Interrupt => self.cancel(Why::User, "interrupted".to_owned(), now_ns, &mut effects),
@@ -166,7 +177,9 @@ impl Machine {
                 let pass = event.data.get("pass").and_then(serde_json::Value::as_u64).unwrap_or(0);
                 self.seen.pass = self.seen.pass.max(pass);
             }
+            ("RESUME", Side::Source) => self.source_runs_again(now_ns, effects),
             ("RESUME", Side::Destination) => {
+                self.resumed = true;
                 self.switched_over(effects);
                 // Held, it is somebody else's doing.
                 if self.hold != Hold::Asked {
@@ -263,7 +276,9 @@ impl Machine {
     }
 
     fn done(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
-        if self.destination_done && (self.source_done || self.source_out.is_some()) {
+        if self.phase == Phase::Doubt && self.source_out.is_none() {
+            self.quell(now_ns, effects);
+        } else if self.destination_done && (self.source_done || self.source_out.is_some()) {
             if self.hold != Hold::No {
                 self.release(now_ns, effects);
                 return;
@@ -279,7 +294,10 @@ impl Machine {
             let reason = match self.source_out.as_ref().filter(|_| !self.source_done) {
                 Some(SourceOut::Exited(why)) => format!("{reason}, by the destination's word (source: {why})"),
                 Some(SourceOut::Gone(why)) => {
-                    format!("{reason}, by the destination's word; the source cannot be asked ({why}): never continue it")
+                    format!(
+                        "{reason}, by the destination's word; the source cannot be asked ({why}). If the stream broke as well, it may run its \
+                         guest too: stop it when it can be reached, and never continue it"
+                    )
                 }
                 None => reason,
             };
@@ -319,10 +337,13 @@ impl Machine {
         if let Some(out) = &self.source_out {
             let (outcome, reason) = without_source(out, &text);
             self.end(outcome, reason, effects);
-        } else if side == Side::Source && self.is_elsewhere() {
-            let reason =
-                format!("the destination has the guest, and the source did not hear of it ({text}): it starts its guest again");
-            self.end(Outcome::Unknown, reason, effects);
+        } else if self.phase == Phase::Doubt {
+            // Again from the source; or it is the destination's word, which is awaited.
+            if side == Side::Destination {
+                self.guest_is_on_source(effects);
+            }
+        } else if side == Side::Source && !self.source_done && self.may_be_elsewhere() {
+            self.begin_doubt(text, now_ns, effects);
         } else if self.postcopy_happened {
             self.end(Outcome::Lost, format!("post-copy failed: {text}"), effects);
         } else if side == Side::Source && !self.source_done {
@@ -342,6 +363,9 @@ impl Machine {
                 self.take_back(&format!("QEMU refused to cancel: {text}"), now_ns, effects);
             }
             Command::Hold => self.not_held(text, now_ns, effects),
+            Command::Quell if self.is_quelling() => {
+                self.end_doubt_unknown(&format!("BOTH RUN, and the source could not be stopped ({text})"), effects);
+            }
             Command::Release if self.hold == Hold::Releasing => {
                 let reason =
                     format!("the destination has the guest, and is stopped: {text}. Continue it there, never on the source");
@@ -401,6 +425,7 @@ impl Machine {
         let over = |deadline| here_ns > deadline;
         match self.phase {
             Phase::Ended => {}
+            Phase::Doubt => self.watch_doubt(now_ns, effects),
             Phase::Alone => {
                 if let Some(out) = self.source_out.clone() {
                     self.watch_alone(&out, now_ns, effects);
@@ -430,12 +455,27 @@ impl Machine {
                               now. See query-migrate on both sides";
                 self.end(Outcome::Unknown, reason.to_owned(), effects);
             }
+            // It does not start the guest, so the source may have it again.
+            Phase::OtherSide if over(OTHER_SIDE_DEADLINE_NS) && self.may_go_back() => {
+                let reason = "the destination says completed, the source does not, and nobody runs the guest".to_owned();
+                self.begin_cancel(Why::Trouble, reason, now_ns, effects);
+            }
             Phase::OtherSide if over(OTHER_SIDE_DEADLINE_NS) => {
-                let (done, other) = if self.source_done { ("source", "destination") } else { ("destination", "source") };
-                self.end(Outcome::Unknown, format!("the {done} says completed, the {other} does not"), effects);
+                let reason = if self.source_done {
+                    "the source says completed, the destination does not"
+                } else {
+                    "the destination says completed, the source does not: should it fail, it may run its guest too. `switchover attach` sees \
+                     it through"
+                };
+                self.end(Outcome::Unknown, reason.to_owned(), effects);
             }
             _ => {}
         }
+    }
+
+    /// The destination does not start the guest, and nothing was cancelled yet.
+    fn may_go_back(&self) -> bool {
+        self.hold == Hold::Held && !self.source_done && !self.postcopy_happened && self.why.is_none()
     }
 
     /// Brings a broken post-copy back, or says what is left to do.

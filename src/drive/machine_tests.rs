@@ -31,6 +31,7 @@ fn plan(mode: Mode, cancel_is_guarded: bool) -> Plan {
         return_path: true,
         recovery: RecoveryRules { attempts: 2, backoff: Micros(1_000_000), stalled_after: Micros(60_000_000) },
         tls: None,
+        confirms: false,
         hooks: Hooks::default(),
     }
 }
@@ -53,6 +54,10 @@ enum Happening {
     Resumed,
     /// It was accepted that it shall.
     Released,
+    /// The source started its guest again.
+    RunsAgain,
+    /// The source was stopped.
+    Quelled,
     /// The hook is done, or failed.
     Hooked(bool),
     Gone(Side),
@@ -63,7 +68,8 @@ enum Happening {
     Wait(u64),
 }
 use Happening::{
-    Answered, Exited, Gone, Hooked, Interrupt, Pass, Recovered, Refused, Released, Reopened, Resumed, Sampled, Wait,
+    Answered, Exited, Gone, Hooked, Interrupt, Pass, Quelled, Recovered, Refused, Released, Reopened, Resumed, RunsAgain,
+    Sampled, Wait,
 };
 
 fn event(name: &str, data: serde_json::Value) -> Event {
@@ -84,6 +90,8 @@ fn step(machine: &mut Machine, happening: Happening, now_ns: u64) -> Vec<Effect>
         Recovered => machine.step(&Input::Recovered, now_ns),
         Answered(held) => machine.step(&Input::Held(held), now_ns),
         Released => machine.step(&Input::Released, now_ns),
+        Quelled => machine.step(&Input::Quelled, now_ns),
+        RunsAgain => machine.step(&Input::Event(Source, &event("RESUME", json!({}))), now_ns),
         Resumed => machine.step(&Input::Event(Destination, &event("RESUME", json!({}))), now_ns),
         Hooked(well) => {
             let result = if well { Ok(()) } else { Err("the hook failed".to_owned()) };
@@ -116,6 +124,11 @@ struct Watched {
     destination_completed: bool,
     source_exited: bool,
     source_gone: bool,
+    source_failed: bool,
+    /// By its answer to a hold.
+    destination_runs: bool,
+    destination_resumed: bool,
+    quell_unanswered: bool,
     listening: bool,
     recovering_ns: Option<u64>,
     hook_runs: bool,
@@ -140,6 +153,10 @@ impl Watched {
             destination_completed: false,
             source_exited: false,
             source_gone: false,
+            source_failed: false,
+            destination_runs: false,
+            destination_resumed: false,
+            quell_unanswered: false,
             listening: false,
             recovering_ns: None,
             hook_runs: false,
@@ -168,6 +185,7 @@ impl Watched {
                 if side == Source {
                     self.waits = status == "pre-switchover" || self.waits && status != "device";
                 }
+                self.source_failed |= (side, status) == (Source, "failed");
                 self.source_completed |= (side, status) == (Source, "completed");
                 self.destination_completed |= (side, status) == (Destination, "completed");
             }
@@ -175,22 +193,28 @@ impl Watched {
             Hooked(_) => self.hook_runs = false,
             Refused(Command::Recover) | Recovered => self.recovering_ns = None,
             Refused(Command::Hold) => self.hold_unanswered = false,
+            Refused(Command::Quell) | Quelled => self.quell_unanswered = false,
             Answered(held) => {
-                self.held |= self.hold_unanswered && held != Held::HasGuest { stopped: false };
+                self.destination_runs |= self.hold_unanswered && held == Held::Runs;
+                self.held |= self.hold_unanswered && matches!(held, Held::Waits | Held::Stopped);
                 self.hold_unanswered = false;
             }
-            Resumed => self.held = false,
+            Resumed => (self.held, self.destination_resumed) = (false, true),
             Exited(side) => {
                 self.source_exited |= side == Source;
                 self.destination_over |= side == Destination;
             }
             Gone(side) => self.source_gone |= side == Source,
             // What was sent to it may not have arrived, and is to be sent again.
-            Reopened(Source) => self.cancel_unanswered = false,
+            Reopened(Source) => (self.cancel_unanswered, self.quell_unanswered) = (false, false),
             _ => {}
         }
         let effects = step(&mut self.machine, happening, self.now_ns);
         self.judge(&effects, happening);
+    }
+
+    fn destination_is_seen_to_run(&self) -> bool {
+        self.destination_runs || self.destination_resumed && self.destination_completed
     }
 
     fn judge(&mut self, effects: &[Effect], happening: Happening) {
@@ -215,18 +239,25 @@ impl Watched {
                     self.postcopy_sent = true;
                 }
                 Effect::Send(Command::Hold) => {
-                    assert!(!self.hold_unanswered && !self.postcopy_seen && !self.source_completed, "held at {happening:?}");
+                    let in_time = !self.postcopy_seen && !self.source_completed;
+                    assert!(!self.hold_unanswered && (in_time || self.source_failed), "held at {happening:?}");
                     self.hold_unanswered = true;
                 }
                 Effect::Send(Command::Release) => {
                     let out = self.source_exited || self.source_gone;
                     let elsewhere = self.postcopy_seen || self.source_completed || self.destination_completed || out;
-                    let refused = happening == Refused(Command::Cancel) || matches!(happening, Answered(Held::HasGuest { .. }));
+                    let refused = happening == Refused(Command::Cancel)
+                        || matches!(happening, Answered(Held::Stopped | Held::Runs | Held::Stands));
                     // What was not answered may be held by and by.
                     let unanswered = happening == Refused(Command::Hold);
                     let again = happening == Reopened(Destination);
                     assert!(unanswered || again || self.held && (elsewhere || refused), "a guest was started at {happening:?}");
                     self.held = false;
+                }
+                Effect::Send(Command::Quell) => {
+                    assert!(self.source_failed && self.destination_is_seen_to_run(), "a source was stopped at {happening:?}");
+                    assert!(!self.quell_unanswered, "stopped twice");
+                    self.quell_unanswered = true;
                 }
                 Effect::Send(Command::Continue) => {
                     let ready = Status::PreSwitchover;
@@ -278,18 +309,19 @@ impl Watched {
         match ending.outcome {
             Outcome::Completed => {
                 assert!(!self.held, "completed, and the guest stands: {ending:?}");
+                let quelled = happening == Quelled && self.source_failed && self.destination_is_seen_to_run();
                 assert!(
-                    self.destination_completed && (self.source_completed || self.source_exited || self.source_gone),
+                    quelled || self.destination_completed && (self.source_completed || self.source_exited || self.source_gone),
                     "{ending:?}"
                 );
             }
             // "The guest runs on the source": only on the source's word, and never once it may run elsewhere.
             Outcome::NotConverged | Outcome::Cancelled | Outcome::Failed => {
-                let word = matches!(
-                    happening,
-                    Happening::Status(Source, "cancelled" | "failed") | Sampled(Source, "cancelled" | "failed")
-                );
-                let there = self.destination_completed && !self.held;
+                let cancelled = matches!(happening, Happening::Status(Source, "cancelled") | Sampled(Source, "cancelled"));
+                let word = cancelled || self.source_failed;
+                // It stands there: somebody started the destination with -S.
+                let stands = happening == Answered(Held::Stands);
+                let there = self.destination_completed && !self.held && !self.destination_over && !stands;
                 let elsewhere = self.postcopy_seen || self.source_completed || self.source_exited || there;
                 assert!(word && !elsewhere, "{ending:?} on {happening:?}");
             }
@@ -327,6 +359,7 @@ fn alphabet(watched: &Watched) -> Vec<Happening> {
         Exited(Destination),
         Resumed,
         Released,
+        RunsAgain,
         Interrupt,
         Wait(70),
     ];
@@ -338,8 +371,11 @@ fn alphabet(watched: &Watched) -> Vec<Happening> {
     }
     if watched.hold_unanswered {
         all.push(Refused(Command::Hold));
-        let answers = [Held::Waits, Held::HasGuest { stopped: true }, Held::HasGuest { stopped: false }];
+        let answers = [Held::Waits, Held::Stopped, Held::Runs, Held::Stands];
         all.extend(answers.map(Answered));
+    }
+    if watched.quell_unanswered {
+        all.extend([Quelled, Refused(Command::Quell)]);
     }
     if watched.hook_runs {
         all.extend([Hooked(true), Hooked(false)]);
@@ -443,11 +479,12 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         "failed",
         "warp",
     ]);
-    let held = prop::sample::select(vec![Held::Waits, Held::HasGuest { stopped: true }, Held::HasGuest { stopped: false }]);
+    let held = prop::sample::select(vec![Held::Waits, Held::Stopped, Held::Runs, Held::Stands]);
     let command = prop::sample::select(vec![
         Command::StartPostcopy,
         Command::Hold,
         Command::Release,
+        Command::Quell,
         Command::Cancel,
         Command::Continue,
         Command::Listen,
@@ -461,6 +498,8 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         1 => Just(Recovered),
         1 => Just(Resumed),
         1 => Just(Released),
+        1 => Just(RunsAgain),
+        1 => Just(Quelled),
         1 => held.prop_map(Answered),
         1 => side.clone().prop_map(Gone),
         1 => side.clone().prop_map(Reopened),
@@ -501,7 +540,9 @@ proptest! {
         }
         watched.tell(&last);
         // A destination that was held has to be started again.
-        watched.tell(&[Answered(Held::HasGuest { stopped: true }), Resumed]);
+        watched.tell(&[Answered(Held::Stopped), Resumed]);
+        // And a source that starts its guest again, while the destination runs it, has to be stopped.
+        watched.tell(&[Wait(3), Quelled]);
         prop_assert!(watched.ending.is_some(), "{:?}", watched.machine);
     }
 
@@ -590,7 +631,7 @@ fn completed_is_said_of_both_sides_and_tells_how() {
     );
     insta::assert_snapshot!(
         precopy(&[ACTIVE, Gone(Source), DESTINATION_DONE]),
-        @"[] completed: completed by pre-copy, by the destination's word; the source cannot be asked (QEMU closed it): never continue it"
+        @"[] completed: completed by pre-copy, by the destination's word; the source cannot be asked (QEMU closed it). If the stream broke as well, it may run its guest too: stop it when it can be reached, and never continue it"
     );
 }
 
@@ -599,23 +640,52 @@ fn nothing_is_cancelled_while_the_destination_may_start_the_guest() {
     let answered = |held| precopy(&[ACTIVE, STOPPED, Interrupt, Answered(held), SOURCE_DONE, DESTINATION_DONE, Resumed]);
     insta::assert_snapshot!(answered(Held::Waits), @"[Hold Cancel Release] completed: completed before it could be cancelled (interrupted)");
     insta::assert_snapshot!(
-        answered(Held::HasGuest { stopped: true }),
+        answered(Held::Stopped),
         @"[Hold Release] completed: completed before it could be cancelled (interrupted)"
     );
     insta::assert_snapshot!(
-        answered(Held::HasGuest { stopped: false }),
+        answered(Held::Runs),
         @"[Hold] completed: completed before it could be cancelled (interrupted)"
     );
     insta::assert_snapshot!(
         precopy(&[ACTIVE, STOPPED, Gone(Destination), Interrupt]),
         @"[] unknown: interrupted; not cancelled: the destination cannot be asked, and would start the guest too if it gets everything meanwhile. The migration goes on by itself. If the destination is no more: `switchover cancel`"
     );
-    insta::assert_snapshot!(precopy(&[ACTIVE, STOPPED, Interrupt, Refused(Command::Hold), SOURCE_FAILED]), @"[Hold Release] failed: source: the migration failed");
+    insta::assert_snapshot!(precopy(&[ACTIVE, STOPPED, Interrupt, Refused(Command::Hold), SOURCE_FAILED, HELD]), @"[Hold Release Hold] failed: source: the migration failed");
     insta::assert_snapshot!(precopy(&[ACTIVE, STOPPED, Interrupt, HELD, DESTINATION_DONE, CANCELLED]), @"[Hold Cancel] cancelled: interrupted");
-    insta::assert_snapshot!(
-        precopy(&[ACTIVE, STOPPED, DESTINATION_DONE, SOURCE_FAILED]),
-        @"[] unknown: the destination has the guest, and the source did not hear of it (source: the migration failed): it starts its guest again"
-    );
+}
+
+#[test]
+fn where_both_have_the_guest_the_source_is_stopped_when_the_destination_is_seen_to_run_it() {
+    const RUNS: Happening = Answered(Held::Runs);
+    let late = [ACTIVE, STOPPED, SOURCE_FAILED, RunsAgain];
+    let after = |story: &[Happening]| precopy(&[&late, story].concat());
+    insta::assert_snapshot!(after(&[RUNS, Quelled]), @"[Hold Quell] completed: completed, by the destination's word; the source had not heard of it (source: the migration failed), started the guest again, and was stopped: both ran for a moment. Never continue the source");
+    insta::assert_snapshot!(after(&[HELD]), @"[Hold] failed: source: the migration failed");
+    insta::assert_snapshot!(after(&[Answered(Held::Stopped)]), @"[Hold] failed: source: the migration failed");
+    insta::assert_snapshot!(after(&[DESTINATION_DONE, Answered(Held::Stands)]), @"[Hold] failed: source: the migration failed");
+    insta::assert_snapshot!(after(&[RUNS, Refused(Command::Quell)]), @"[Hold Quell] unknown: source: the migration failed, and started its guest again; the destination may run it too: BOTH RUN, and the source could not be stopped (QEMU's words). Look at both with query-status, and stop the source if the destination runs");
+    insta::assert_snapshot!(after(&[RUNS, Wait(30)]), @"[Hold Quell] unknown: source: the migration failed, and started its guest again; the destination may run it too: it could not be found out in time. Look at both with query-status, and stop the source if the destination runs");
+    insta::assert_snapshot!(after(&[Refused(Command::Hold), Wait(30)]), @"[Hold] unknown: source: the migration failed, and started its guest again; the destination may run it too: it could not be found out in time. Look at both with query-status, and stop the source if the destination runs. The destination was told not to start the guest by itself: if the source says completed, continue it there");
+    insta::assert_snapshot!(after(&[Refused(Command::Hold), Reopened(Destination), RUNS, Quelled]), @"[Hold Hold Quell] completed: completed, by the destination's word; the source had not heard of it (source: the migration failed), started the guest again, and was stopped: both ran for a moment. Never continue the source");
+    insta::assert_snapshot!(after(&[Gone(Destination)]), @"[Hold] unknown: source: the migration failed, and started its guest again; the destination may run it too: destination: the QMP connection ended: QEMU closed it. Look at both with query-status, and stop the source if the destination runs. The destination was told not to start the guest by itself: if the source says completed, continue it there");
+    insta::assert_snapshot!(after(&[RUNS, Gone(Source)]), @"[Hold Quell] unknown: source: the migration failed, and started its guest again; the destination may run it too: source: the QMP connection ended: QEMU closed it. Look at both with query-status, and stop the source if the destination runs");
+    insta::assert_snapshot!(after(&[RUNS, Reopened(Source), Quelled]), @"[Hold Quell Quell] completed: completed, by the destination's word; the source had not heard of it (source: the migration failed), started the guest again, and was stopped: both ran for a moment. Never continue the source");
+    insta::assert_snapshot!(after(&[Exited(Destination)]), @"[Hold] failed: source: the migration failed");
+    insta::assert_snapshot!(after(&[Exited(Source), RUNS, DESTINATION_DONE]), @"[Hold] completed: completed by pre-copy, by the destination's word (source: QEMU was killed)");
+    // Its RESUME may be missed, or come later.
+    insta::assert_snapshot!(precopy(&[ACTIVE, STOPPED, DESTINATION_DONE, SOURCE_FAILED, RUNS, Wait(3), Quelled]), @"[Hold Quell] completed: completed, by the destination's word; the source had not heard of it (source: the migration failed), started the guest again, and was stopped: both ran for a moment. Never continue the source");
+    insta::assert_snapshot!(precopy(&[ACTIVE, STOPPED, DESTINATION_DONE, SOURCE_FAILED, RUNS, RunsAgain, Quelled]), @"[Hold Quell] completed: completed, by the destination's word; the source had not heard of it (source: the migration failed), started the guest again, and was stopped: both ran for a moment. Never continue the source");
+    // In post-copy the destination has everything when it says so.
+    let post = [ACTIVE, Pass(2), POSTCOPY, SOURCE_FAILED, RunsAgain, RUNS];
+    let after = |story: &[Happening]| hybrid(&[&post, story].concat());
+    insta::assert_snapshot!(after(&[DESTINATION_DONE, Quelled]), @"[StartPostcopy Hold Quell] completed: completed, by the destination's word; the source had not heard of it (source: the migration failed), started the guest again, and was stopped: both ran for a moment. Never continue the source");
+    insta::assert_snapshot!(after(&[DESTINATION_FAILED]), @"[StartPostcopy Hold] lost: post-copy failed: source: the migration failed");
+    insta::assert_snapshot!(after(&[Wait(30)]), @"[StartPostcopy Hold] unknown: source: the migration failed, and started its guest again; the destination may run it too: it has the guest, but not all of its memory, and the source goes on from where it stood at the switchover. Look at both with query-status, and stop the source if the destination runs");
+    insta::assert_snapshot!(after(&[DESTINATION_DONE, Exited(Destination)]), @"[StartPostcopy Hold Quell] unknown: destination: QEMU was killed, after it had the guest; and the source (source: the migration failed) was told to stop, at where it stood at the switchover");
+    // Before anything of the devices was sent, there is nothing to ask.
+    insta::assert_snapshot!(precopy(&[ACTIVE, SOURCE_FAILED]), @"[] failed: source: the migration failed");
+    insta::assert_snapshot!(precopy(&[ACTIVE, STOPPED, DESTINATION_FAILED, SOURCE_FAILED]), @"[Cancel] failed: destination: the migration failed");
 }
 
 #[test]
@@ -661,8 +731,8 @@ fn failed_is_said_only_while_the_guest_is_on_the_source() {
 #[test]
 fn lost_is_said_when_nobody_can_have_the_guest() {
     insta::assert_snapshot!(
-        hybrid(&[ACTIVE, Pass(2), POSTCOPY, SOURCE_FAILED]),
-        @"[StartPostcopy] lost: post-copy failed: source: the migration failed"
+        hybrid(&[ACTIVE, Pass(2), POSTCOPY, SOURCE_FAILED, HELD]),
+        @"[StartPostcopy Hold] lost: post-copy failed: source: the migration failed"
     );
     insta::assert_snapshot!(
         hybrid(&[ACTIVE, Pass(2), POSTCOPY, Exited(Destination)]),
@@ -691,7 +761,7 @@ fn unknown_says_where_to_look() {
     );
     insta::assert_snapshot!(
         precopy(&[ACTIVE, STOPPED, DESTINATION_DONE, Wait(21)]),
-        @"[] unknown: the destination says completed, the source does not"
+        @"[] unknown: the destination says completed, the source does not: should it fail, it may run its guest too. `switchover attach` sees it through"
     );
     insta::assert_snapshot!(
         precopy(&[ACTIVE, STOPPED, SOURCE_DONE, DESTINATION_FAILED]),

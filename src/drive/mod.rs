@@ -54,6 +54,9 @@ pub enum DriveError {
         /// Why.
         source: std::io::Error,
     },
+    /// It does not wait for one.
+    #[error("destination: it has a guest already; the migration was not started")]
+    HasGuest,
     /// The user interrupted.
     #[error("interrupted before the migration was started")]
     Interrupted,

@@ -1,7 +1,8 @@
 //! The settings of both sides, in the order that QEMU wants (facts/qemu.md §4.1): the destination's capabilities and
 //! parameters, the source's, then `migrate-incoming`; `migrate` itself belongs to the driver.
 
-use super::{DriveError, Given};
+use super::machine::Held;
+use super::{DriveError, Given, hold};
 use crate::clock::Stamp;
 use crate::plan::{Listen, PASSED, Plan, Settings, Side, Sockets, Stream, Uri};
 use crate::qmp::{QmpError, Request, Session};
@@ -10,6 +11,7 @@ use crate::sockets::Address;
 use serde_json::{Value, json};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -62,6 +64,12 @@ pub(super) async fn prepare(
         incoming_asked = Some(Stamp::now());
         let failed = |source| DriveError::Prepare { side: Side::Destination, what: "listening (migrate-incoming)", source };
         destination.execute(incoming.clone(), DEADLINE).await.map_err(failed)?;
+    }
+    if plan.confirms {
+        let failed = |source| DriveError::Prepare { side: Side::Destination, what: "holding its guest back (stop)", source };
+        if hold::hold(destination, &AtomicBool::new(false), DEADLINE).await.map_err(failed)? != Held::Waits {
+            return Err(DriveError::HasGuest);
+        }
     }
     let failed = |source| DriveError::Prepare { side: Side::Destination, what: "its address (query-migrate)", source };
     let info = destination.query_migrate(DEADLINE).await.map_err(failed)?;

@@ -3,7 +3,7 @@
 use super::driver::{COMMAND_DEADLINE, RunStates, TICK, cancel};
 use super::hold;
 use super::machine::{Ending, Held};
-use crate::qmp::{MigrationInfo, Request, Session, Status};
+use crate::qmp::{MigrationInfo, Session, Status};
 use crate::record::Outcome;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(super) async fn rescue([source, destination]: &[Session; 2], cancel_is_safe:
         match hold::hold(destination, &AtomicBool::new(false), COMMAND_DEADLINE).await {
             Ok(Held::Waits) => {}
             // There it is, or may be.
-            Ok(Held::HasGuest { .. }) | Err(_) => {
+            Ok(Held::Stopped | Held::Runs | Held::Stands) | Err(_) => {
                 return ending(Outcome::Unknown, format!("{broke}. It was not cancelled: look at both QEMUs"));
             }
         }
@@ -54,12 +54,6 @@ pub(super) async fn settle(sessions: &[Session; 2], ending: Ending, before: &str
         return not_lost_after_all(sessions, ending, before).await;
     }
     let [source, destination] = sessions;
-    if ending.outcome == Outcome::Unknown
-        && let Some(ending) = quelled(sessions, &ending).await
-    {
-        let states = RunStates { source: run_state(source).await, destination: run_state(destination).await };
-        return (ending, states);
-    }
     let stays = matches!(ending.outcome, Outcome::NotConverged | Outcome::Cancelled | Outcome::Failed);
     let mut states = RunStates { source: run_state(source).await, destination: run_state(destination).await };
     let wait = async {
@@ -82,31 +76,6 @@ pub(super) async fn settle(sessions: &[Session; 2], ending: Ending, before: &str
         }
     };
     (ending, states)
-}
-
-/// A source whose stream breaks after the destination has got everything, and before it hears of that, starts its guest again: in post-copy too,
-/// where that guest is long out of date (seen on 10.0 and 11.1, docs/faults.md). The destination has the guest, so the source is stopped.
-async fn quelled([source, destination]: &[Session; 2], ending: &Ending) -> Option<Ending> {
-    if status_of(destination).await != Status::Completed || status_of(source).await != Status::Failed {
-        return None;
-    }
-    // It starts it a moment after it says that it failed.
-    let starts = async {
-        while run_state(source).await? != "running" {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        Some(())
-    };
-    tokio::time::timeout(LOST_GRACE, starts).await.ok()??;
-    if run_state(destination).await? != "running" {
-        return None;
-    }
-    let stop = Request::typed(&qapi::qmp::stop {});
-    let what = match source.execute(stop, COMMAND_DEADLINE).await {
-        Ok(_) => "both ran for a moment, and the source was stopped: never continue it".to_owned(),
-        Err(error) => format!("BOTH RUN, and the source could not be stopped ({error}): stop it"),
-    };
-    Some(Ending { reason: format!("{}; {what}", ending.reason), ..ending.clone() })
 }
 
 async fn status_of(session: &Session) -> Status {

@@ -22,7 +22,7 @@ pub use tls::{OBJECT, Tls};
 pub use uri::Uri;
 
 use crate::qmp::{Request, Status};
-use crate::scenario::{Hooks, Mode, Scenario};
+use crate::scenario::{Handover, Hooks, Mode, Scenario};
 use crate::units::{Bytes, Micros};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -129,6 +129,8 @@ pub struct Plan {
     pub hooks: Hooks,
     /// Encryption of the stream.
     pub tls: Option<Tls>,
+    /// The destination starts the guest only when the source has said that it is done.
+    pub confirms: bool,
 }
 
 /// How a broken post-copy is brought back.
@@ -189,6 +191,7 @@ pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, ground
         (false, "file") => Listen::After(stream.incoming(destination)),
         (false, _) => Listen::Before(stream.incoming(destination)),
     };
+    let reads_later = matches!(listen, Listen::After(_));
     Ok(Plan {
         mode: scenario.mode,
         source: settings.remove(&Side::Source).unwrap_or_default(),
@@ -206,6 +209,8 @@ pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, ground
         recovery: recovery(scenario, releases(scenario, source)),
         hooks: scenario.hooks.clone(),
         tls,
+        // A guest that does not run now shall not be started, and a file is read when the source is done.
+        confirms: scenario.handover == Handover::Confirmed && source.run_state == "running" && !reads_later,
     })
 }
 
@@ -213,8 +218,10 @@ pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, ground
 ///
 /// # Errors
 /// [`Refused`], if there is none.
-pub fn adopt(scenario: &Scenario, source: &Support) -> Result<Plan, Refused> {
-    if matches!(source.status, Status::None | Status::Cancelled | Status::Failed) {
+pub fn adopt(scenario: &Scenario, source: &Support, destination: &Support) -> Result<Plan, Refused> {
+    // A source that failed when the destination had everything: both may run.
+    let is_doubtful = source.status == Status::Failed && destination.status == Status::Completed;
+    if matches!(source.status, Status::None | Status::Cancelled | Status::Failed) && !is_doubtful {
         return Err(Refused(vec![format!("source: no migration is under way (status {})", source.status)]));
     }
     let on = |name: &str| source.capabilities.get(name) == Some(&true);
@@ -231,6 +238,7 @@ pub fn adopt(scenario: &Scenario, source: &Support) -> Result<Plan, Refused> {
         recovery: recovery(scenario, on("release-ram")),
         hooks: scenario.hooks.clone(),
         tls: None,
+        confirms: false,
     })
 }
 

@@ -32,6 +32,7 @@ impl ProgressLine {
             Phase::Cancelling => format!("cancelling  {elapsed:>8}  the guest stays on the source"),
             Phase::OtherSide => format!("completing  {elapsed:>8}  one side is done"),
             Phase::Alone => format!("completing  {elapsed:>8}  the source cannot be asked"),
+            Phase::Doubt => format!("in doubt    {elapsed:>8}  the source failed; which side has the guest is asked"),
             Phase::Ended => format!("ended       {elapsed:>8}"),
         }
     }

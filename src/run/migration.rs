@@ -95,7 +95,8 @@ pub(super) async fn migrate(
         host: network.as_ref().map(|route| route.host().to_owned()),
         takes_descriptors: [source.session.takes_descriptors(), destination.session.takes_descriptors()],
     };
-    let plan = if adopts { adopt(scenario, &supports[0])? } else { plan(scenario, &supports[0], &supports[1], &ground)? };
+    let plan =
+        if adopts { adopt(scenario, &supports[0], &supports[1])? } else { plan(scenario, &supports[0], &supports[1], &ground)? };
     let (mut path, own) = Path::lay(scenario, &plan, network.as_ref(), &sink, number)?;
     let latest = [Latest::default(), Latest::default()];
     let pass = Arc::new(AtomicU64::new(0));

@@ -14,6 +14,7 @@ pub(super) const KEYS: &[&str] = &[
     "channels",
     "incoming_channels",
     "timeout",
+    "handover",
     "repeat",
     "qemu.source",
     "qemu.destination",

@@ -41,6 +41,8 @@ pub struct Scenario {
     pub incoming_channels: Vec<toml::Value>,
     /// From `migrate` on; then give up, safely.
     pub timeout: Micros,
+    /// When the destination starts the guest.
+    pub handover: Handover,
     /// How many migrations, one after the other, of one guest that keeps running; each goes on to a fresh destination.
     pub repeat: u32,
     /// The QEMUs of a lab.
@@ -91,6 +93,19 @@ impl Mode {
     pub fn may_postcopy(self) -> bool {
         self != Mode::Precopy
     }
+}
+
+/// When the destination starts the guest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Handover {
+    /// As soon as it has everything: QEMU's own way, and the shortest blackout. Should the stream break just then, the source starts it too,
+    /// and both run until the source is stopped.
+    #[default]
+    AtOnce,
+    /// When the source has said that it is done: never two, for a blackout that is longer by the way back and our word. Post-copy has no
+    /// such moment: there the destination starts it as soon as the source cannot.
+    Confirmed,
 }
 
 /// The QEMUs of a lab.
@@ -354,6 +369,7 @@ impl Default for Scenario {
             channels: Vec::new(),
             incoming_channels: Vec::new(),
             timeout: Micros(60_000_000),
+            handover: Handover::AtOnce,
             repeat: 1,
             qemu: Qemu::default(),
             guest: Guest::default(),

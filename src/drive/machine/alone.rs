@@ -46,7 +46,9 @@ impl Machine {
         if self.source_done {
             return;
         }
+        self.missed = true;
         match self.phase {
+            Phase::Doubt => self.quell_again(now_ns, effects),
             Phase::Cancelling => self.cancel_again(effects),
             Phase::Switchover if self.sent_continue => effects.push(Effect::Send(Command::Continue)),
             Phase::Precopy if self.sent_postcopy => effects.push(Effect::Send(Command::StartPostcopy)),
@@ -60,12 +62,15 @@ impl Machine {
             self.destination_out.get_or_insert(Out::Gone);
         }
         match (side, self.phase) {
+            (_, Phase::Doubt) => self.gone_in_doubt(side, reason, effects),
             (Side::Source, _) if self.source_done || self.source_out.is_some() => {}
             (Side::Source, _) => self.without_source(SourceOut::Gone(reason.to_owned()), now_ns, effects),
             // The migration goes on without it, and cannot be cancelled: nobody holds the destination. The source's word comes.
             (Side::Destination, Phase::Precopy | Phase::Switchover) if !self.source_done && self.wants_out.is_none() => {
                 self.note("go-on", &format!("destination: the QMP connection ended: {reason}"), effects);
             }
+            // It has said all there is to say; the source's word comes.
+            (Side::Destination, Phase::OtherSide) if self.destination_done && self.hold == Hold::No => {}
             (Side::Destination, Phase::Cancelling) => {}
             _ => self.end(Outcome::Unknown, format!("{side}: the QMP connection ended: {reason}"), effects),
         }
@@ -76,6 +81,7 @@ impl Machine {
             self.destination_out = Some(Out::Exited);
         }
         match (side, &self.source_out) {
+            (Side::Destination, None) if self.phase == Phase::Doubt => self.destination_ended_in_doubt(reason, effects),
             (Side::Source, _) => self.without_source(SourceOut::Exited(reason.to_owned()), now_ns, effects),
             (Side::Destination, Some(out)) => {
                 let (outcome, reason) = without_source(out, &format!("destination: {reason}"));

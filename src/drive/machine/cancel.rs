@@ -20,14 +20,14 @@ pub(super) enum Why {
 pub(super) const WAS_HELD: &str =
     ". The destination was told not to start the guest by itself: if the source says completed, continue it there";
 
-/// What was done to the destination before a cancel.
+/// What the destination was told about starting its guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hold {
-    /// Nothing.
+    /// Nothing: it starts its guest when it has it.
     No,
     /// It was told to stay stopped.
     Asked,
-    /// It stays stopped, and the source was told to cancel.
+    /// It stays stopped: for a cancel, or until the source says that it is done.
     Held,
     /// It was told to start its guest after all, and has not confirmed it.
     Releasing,
@@ -38,7 +38,7 @@ impl Machine {
     pub(super) fn cancel(&mut self, why: Why, reason: String, now_ns: u64, effects: &mut Vec<Effect>) {
         let may_have_begun = self.seen.postcopy_asked && !self.cancel_is_guarded;
         match self.phase {
-            Phase::Cancelling | Phase::Ended => {}
+            Phase::Cancelling | Phase::Doubt | Phase::Ended => {}
             Phase::Precopy | Phase::Switchover if !may_have_begun && !self.source_done && !self.hold_refused => {
                 self.begin_cancel(why, reason, now_ns, effects);
             }
@@ -53,8 +53,8 @@ impl Machine {
         }
     }
 
-    fn begin_cancel(&mut self, why: Why, reason: String, now_ns: u64, effects: &mut Vec<Effect>) {
-        if self.destination_out == Some(Out::Gone) && !self.waits {
+    pub(super) fn begin_cancel(&mut self, why: Why, reason: String, now_ns: u64, effects: &mut Vec<Effect>) {
+        if self.destination_out == Some(Out::Gone) && !self.needs_no_hold() {
             let reason = format!(
                 "{reason}; not cancelled: the destination cannot be asked, and would start the guest too if it gets everything meanwhile. The \
                  migration goes on by itself. If the destination is no more: `switchover cancel`"
@@ -76,20 +76,24 @@ impl Machine {
 
     /// There is nobody to be held; or nothing that could start yet.
     fn needs_no_hold(&self) -> bool {
-        self.destination_out.is_some_and(Out::is_for_good) || self.waits
+        self.destination_out.is_some_and(Out::is_for_good) || self.waits || self.hold == Hold::Held
     }
 
     /// The cancel may not have arrived.
     pub(super) fn cancel_again(&mut self, effects: &mut Vec<Effect>) {
-        if self.hold == Hold::Held || self.hold == Hold::No && self.needs_no_hold() {
+        if self.hold != Hold::Asked && self.needs_no_hold() {
             effects.push(Effect::Send(Command::Cancel));
         }
     }
 
     /// The destination answers again, which it did not when a cancel was wanted.
     pub(super) fn hold_again(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
-        if std::mem::take(&mut self.hold_refused)
-            && matches!(self.phase, Phase::Precopy | Phase::Switchover)
+        if !std::mem::take(&mut self.hold_refused) {
+            return;
+        }
+        if self.phase == Phase::Doubt {
+            self.ask_destination(effects);
+        } else if matches!(self.phase, Phase::Precopy | Phase::Switchover)
             && let Some((why, reason)) = self.wants_out.take()
         {
             self.cancel(why, reason, now_ns, effects);
@@ -98,8 +102,9 @@ impl Machine {
 
     pub(super) fn held(&mut self, held: Held, now_ns: u64, effects: &mut Vec<Effect>) {
         match (self.hold, held) {
+            (Hold::Asked, held) if self.phase == Phase::Doubt => self.held_in_doubt(held, now_ns, effects),
             (Hold::Asked, Held::Waits) if self.phase == Phase::Cancelling => self.send_cancel(now_ns, effects),
-            (Hold::Asked, Held::HasGuest { stopped: false }) => {
+            (Hold::Asked, Held::Runs | Held::Stands) => {
                 self.hold = Hold::No;
                 self.come_too_late(now_ns, effects);
             }
@@ -121,6 +126,10 @@ impl Machine {
     /// The destination cannot be held; or has not said that it is, and may be by and by. So it is let go at once: one command follows the other.
     pub(super) fn not_held(&mut self, text: &str, now_ns: u64, effects: &mut Vec<Effect>) {
         if self.hold != Hold::Asked {
+            return;
+        }
+        if self.phase == Phase::Doubt {
+            self.not_held_in_doubt(effects);
             return;
         }
         self.hold = Hold::No;
@@ -180,10 +189,10 @@ impl Machine {
             self.enter(Phase::OtherSide, now_ns);
         }
         if self.hold == Hold::Held && matches!(self.source_out, Some(SourceOut::Gone(_))) && !self.source_done {
-            let reason = "the source was told to cancel, and cannot be asked whether it did before it had sent everything";
+            let reason = "the destination has the guest and does not start it, and the source cannot be asked whether it goes on by itself";
             self.end(Outcome::Unknown, reason.to_owned(), effects);
         } else if self.hold == Hold::Held {
-            self.note("release", "the destination was held for a cancel that came too late, and has the guest", effects);
+            self.note("release", "the source is done, and the destination has the guest and waits for a word", effects);
             self.let_run(effects);
         }
     }

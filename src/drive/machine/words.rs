@@ -30,6 +30,8 @@ pub enum Input<'a> {
     Held(Held),
     /// [`Command::Release`] was accepted.
     Released,
+    /// [`Command::Quell`] was accepted.
+    Quelled,
     /// The user's command for before the switchover is done, or what went wrong with it.
     Hooked(Result<(), String>),
     /// The user wants out.
@@ -48,6 +50,8 @@ pub enum Command {
     Hold,
     /// `cont` on the destination, which was held and has the guest.
     Release,
+    /// `stop` on a source that failed and started its guest again, while the destination has it and runs it.
+    Quell,
     /// `migrate_cancel` on the source.
     Cancel,
     /// `migrate-continue` from pre-switchover, on the source.
@@ -63,11 +67,12 @@ pub enum Command {
 pub enum Held {
     /// It has no guest, and will not start one by itself (run state `inmigrate`).
     Waits,
-    /// It has the guest already. `stopped`: and was stopped by us.
-    HasGuest {
-        /// It is to be let go on.
-        stopped: bool,
-    },
+    /// The guest arrived at the same moment, and was stopped by us.
+    Stopped,
+    /// It has the guest already, and runs it.
+    Runs,
+    /// It has the guest already, which stands there, not by our doing: it was started with `-S`, or the guest stood on the source too.
+    Stands,
 }
 
 /// Something to be done.
@@ -122,6 +127,8 @@ pub enum Phase {
     OtherSide,
     /// The source can no longer be asked, or is no more: what becomes of the destination decides.
     Alone,
+    /// The source failed when it may have sent everything, and starts its guest again: whether the destination has it too is found out.
+    Doubt,
     /// Over.
     Ended,
 }

@@ -29,6 +29,7 @@ fn plan(mode: Mode) -> Plan {
         return_path: true,
         recovery: RecoveryRules { attempts: 1, backoff: Micros(100_000), stalled_after: Micros(60_000_000) },
         tls: None,
+        confirms: false,
         hooks: Hooks::default(),
     }
 }
@@ -288,6 +289,8 @@ async fn a_cancel_that_is_refused_in_post_copy_goes_on_to_the_end() {
     running.held().await;
     let cancel = running.source.serve_until("migrate_cancel", &[]).await;
     running.source.refuse(&cancel, "GenericError", "Postcopy migration in progress, cannot cancel.").await;
+    let released = running.destination.serve_until("cont", &[]).await;
+    running.destination.answer(&released, json!({})).await;
     running.source.status("postcopy-active").await;
     running.destination.status("completed").await;
     running.source.status("completed").await;

@@ -167,6 +167,7 @@ fn plan_of(header: &Header) -> Plan {
         recovery: RecoveryRules { attempts: 1, backoff: Micros(100_000), stalled_after: Micros(60_000_000) },
         hooks: Hooks::default(),
         tls: None,
+        confirms: false,
     }
 }
 
