@@ -129,5 +129,6 @@ fn plan() -> Plan {
         recovery: RecoveryRules { attempts: 5, backoff: Micros(500_000), stalled_after: Micros(60_000_000) },
         hooks: Hooks::default(),
         tls: None,
+        confirms: false,
     }
 }

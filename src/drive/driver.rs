@@ -456,7 +456,7 @@ impl Driver {
                 Request::typed(&qapi::qmp::migrate_continue { state: qapi::qmp::MigrationStatus::pre_switchover })
             }
             Command::Release => Request::typed(&qapi::qmp::cont {}),
-            Command::Quell => Request::typed(&qapi::qmp::stop {}),
+            Command::Quell(_) => Request::typed(&qapi::qmp::stop {}),
             // Several commands, with looks in between: not sent here.
             Command::Recover | Command::Hold => return,
             Command::Listen => match &self.plan.listen {
@@ -465,7 +465,7 @@ impl Driver {
                 Listen::Already | Listen::Before(_) => return,
             },
         };
-        let to_destination = matches!(command, Command::Listen | Command::Release);
+        let to_destination = matches!(command, Command::Listen | Command::Release | Command::Quell(Side::Destination));
         let side = if to_destination { Side::Destination } else { Side::Source };
         let (session, heard) = (self.end(side).session.clone(), heard.clone());
         tokio::spawn(async move {
@@ -478,7 +478,7 @@ impl Driver {
                 Ok(_) => {
                     let _ = match command {
                         Command::Release => heard.send(Heard::Released),
-                        Command::Quell => heard.send(Heard::Quelled),
+                        Command::Quell(_) => heard.send(Heard::Quelled),
                         _ => Ok(()),
                     };
                 }

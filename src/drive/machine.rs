@@ -67,6 +67,10 @@ pub struct Machine {
     in_device: bool,
     sent_postcopy: bool,
     sent_continue: bool,
+    /// The guest runs on the destination, by the source's word.
+    source_let_go: bool,
+    /// After it was stopped for its switchover.
+    source_started_again: bool,
     /// The destination started its guest.
     resumed: bool,
     /// What the source said while there was no connection was missed.
@@ -107,6 +111,8 @@ impl Machine {
             in_device: false,
             sent_postcopy: false,
             sent_continue: false,
+            source_let_go: false,
+            source_started_again: false,
             resumed: false,
             missed: false,
             doubt: Doubt::default(),
@@ -177,7 +183,8 @@ impl Machine {
                 let pass = event.data.get("pass").and_then(serde_json::Value::as_u64).unwrap_or(0);
                 self.seen.pass = self.seen.pass.max(pass);
             }
-            ("RESUME", Side::Source) => self.source_runs_again(now_ns, effects),
+            ("STOP", Side::Source) => self.source_started_again = false,
+            ("RESUME", Side::Source) => self.source_starts_again(now_ns, effects),
             ("RESUME", Side::Destination) => {
                 self.resumed = true;
                 self.switched_over(effects);
@@ -212,7 +219,6 @@ impl Machine {
             if matches!(self.phase, Phase::Precopy | Phase::Switchover | Phase::Cancelling) {
                 self.enter(Phase::Postcopy, now_ns);
                 self.progress_ns = now_ns;
-                self.let_run(effects);
             }
         }
         self.recovery.saw(side, status, now_ns);
@@ -237,6 +243,11 @@ impl Machine {
                 if self.phase == Phase::Precopy {
                     self.enter(Phase::Switchover, now_ns);
                 }
+            }
+            // Since 10.2 it may still take the guest back in postcopy-device, before.
+            (Side::Source, Status::PostcopyActive | Status::PostcopyPaused) => {
+                self.source_let_go = true;
+                self.let_run(effects);
             }
             (Side::Source, Status::Completed) => {
                 self.source_done = true;
@@ -363,8 +374,8 @@ impl Machine {
                 self.take_back(&format!("QEMU refused to cancel: {text}"), now_ns, effects);
             }
             Command::Hold => self.not_held(text, now_ns, effects),
-            Command::Quell if self.is_quelling() => {
-                self.end_doubt_unknown(&format!("BOTH RUN, and the source could not be stopped ({text})"), effects);
+            Command::Quell(_) if self.is_quelling() => {
+                self.end_doubt_unknown(&format!("BOTH RUN, and one could not be stopped ({text})"), effects);
             }
             Command::Release if self.hold == Hold::Releasing => {
                 let reason =

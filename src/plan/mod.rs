@@ -219,8 +219,9 @@ pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, ground
 /// # Errors
 /// [`Refused`], if there is none.
 pub fn adopt(scenario: &Scenario, source: &Support, destination: &Support) -> Result<Plan, Refused> {
-    // A source that failed when the destination had everything: both may run.
-    let is_doubtful = source.status == Status::Failed && destination.status == Status::Completed;
+    // A source that failed when the destination had the guest: both may run.
+    let has_guest = destination.status == Status::Completed || destination.status.is_postcopy();
+    let is_doubtful = source.status == Status::Failed && has_guest;
     if matches!(source.status, Status::None | Status::Cancelled | Status::Failed) && !is_doubtful {
         return Err(Refused(vec![format!("source: no migration is under way (status {})", source.status)]));
     }

@@ -37,6 +37,9 @@ impl Machine {
     pub(super) fn reopened(&mut self, side: Side, now_ns: u64, effects: &mut Vec<Effect>) {
         self.note("none", &format!("{side}: the QMP connection had ended, and was made again"), effects);
         if side == Side::Destination {
+            if self.phase == Phase::Doubt {
+                self.quell_again(Side::Destination, now_ns, effects);
+            }
             if self.hold == Hold::Releasing {
                 effects.push(Effect::Send(Command::Release));
             }
@@ -48,7 +51,7 @@ impl Machine {
         }
         self.missed = true;
         match self.phase {
-            Phase::Doubt => self.quell_again(now_ns, effects),
+            Phase::Doubt => self.quell_again(Side::Source, now_ns, effects),
             Phase::Cancelling => self.cancel_again(effects),
             Phase::Switchover if self.sent_continue => effects.push(Effect::Send(Command::Continue)),
             Phase::Precopy if self.sent_postcopy => effects.push(Effect::Send(Command::StartPostcopy)),

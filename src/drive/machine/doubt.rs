@@ -25,7 +25,7 @@ pub(super) struct Doubt {
     source_runs: bool,
     /// The destination's does.
     destination_runs: bool,
-    told_to_stop: bool,
+    told_to_stop: Option<Side>,
 }
 
 impl Machine {
@@ -38,7 +38,7 @@ impl Machine {
     /// The source failed.
     pub(super) fn begin_doubt(&mut self, text: String, now_ns: u64, effects: &mut Vec<Effect>) {
         self.note("none", &format!("{text}; whether the destination has the guest too is asked there"), effects);
-        self.doubt = Doubt { text, since_ns: now_ns, ..Doubt::default() };
+        self.doubt = Doubt { text, since_ns: now_ns, source_runs: self.source_started_again, ..Doubt::default() };
         self.enter(Phase::Doubt, now_ns);
         if self.destination_done && self.resumed && self.hold == Hold::No {
             self.doubt.destination_runs = true;
@@ -106,46 +106,71 @@ impl Machine {
         }
     }
 
-    pub(super) fn source_runs_again(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
+    /// Since 10.2 before it says that it failed.
+    pub(super) fn source_starts_again(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
+        self.source_started_again = true;
         if self.phase == Phase::Doubt {
             self.doubt.source_runs = true;
             self.quell(now_ns, effects);
         }
     }
 
-    /// Stops the source when both run. In pre-copy a destination that runs has everything; in post-copy it has only when it says so.
+    /// Stops one of them when both run: the one that has not all of the guest, or not the newest.
     pub(super) fn quell(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
         let Doubt { since_ns, source_runs, destination_runs, told_to_stop, .. } = self.doubt;
-        let has_everything = destination_runs && (self.destination_done || !self.postcopy_happened);
-        let has_started = source_runs || now_ns.saturating_sub(since_ns) > STARTS_NS;
-        if has_everything && has_started && !told_to_stop {
-            self.doubt.told_to_stop = true;
-            self.note("quell", "both run: the destination has the guest, and the source started it again", effects);
-            effects.push(Effect::Send(Command::Quell));
+        if !destination_runs || told_to_stop.is_some() {
+            return;
         }
+        let has_started = source_runs || now_ns.saturating_sub(since_ns) > STARTS_NS;
+        let (side, reason) = if self.destination_done && has_started {
+            (Side::Source, "both run: the destination has the guest, and the source started it again")
+        } else if self.recovery.is_paused_on(Side::Destination) && source_runs {
+            (Side::Destination, "both run: the destination will never have all of the guest, and the source started it again")
+        } else {
+            return;
+        };
+        self.doubt.told_to_stop = Some(side);
+        self.note("quell", reason, effects);
+        effects.push(Effect::Send(Command::Quell(side)));
     }
 
-    /// The source was told to stop.
+    /// One was told to stop.
     pub(super) fn is_quelling(&self) -> bool {
-        self.phase == Phase::Doubt && self.doubt.told_to_stop
+        self.phase == Phase::Doubt && self.doubt.told_to_stop.is_some()
     }
 
     pub(super) fn quelled(&mut self, effects: &mut Vec<Effect>) {
         if !self.is_quelling() {
             return;
         }
-        self.switched_over(effects);
-        let reason = format!(
-            "completed, by the destination's word; the source had not heard of it ({}), started the guest again, and was stopped: both ran \
-             for a moment. Never continue the source",
-            self.doubt.text
-        );
-        self.end(Outcome::Completed, reason, effects);
+        let text = std::mem::take(&mut self.doubt.text);
+        if self.doubt.told_to_stop == Some(Side::Source) {
+            self.switched_over(effects);
+            let reason = format!(
+                "completed, by the destination's word; the source had not heard of it ({text}), started the guest again, and was stopped: both \
+                 ran for a moment. Never continue the source"
+            );
+            self.end(Outcome::Completed, reason, effects);
+        } else if self.source_let_go {
+            let reason = format!(
+                "{text}, and runs the guest as it stood at the switchover: what it did since is lost, and its disks may be newer than its memory. \
+                 The destination, which will never have all of it, was stopped"
+            );
+            self.end(Outcome::Unknown, reason, effects);
+        } else {
+            let reason = format!(
+                "{text}, and goes on from where the guest stood at the switchover; the destination, which had started it and will never have \
+                 all of it, was stopped: both ran for a moment. Never continue the destination"
+            );
+            self.end(Outcome::Failed, reason, effects);
+        }
     }
 
-    /// What was sent to the source may not have arrived.
-    pub(super) fn quell_again(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
-        self.doubt.told_to_stop = false;
+    /// What was sent to it may not have arrived.
+    pub(super) fn quell_again(&mut self, side: Side, now_ns: u64, effects: &mut Vec<Effect>) {
+        if self.doubt.told_to_stop == Some(side) {
+            self.doubt.told_to_stop = None;
+        }
         self.quell(now_ns, effects);
     }
 
@@ -174,8 +199,9 @@ impl Machine {
 
     /// The destination's process ended, in doubt.
     pub(super) fn destination_ended_in_doubt(&mut self, reason: &str, effects: &mut Vec<Effect>) {
-        if self.destination_done || self.doubt.told_to_stop {
-            let what = if self.doubt.told_to_stop { "was told to stop" } else { "goes on" };
+        let stopped = self.doubt.told_to_stop == Some(Side::Source);
+        if self.destination_done || stopped {
+            let what = if stopped { "was told to stop" } else { "goes on" };
             let reason = format!(
                 "destination: {reason}, after it had the guest; and the source ({}) {what}, at where it stood at the switchover",
                 self.doubt.text

@@ -50,8 +50,9 @@ pub enum Command {
     Hold,
     /// `cont` on the destination, which was held and has the guest.
     Release,
-    /// `stop` on a source that failed and started its guest again, while the destination has it and runs it.
-    Quell,
+    /// `stop` on one of two that both run: on a source that failed and started its guest again while the destination has all of it; or on a
+    /// destination that will never have all of it.
+    Quell(Side),
     /// `migrate_cancel` on the source.
     Cancel,
     /// `migrate-continue` from pre-switchover, on the source.

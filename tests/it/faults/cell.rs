@@ -84,6 +84,8 @@ pub(super) enum Phase {
     LaterPass,
     /// The source is stopped and sends its devices; in post-copy, the switch.
     Device,
+    /// The destination has started the guest, and the source may not know it yet.
+    Switch,
     /// Pages go over while the guest runs on the destination.
     Postcopy,
     /// The channel of post-copy is broken and comes back.
@@ -94,8 +96,8 @@ pub(super) enum Phase {
 
 impl Phase {
     pub(super) const PRECOPY: [Phase; 5] = [Phase::Setup, Phase::FirstPass, Phase::LaterPass, Phase::Device, Phase::Completing];
-    pub(super) const POSTCOPY: [Phase; 6] =
-        [Phase::Setup, Phase::FirstPass, Phase::Device, Phase::Postcopy, Phase::Recover, Phase::Completing];
+    pub(super) const POSTCOPY: [Phase; 7] =
+        [Phase::Setup, Phase::FirstPass, Phase::Device, Phase::Switch, Phase::Postcopy, Phase::Recover, Phase::Completing];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -103,6 +105,7 @@ impl Phase {
             Phase::FirstPass => "first pass",
             Phase::LaterPass => "later pass",
             Phase::Device => "device",
+            Phase::Switch => "switch",
             Phase::Postcopy => "post-copy",
             Phase::Recover => "recover",
             Phase::Completing => "completing",
@@ -110,26 +113,52 @@ impl Phase {
     }
 }
 
+/// How memory moves, and when the destination starts the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    Precopy,
+    /// Pre-copy with `handover = "confirmed"`.
+    Confirmed,
+    /// Post-copy after the first pass.
+    Postcopy,
+}
+
+impl How {
+    pub(super) const ALL: [How; 3] = [How::Precopy, How::Confirmed, How::Postcopy];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            How::Precopy => "pre-copy",
+            How::Confirmed => "pre-copy with handover = confirmed",
+            How::Postcopy => "post-copy after the first pass",
+        }
+    }
+
+    pub(super) fn phases(self) -> &'static [Phase] {
+        if self == How::Postcopy { &Phase::POSTCOPY } else { &Phase::PRECOPY }
+    }
+}
+
 /// One of the matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cell {
     pub(super) version: &'static str,
-    pub(super) postcopy: bool,
+    pub(super) how: How,
     pub(super) phase: Phase,
     pub(super) fault: Fault,
 }
 
 impl Cell {
-    pub(super) fn phases(postcopy: bool) -> &'static [Phase] {
-        if postcopy { &Phase::POSTCOPY } else { &Phase::PRECOPY }
+    pub(super) fn is_postcopy(self) -> bool {
+        self.how == How::Postcopy
     }
 
     /// All of one version.
     pub(super) fn all(version: &'static str) -> Vec<Cell> {
         let mut all = Vec::new();
-        for postcopy in [false, true] {
-            for phase in Cell::phases(postcopy) {
-                all.extend(Fault::ALL.map(|fault| Cell { version, postcopy, phase: *phase, fault }));
+        for how in How::ALL {
+            for phase in how.phases() {
+                all.extend(Fault::ALL.map(|fault| Cell { version, how, phase: *phase, fault }));
             }
         }
         all
@@ -138,7 +167,6 @@ impl Cell {
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mode = if self.postcopy { "post-copy" } else { "pre-copy" };
-        write!(f, "{} {mode}, {}: {}", self.version, self.phase.name(), self.fault)
+        write!(f, "{} {}, {}: {}", self.version, self.how.name(), self.phase.name(), self.fault)
     }
 }

@@ -1,11 +1,13 @@
 //! The law: exactly one copy runs or can run, its memory is right, what was said is true, what was recorded can be read, nothing is left behind.
 
-use super::cell::{Cell, Fault, Phase};
+use super::cell::{Cell, Fault, How, Phase};
 use super::scene::Scene;
 use crate::harness::{Done, Vm, loses_writes};
 use std::fmt;
 use std::time::Duration;
+use switchover::plan::Side;
 use switchover::record::Run;
+use switchover::units::Micros;
 
 const POLL: Duration = Duration::from_millis(20);
 /// A main loop that says nothing for so long waits for what never comes.
@@ -30,6 +32,8 @@ pub(super) struct Verdict {
     /// What the driver said, and what the one said that carried on.
     said: Vec<String>,
     guest: Guest,
+    /// For so long both ran, because the source started the guest again by itself.
+    both_us: u64,
     /// Against the law; none if all is well.
     pub(super) broken: Vec<String>,
 }
@@ -46,6 +50,9 @@ impl fmt::Display for Verdict {
             Guest::Nowhere => "–",
         };
         write!(f, "{} {guest}", self.said.join(", then "))?;
+        if self.both_us > 0 {
+            write!(f, " (both for {})", Micros(self.both_us))?;
+        }
         if self.broken.is_empty() { Ok(()) } else { write!(f, " **broken**") }
     }
 }
@@ -71,6 +78,10 @@ pub(super) fn judge(cell: Cell, mut scene: Scene, done: &Done) -> Verdict {
         [false, true] => Guest::Destination,
         [false, false] => Guest::Nowhere,
     };
+    let both_us = both_ran_us(&Run::open(done.out()));
+    if cell.how == How::Confirmed && both_us > 0 {
+        broken.push(format!("two copies ran for {}", Micros(both_us)));
+    }
     match guest {
         Guest::Both => broken.push("two copies run".to_owned()),
         Guest::Nowhere if !may_be_nowhere(cell) => broken.push("nobody runs the guest".to_owned()),
@@ -78,7 +89,7 @@ pub(super) fn judge(cell: Cell, mut scene: Scene, done: &Done) -> Verdict {
         Guest::Source | Guest::Destination => {
             let vm = if guest == Guest::Source { &mut scene.pair.source } else { &mut scene.pair.destination };
             let verdict = vm.check();
-            if !verdict.intact && !loses_writes(cell.version, cell.postcopy) {
+            if !verdict.intact && !loses_writes(cell.version, cell.is_postcopy()) {
                 broken.push(format!("memory: {:?}", verdict.said));
             }
         }
@@ -90,10 +101,29 @@ pub(super) fn judge(cell: Cell, mut scene: Scene, done: &Done) -> Verdict {
         broken.extend(unreadable(done));
     }
     broken.extend(scene.scratch.leftovers().into_iter().map(|left| format!("left behind: {left}")));
-    if !broken.is_empty() {
+    // Of cells that were asked for by name, everything.
+    if !broken.is_empty() || std::env::var_os("SWITCHOVER_FAULTS_ONLY").is_some() {
         println!("{cell}: {broken:#?}\n{states:?}\n{story}");
     }
-    Verdict { cell, in_time: scene.in_time, said, guest, broken }
+    Verdict { cell, in_time: scene.in_time, said, guest, both_us, broken }
+}
+
+/// From the source's RESUME to its STOP, while the destination ran. By QEMU's own clock; both are on this host.
+fn both_ran_us(run: &Run) -> u64 {
+    let mut events = run.events().unwrap_or_default();
+    events.retain(|event| matches!(event.event.as_str(), "RESUME" | "STOP") && event.qemu_us.is_some());
+    events.sort_by_key(|event| event.qemu_us);
+    // The source counts when it has started again.
+    let (mut runs, mut since_us, mut both_us) = ([false, false], None, 0);
+    for event in events {
+        let at_us = event.qemu_us.unwrap_or(0);
+        if let Some(since_us) = since_us {
+            both_us += at_us.saturating_sub(since_us);
+        }
+        runs[usize::from(event.side == Side::Destination)] = event.event == "RESUME";
+        since_us = (runs == [true, true]).then_some(at_us);
+    }
+    both_us
 }
 
 /// In a word, and whether the exit code says the same.
@@ -164,11 +194,11 @@ fn at_rest(vm: &mut Vm) -> Option<(String, String)> {
 
 /// Only where the QEMU was killed that had the guest, or a part of it.
 fn may_be_nowhere(cell: Cell) -> bool {
-    let over = matches!(cell.phase, Phase::Postcopy | Phase::Recover | Phase::Completing);
-    let switching = cell.postcopy && cell.phase == Phase::Device;
+    let over = matches!(cell.phase, Phase::Switch | Phase::Postcopy | Phase::Recover | Phase::Completing);
+    let switching = cell.is_postcopy() && cell.phase == Phase::Device;
     match cell.fault {
-        Fault::Kill(switchover::plan::Side::Source) => cell.phase != Phase::Completing,
-        Fault::Kill(switchover::plan::Side::Destination) => over || switching,
+        Fault::Kill(Side::Source) => cell.phase != Phase::Completing,
+        Fault::Kill(Side::Destination) => over || switching,
         // Before 10.2 such a source stays in postcopy-paused for good: it can be neither cancelled nor continued, nor recovered to a
         // destination that never got its devices.
         Fault::CutLink => switching && cell.version != "newest",
@@ -179,7 +209,7 @@ fn may_be_nowhere(cell: Cell) -> bool {
 /// What was said last against what is.
 fn lie(said: &str, guest: Guest, cell: Cell) -> Option<String> {
     let true_of = match said {
-        "completed" => guest == Guest::Destination || cell.fault.kills(switchover::plan::Side::Destination),
+        "completed" => guest == Guest::Destination || cell.fault.kills(Side::Destination),
         "not-converged" | "cancelled" | "failed" | "interrupted" => guest == Guest::Source,
         "lost" => guest == Guest::Nowhere,
         // It claims nothing. Where both sides live, somebody has carried on, and should know.

@@ -1,6 +1,6 @@
 //! One cell, played: two QEMUs, a migration of them, the fault at its phase.
 
-use super::cell::{Cell, Fault, Phase};
+use super::cell::{Cell, Fault, How, Phase};
 use super::disk::Disk;
 use super::stream::Stream;
 use super::wire::Wire;
@@ -65,8 +65,10 @@ impl Scene {
         let mut call = Switchover::new(&self.scratch, &["migrate", "--source", &source, "--destination", &destination]);
         call = call.args(&PACE).args(&["--uri", &stream, "--set", &format!("incoming_uri={incoming}"), "--timeout", "60s"]);
         call = call.args(&["--set", &format!("recovery.uri=unix:{}", self.scratch.join("again").display())]);
-        if cell.postcopy {
-            call = call.args(&["--mode", "hybrid", "--after-pass", "1"]);
+        match cell.how {
+            How::Precopy => {}
+            How::Confirmed => call = call.args(&["--set", "handover=confirmed"]),
+            How::Postcopy => call = call.args(&["--mode", "hybrid", "--after-pass", "1"]),
         }
         call.out(&self.out()).start()
     }
@@ -98,6 +100,10 @@ impl Scene {
                 // Its first sign: the attempt is under way from then on.
                 Phase::Recover => {
                     run.decisions().unwrap_or_default().iter().any(|decision| decision["decision"]["action"] == "recover")
+                }
+                // Since 10.2 the source says so only when the destination has told it.
+                Phase::Postcopy => {
+                    [Phase::Switch, Phase::Postcopy].iter().all(|phase| events.iter().any(|event| is(*phase, event)))
                 }
                 phase => events.iter().any(|event| is(phase, event)),
             };
@@ -134,8 +140,9 @@ fn is(phase: Phase, event: &EventRecord) -> bool {
         Phase::FirstPass => source && event.status() == Some("active"),
         Phase::LaterPass => event.pass() >= Some(3),
         Phase::Device => source && event.event == "STOP",
-        // The source is so as soon as it has written everything, which the destination may not have got.
-        Phase::Postcopy => !source && event.event == "RESUME",
+        Phase::Switch => !source && event.event == "RESUME",
+        // Before 10.2 as soon as it has written everything, which the destination may not have got.
+        Phase::Postcopy => source && event.status() == Some("postcopy-active"),
         Phase::Recover => false,
         Phase::Completing => !source && event.status() == Some("completed"),
     }

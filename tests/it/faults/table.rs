@@ -1,6 +1,6 @@
 //! The results as a page of the docs.
 
-use super::cell::{Cell, Fault};
+use super::cell::{Cell, Fault, How};
 use super::judge::Verdict;
 use std::fmt::Write;
 
@@ -20,15 +20,14 @@ a part of it; the guest's memory as it should be; the outcome true; the run dire
 pub(super) fn page(versions: &[&'static str], verdicts: &[Verdict]) -> String {
     let mut page = HEAD.to_owned();
     for version in versions {
-        for postcopy in [false, true] {
-            let mode = if postcopy { "post-copy after the first pass" } else { "pre-copy" };
-            let phases = Cell::phases(postcopy);
-            let _ = write!(page, "\n## QEMU {version}, {mode}\n\n| fault | ");
+        for how in How::ALL {
+            let phases = how.phases();
+            let _ = write!(page, "\n## QEMU {version}, {}\n\n| fault | ", how.name());
             page.push_str(&phases.iter().map(|phase| phase.name()).collect::<Vec<_>>().join(" | "));
             let _ = writeln!(page, " |\n|---|{}", "---|".repeat(phases.len()));
             for fault in Fault::ALL {
                 let cells = phases.iter().map(|phase| {
-                    let cell = Cell { version, postcopy, phase: *phase, fault };
+                    let cell = Cell { version, how, phase: *phase, fault };
                     verdicts
                         .iter()
                         .find(|verdict| verdict.cell == cell)
