@@ -473,6 +473,10 @@ impl Driver {
                 Err(QmpError::Refused { description, .. }) => {
                     let _ = heard.send(Heard::Refused(command, description));
                 }
+                // Told, it stops as soon as it can: its vCPU waits for a page that never comes, and `stop` for the vCPU.
+                Err(QmpError::Deadline { .. }) if command == Command::Quell(Side::Destination) => {
+                    let _ = heard.send(Heard::Quelled);
+                }
                 // No answer: what it did shows in the status, which the loop watches with deadlines of its own.
                 Err(error) => tracing::warn!(%error, ?command, "not answered"),
                 Ok(_) => {

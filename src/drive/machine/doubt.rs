@@ -154,13 +154,13 @@ impl Machine {
         } else if self.source_let_go {
             let reason = format!(
                 "{text}, and runs the guest as it stood at the switchover: what it did since is lost, and its disks may be newer than its memory. \
-                 The destination, which will never have all of it, was stopped"
+                 The destination, which will never have all of it, was told to stop: end it"
             );
             self.end(Outcome::Unknown, reason, effects);
         } else {
             let reason = format!(
                 "{text}, and goes on from where the guest stood at the switchover; the destination, which had started it and will never have \
-                 all of it, was stopped: both ran for a moment. Never continue the destination"
+                 all of it, was told to stop: both ran for a moment. End the destination"
             );
             self.end(Outcome::Failed, reason, effects);
         }
