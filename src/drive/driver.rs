@@ -8,6 +8,7 @@ use super::hooks::{self, Hook};
 use super::machine::{Command, Effect, Ending, Held, Input, Machine, Phase};
 use super::prepare::{self, Own, Prepared};
 use super::recover::{Recoverer, Rejoin};
+use super::reopen::Lost;
 use super::tls::Given;
 use super::{hold, reopen, settle};
 use crate::clock::{Stamp, monotonic_ns};
@@ -150,7 +151,7 @@ enum Heard {
     Quelled,
     Hooked(Result<(), String>),
     Info(Side, Option<Box<MigrationInfo>>),
-    Reopened(Side, Result<End, String>),
+    Reopened(Side, Result<End, Lost>),
 }
 
 impl Driver {
@@ -183,7 +184,12 @@ impl Driver {
     }
 
     /// Sees a migration through that somebody else began; the report is as that of [`Driver::migrate`].
-    pub async fn adopt(self) -> Report {
+    pub async fn adopt(mut self) -> Report {
+        if self.plan.confirms {
+            // Held by the first driver, or now. What runs there already needs no word of ours.
+            let held = hold::hold(&self.destination.session, &AtomicBool::new(false), COMMAND_DEADLINE).await;
+            self.plan.confirms = matches!(held, Ok(Held::Waits | Held::Stopped | Held::Stands));
+        }
         self.see_through(None).await
     }
 
@@ -351,7 +357,7 @@ impl Driver {
     fn reopened(
         &mut self,
         side: Side,
-        result: Result<End, String>,
+        result: Result<End, Lost>,
         machine: &mut Machine,
         open: &mut [bool; 2],
         asked_ns: &mut [u64; 2],
@@ -363,7 +369,8 @@ impl Driver {
                 *self.end_mut(side) = end;
                 Input::Reopened(side)
             }
-            Err(reason) => Input::Gone(side, reason),
+            Err(Lost::Exited(reason)) => Input::Exited(side, reason),
+            Err(Lost::Gone(reason)) => Input::Gone(side, reason),
         };
         machine.step(&input, monotonic_ns())
     }

@@ -249,6 +249,9 @@ impl Machine {
                 self.source_let_go = true;
                 self.let_run(effects);
             }
+            (Side::Source, Status::Completed) if self.destination_out == Some(Out::Exited) => {
+                self.end(Outcome::Lost, "the source handed over to a destination whose process ended".to_owned(), effects);
+            }
             (Side::Source, Status::Completed) => {
                 self.source_done = true;
                 self.done(now_ns, effects);

@@ -210,7 +210,7 @@ pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, ground
         hooks: scenario.hooks.clone(),
         tls,
         // A guest that does not run now shall not be started, and a file is read when the source is done.
-        confirms: scenario.handover == Handover::Confirmed && source.run_state == "running" && !reads_later,
+        confirms: scenario.handover == Handover::Confirmed && source.ran() && !reads_later,
     })
 }
 
@@ -239,7 +239,7 @@ pub fn adopt(scenario: &Scenario, source: &Support, destination: &Support) -> Re
         recovery: recovery(scenario, on("release-ram")),
         hooks: scenario.hooks.clone(),
         tls: None,
-        confirms: false,
+        confirms: scenario.handover == Handover::Confirmed && source.ran(),
     })
 }
 

@@ -45,6 +45,11 @@ struct RunState {
 }
 
 impl Support {
+    /// The guest runs, or ran until the migration stopped it.
+    pub(super) fn ran(&self) -> bool {
+        matches!(self.run_state.as_str(), "running" | "finish-migrate" | "postmigrate")
+    }
+
     /// Asks a QEMU. Changes nothing.
     ///
     /// `twin` is a QEMU that was asked before: where it is the same build, its schema is taken over. QEMU holds its big lock for

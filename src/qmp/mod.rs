@@ -9,12 +9,13 @@
 //!
 //! Map: [`endpoint`](Endpoint) where a QEMU listens · `tunnel` ssh to it · `wire` lines to messages and back, pure · [`session`](Session) the
 //! connection · `blocking` the same wire for a thread that only samples · [`schema`](Schema) what a QEMU knows ·
-//! `info` the answer of `query-migrate` · [`error`](QmpError).
+//! `info` the answer of `query-migrate` · `peer` the process at the other end · [`error`](QmpError).
 
 mod blocking;
 mod endpoint;
 mod error;
 mod info;
+mod peer;
 mod schema;
 mod session;
 mod tunnel;

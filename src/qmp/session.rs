@@ -4,6 +4,7 @@
 //! finds no waiter and is let go. Urgent requests go before background ones (sampling on a shared connection), and at most one
 //! background request is on its way, because QEMU answers in order.
 
+use super::peer::Peer;
 use super::tunnel::{self, Tunnel};
 use super::wire::{self, Direction, Greeting, Line, Notice, Reply, Request};
 use super::{Endpoint, MigrationInfo, QmpError, Result, Schema};
@@ -76,7 +77,7 @@ pub struct Session {
     background: mpsc::Sender<Job>,
     shared: Shared,
     can_pass_fds: bool,
-    peer: Option<i32>,
+    peer: Option<Peer>,
     way: Option<Arc<Way>>,
     /// Held for its drop: `ssh` ends with the last clone.
     _tunnel: Option<Arc<Tunnel>>,
@@ -232,7 +233,7 @@ impl Session {
         let tunnel = tunnel.map(Arc::new);
         let peer = match &stream {
             Stream::Unix(_) if tunnel.is_some() => None,
-            Stream::Unix(stream) => stream.peer_cred().ok().and_then(|credentials| credentials.pid()),
+            Stream::Unix(stream) => stream.peer_cred().ok().and_then(|credentials| credentials.pid()).map(Peer::of),
             Stream::Tcp(_) => None,
         };
         let (reader, writer): (Box<dyn AsyncRead + Send + Unpin>, Writer) = match stream {
@@ -302,7 +303,13 @@ impl Session {
     /// The process at the other end, of a unix socket: QEMU, or whoever listened for it.
     #[must_use]
     pub fn peer(&self) -> Option<i32> {
-        self.peer
+        self.peer.map(|peer| peer.pid)
+    }
+
+    /// Whether that process is known to have ended.
+    #[must_use]
+    pub fn peer_has_ended(&self) -> bool {
+        self.peer.is_some_and(Peer::has_ended)
     }
 
     /// The name given to this side.

@@ -90,6 +90,10 @@ impl Machine {
                 let (outcome, reason) = without_source(out, &format!("destination: {reason}"));
                 self.end(outcome, reason, effects);
             }
+            // It had not started the guest, so the source may have it again.
+            (Side::Destination, None) if self.may_go_back() => {
+                self.begin_cancel(Why::Trouble, format!("destination: {reason}"), now_ns, effects);
+            }
             (Side::Destination, None) if self.destination_done => {
                 self.end(Outcome::Lost, format!("{side}: {reason}, after it had the guest"), effects);
             }

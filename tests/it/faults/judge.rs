@@ -63,7 +63,7 @@ pub(super) fn judge(cell: Cell, mut scene: Scene, done: &Done) -> Verdict {
     let mut story = done.story();
     let both_alive = scene.pair.source.is_alive() && scene.pair.destination.is_alive();
     if matches!(said[0].as_str(), "killed" | "unknown") && both_alive {
-        let attached = scene.attach();
+        let attached = scene.attach(cell);
         story.push_str(&attached.story());
         said.push(outcome(cell, &attached, &mut broken));
     }

@@ -28,6 +28,8 @@ pub(super) struct Scene {
     disk: Option<Disk>,
 }
 
+const CONFIRMED: [&str; 2] = ["--set", "handover=confirmed"];
+
 impl Scene {
     /// `None`, with the reason printed, where this machine cannot play it.
     pub(super) fn play(cell: Cell) -> Option<(Scene, Done)> {
@@ -67,21 +69,22 @@ impl Scene {
         call = call.args(&["--set", &format!("recovery.uri=unix:{}", self.scratch.join("again").display())]);
         match cell.how {
             How::Precopy => {}
-            How::Confirmed => call = call.args(&["--set", "handover=confirmed"]),
+            How::Confirmed => call = call.args(&CONFIRMED),
             How::Postcopy => call = call.args(&["--mode", "hybrid", "--after-pass", "1"]),
         }
         call.out(&self.out()).start()
     }
 
     /// Somebody carries on what the first driver left.
-    pub(super) fn attach(&self) -> Done {
+    pub(super) fn attach(&self, cell: Cell) -> Done {
         let words = self.pair.endpoints();
         let words: Vec<&str> = ["attach"].into_iter().chain(words.iter().map(String::as_str)).collect();
         let again = format!("recovery.uri=unix:{}", self.scratch.join("once-more").display());
-        Switchover::new(&self.scratch, &words)
-            .args(&["--set", &again, "--timeout", "60s"])
-            .out(&self.scratch.join("attach"))
-            .run()
+        let mut call = Switchover::new(&self.scratch, &words).args(&["--set", &again, "--timeout", "60s"]);
+        if cell.how == How::Confirmed {
+            call = call.args(&CONFIRMED);
+        }
+        call.out(&self.scratch.join("attach")).run()
     }
 
     /// Waits until the migration has got there; false if it ends before.
