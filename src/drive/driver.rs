@@ -508,7 +508,7 @@ async fn begin(source: &Session, outgoing: Value) -> Option<Ending> {
             (Outcome::Unknown, error.to_string())
         }
     };
-    Some(Ending { outcome, reason, postcopy_happened: false, passes: 0 })
+    Some(Ending { outcome, reason, postcopy_happened: false, let_go: false, passes: 0 })
 }
 
 pub(super) fn cancel() -> Request {

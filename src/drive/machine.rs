@@ -222,6 +222,14 @@ impl Machine {
             }
         }
         self.recovery.saw(side, status, now_ns);
+        if status.is_postcopy()
+            && side == Side::Source
+            && self.destination_out.is_some_and(Out::is_for_good)
+            && !self.destination_done
+        {
+            self.end(Outcome::Lost, "post-copy began, and the destination has failed".to_owned(), effects);
+            return;
+        }
         match (side, status) {
             // Its last words, but for one, are overtaken: there is no guest on it any more.
             (Side::Source, status) if self.is_source_dead() && *status != Status::Completed => {}
@@ -454,7 +462,12 @@ impl Machine {
             }
             // The state can stay `device` when starting post-copy fails (facts/qemu.md §4.4).
             Phase::Switchover if over(SWITCHOVER_DEADLINE_NS) => {
-                self.cancel(Why::Trouble, "stopped for switchover for 30 s without getting anywhere".to_owned(), now_ns, effects);
+                let reason = "stopped for switchover for 30 s without getting anywhere".to_owned();
+                if self.cancel_is_guarded && !self.source_done && !self.hold_refused {
+                    self.begin_cancel(Why::Trouble, reason, now_ns, effects);
+                } else {
+                    self.cancel(Why::Trouble, reason, now_ns, effects);
+                }
                 if self.phase == Phase::Switchover && over(2 * SWITCHOVER_DEADLINE_NS) {
                     let reason =
                         "stopped for switchover for 60 s; it cannot be cancelled safely. See query-migrate on both sides";
@@ -531,6 +544,7 @@ impl Machine {
         self.phase = Phase::Ended;
         let stands = outcome == Outcome::Unknown && self.was_held;
         let reason = if stands { reason + WAS_HELD } else { reason };
-        effects.push(Effect::End(Ending { outcome, reason, postcopy_happened: self.postcopy_happened, passes: self.seen.pass }));
+        let (postcopy_happened, let_go, passes) = (self.postcopy_happened, self.source_let_go, self.seen.pass);
+        effects.push(Effect::End(Ending { outcome, reason, postcopy_happened, let_go, passes }));
     }
 }

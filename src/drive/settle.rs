@@ -15,7 +15,7 @@ const SETTLE: Duration = Duration::from_secs(5);
 
 /// After a panic of the loop: cancels where that is safe, and waits until it is done.
 pub(super) async fn rescue([source, destination]: &[Session; 2], cancel_is_safe: bool, panic: &str) -> Ending {
-    let ending = |outcome, reason: String| Ending { outcome, reason, postcopy_happened: false, passes: 0 };
+    let ending = |outcome, reason: String| Ending { outcome, reason, postcopy_happened: false, let_go: false, passes: 0 };
     let broke = format!("switchover itself broke ({panic}); please report it");
     let before = status_of(source).await;
     if before.is_postcopy() || !cancel_is_safe {
@@ -95,6 +95,14 @@ async fn not_lost_after_all(sessions: &[Session; 2], ending: Ending, before: &st
     let states = RunStates { source: run_state(source).await, destination: run_state(destination).await };
     let ending = match (states.source.as_deref() == Some(before), states.destination.as_deref()) {
         (false, _) => ending,
+        (true, _) if ending.let_go => {
+            let reason = format!(
+                "{}; and the source runs an older copy, as it stood at the switchover: what the guest did since is lost, and its disks may be \
+                 newer than its memory",
+                ending.reason
+            );
+            Ending { outcome: Outcome::Unknown, reason, ..ending }
+        }
         (true, Some("running")) => {
             let reason = format!("{}; and both sides' VMs run: stop one before doing anything", ending.reason);
             Ending { outcome: Outcome::Unknown, reason, ..ending }

@@ -109,6 +109,8 @@ pub struct Ending {
     pub reason: String,
     /// Whether post-copy really happened.
     pub postcopy_happened: bool,
+    /// The guest ran on the destination by the source's word: a copy on the source is older.
+    pub let_go: bool,
     /// The highest MIGRATION_PASS.
     pub passes: u64,
 }

@@ -199,8 +199,8 @@ fn may_be_nowhere(cell: Cell) -> bool {
     match cell.fault {
         Fault::Kill(Side::Source) => cell.phase != Phase::Completing,
         Fault::Kill(Side::Destination) => over || switching,
-        // Before 10.2 such a source stays in postcopy-paused for good: it can be neither cancelled nor continued, nor recovered to a
-        // destination that never got its devices.
+        // Before 10.2 such a source stays in device or postcopy-paused for good, its migration thread gone: it can be neither cancelled nor
+        // continued, nor recovered to a destination that never got its devices (docs/recovery.md).
         Fault::CutLink => switching && cell.version != "newest",
         _ => false,
     }
@@ -213,7 +213,7 @@ fn lie(said: &str, guest: Guest, cell: Cell) -> Option<String> {
         "not-converged" | "cancelled" | "failed" | "interrupted" => guest == Guest::Source,
         "lost" => guest == Guest::Nowhere,
         // It claims nothing. Where both sides live, somebody has carried on, and should know.
-        "unknown" => matches!(cell.fault, Fault::Kill(_)),
+        "unknown" => matches!(cell.fault, Fault::Kill(_)) || guest == Guest::Nowhere && may_be_nowhere(cell),
         _ => true,
     };
     (!true_of).then(|| format!("said {said}, and the guest is: {guest:?}"))
