@@ -1,9 +1,10 @@
-//! What people and machines read of a run: the summary on one screen, the progress line, checks of limits.
+//! What people and machines read of a run, or of many against many: the summary on one screen, the progress line, checks of limits.
 //!
-//! Takes a [`Summary`](crate::record::Summary) or what is under way; gives text. Writes to nothing itself.
+//! Takes a [`Summary`](crate::record::Summary), a [`Comparison`](crate::campaign::Comparison) or what is under way; gives text. Writes to nothing itself.
 
 mod blackout;
 mod check;
+pub mod comparison;
 mod histogram;
 mod inspection;
 mod interval_log;
