@@ -11,6 +11,7 @@ mod interval_log;
 mod judgement;
 mod prediction;
 mod progress;
+mod regression;
 mod terminal;
 mod timeline;
 
@@ -21,5 +22,6 @@ pub use interval_log::interval_log;
 pub use judgement::{diagnosis, judgement, sweep_head, sweep_line};
 pub use prediction::{captured_head, predicted, verified};
 pub use progress::ProgressLine;
+pub use regression::regression;
 pub use terminal::summary;
 pub use timeline::{Timeline, timeline};
