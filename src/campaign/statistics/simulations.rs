@@ -115,6 +115,21 @@ fn two_hills_are_found_the_sooner_the_more_there_are_in_both() {
 }
 
 #[test]
+fn hills_that_overlap_are_left_to_the_eye() {
+    let mut random = Rng::with_seed(6);
+    let found = [20, 50, 100].map(|count| {
+        let mut overlapping = || {
+            let center = if random.bool() { 1.6 } else { 3.6 };
+            center * (0.2 * normal(&mut random)).exp()
+        };
+        let found = share_of(200, || modes(&Ascending::of(sample(count, &mut overlapping))).unwrap().len() > 1);
+        assert!(found <= 0.2, "{count}: {found}");
+        (count, found)
+    });
+    row("1.6 and 3.6, scatter 20 %", &found);
+}
+
+#[test]
 fn a_blackout_shorter_by_a_fifth_is_seen_in_forty_runs_more_often_than_not() {
     let mut random = Rng::with_seed(5);
     for (less, at_least) in [(0.1, [0.0, 0.1, 0.35]), (0.2, [0.1, 0.6, 0.95]), (0.4, [0.7, 0.99, 0.99])] {
