@@ -1,4 +1,5 @@
-//! The pure parts that run once a sample or once an event, in ns each: plain loops, several batches, the median batch.
+//! The pure parts that run once a sample or once an event, in ns each: plain loops, several batches, the median batch. And `compare`, which
+//! runs once, but on many runs.
 //!
 //! Against: a sample flat out comes every 105 µs (QEMU's own time), so 1000 ns here are 1 % of that; an event is decided on in
 //! `Machine::step`, which is all that stands between its arrival and a command. Target: none is above 10 µs.
@@ -7,8 +8,9 @@
 //!   zstd              the record's writer, every sample: its share of packing and flushing a batch of 64 KiB
 //!   MigrationInfo     the sampler, every 10 ms, and the conversion to Parquet, every sample: QEMU's answer parsed
 //!   Machine::step     the driver, every event, sample and tick
+//!   compare           10,000 runs, half of them on each side, of 50 cells with 8 metrics, and its page: target < 5 s
 //!
-//! `--loops N` a batch (200000).
+//! `--loops N` a batch (200000), `--runs N` to compare (10000).
 
 mod support;
 
@@ -18,11 +20,14 @@ use std::io::Write;
 use std::process::ExitCode;
 use support::stats::{median, quantile};
 use support::{Arguments, Result, machine, say, verdict};
+use switchover::campaign::compare::{Pairing, Test};
+use switchover::campaign::{CompareOptions, Metric, Row, Table, Unit, compare};
 use switchover::clock::{Stamp, monotonic_ns};
 use switchover::drive::{Input, Machine};
 use switchover::plan::{GiveUpWhen, Listen, Plan, RecoveryRules, Settings, Side, Stream, SwitchWhen};
 use switchover::qmp::{Event, MigrationInfo};
-use switchover::record::append_line;
+use switchover::record::{Outcome, append_line};
+use switchover::report;
 use switchover::scenario::{Hooks, Mode};
 use switchover::units::Micros;
 
@@ -79,7 +84,43 @@ fn run(arguments: &Arguments) -> Result<()> {
             black_box(machine.step(black_box(&input), 2));
         });
     }
+    comparisons(arguments.number("--runs", 10_000, 1000)?);
     Ok(())
+}
+
+/// `compare` and its page, once each way.
+fn comparisons(runs: usize) {
+    let (a, b) = (table("a", runs / 2, 1), table("b", runs / 2, 2));
+    for (name, pairing, test) in [
+        ("compare, not paired", Pairing::Never, Test::Ranks),
+        ("compare, paired", Pairing::IfThereAreKeys, Test::Ranks),
+        ("compare, medians by permutation", Pairing::Never, Test::Medians),
+    ] {
+        let began_ns = monotonic_ns();
+        let comparison = compare(black_box(&a), black_box(&b), &CompareOptions { pairing, test, seed: 1 });
+        let page = report::comparison::text(&comparison);
+        let seconds = (monotonic_ns() - began_ns) as f64 / 1e9;
+        black_box(page);
+        verdict(&format!("{name}, {runs} runs"), &format!("{seconds:.2} s"), "< 5 s", seconds < 5.0);
+    }
+}
+
+/// Blackouts with two modes and whatever else, in µs.
+fn table(name: &str, runs: usize, seed: u64) -> Table {
+    const CELLS: usize = 50;
+    const METRICS: usize = 8;
+    let mut random = fastrand::Rng::with_seed(seed);
+    let metric = |number: usize| Metric { name: format!("metric{number}.us"), label: format!("metric {number}"), unit: Unit::Us };
+    let row = |number: usize| {
+        let mut value = |_| {
+            let center = if random.f64() < 0.3 { 43_000.0 } else { 4000.0 };
+            Some((center * (0.5 + random.f64() + random.f64())).round())
+        };
+        let values = (0..METRICS).map(&mut value).collect();
+        let (cell, pair) = ((number % CELLS).to_string(), Some((number / CELLS).to_string()));
+        Row { cell, pair, outcome: Outcome::Completed, values }
+    };
+    Table { name: name.to_owned(), metrics: (0..METRICS).map(metric).collect(), rows: (0..runs).map(row).collect() }
 }
 
 /// Lines of samples with counters that move.

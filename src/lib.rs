@@ -4,7 +4,7 @@
 //! (ARCHITECTURE.md draws it):
 //!
 //! [`units`], [`clock`], [`credentials`], `janitor` → [`qmp`] → [`scenario`] → [`sockets`] → [`plan`] → [`policy`] → [`record`] → [`observe`] → [`drive`] → [`link`] → [`lab`] →
-//! [`downtime`], [`convergence`] → [`run`] (the rooms in their order: one run) → [`report`]; [`capture`], [`inspect`] and [`doctor`] look
+//! [`downtime`], [`convergence`] → [`run`] (the rooms in their order: one run) → [`campaign`] (many runs) → [`report`]; [`capture`], [`inspect`] and [`doctor`] look
 //! without migrating, [`step`] takes one step by hand.
 //!
 //! One migration in a lab, from Rust:
@@ -22,6 +22,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod campaign;
 pub mod capture;
 pub mod clock;
 pub mod convergence;

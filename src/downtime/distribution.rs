@@ -1,13 +1,11 @@
 //! Quantiles of many blackouts, with confidence intervals that say when there are too few.
 //!
-//! Takes values; gives order statistics. The interval is the one by the binomial distribution of ranks, which presumes nothing of how
-//! blackouts are distributed (they have several modes: facts/models.md §4.8). Pure.
+//! Takes values; gives order statistics. The interval is the one by the binomial distribution of ranks (`ranks`), which presumes nothing of
+//! how blackouts are distributed (they have several modes: facts/models.md §4.8). Pure.
 
+use super::ranks::{rank, rank_interval};
 use crate::record::{Distribution, Quantile};
 use hdrhistogram::Histogram;
-
-/// Of 100 intervals, 95 hold the true quantile: each tail has this much.
-const TAIL: f64 = 0.025;
 
 /// 1 µs to an hour, three digits. All of its memory is there from the start: recording allocates nothing.
 const LONGEST_US: u64 = 3_600_000_000;
@@ -42,35 +40,10 @@ pub fn distribution(values_us: &[u64]) -> Distribution {
 
 /// `sorted` in ascending order.
 fn quantile(sorted: &[u64], hundredths: u32) -> Option<Quantile> {
-    let rank = (sorted.len() * hundredths as usize).div_ceil(100).max(1);
-    let us = *sorted.get(rank - 1)?;
-    let interval = ranks(sorted.len(), hundredths).and_then(|(low, high)| Some((*sorted.get(low - 1)?, *sorted.get(high - 1)?)));
+    let us = *sorted.get(rank(sorted.len(), hundredths)? - 1)?;
+    let interval =
+        rank_interval(sorted.len(), hundredths).and_then(|(low, high)| Some((*sorted.get(low - 1)?, *sorted.get(high - 1)?)));
     Some(Quantile { us, low_us: interval.map(|(low, _)| low), high_us: interval.map(|(_, high)| high) })
-}
-
-/// The ranks, from 1, between which the quantile of the population lies with 95 %, if `count` values are enough to say.
-fn ranks(count: usize, hundredths: u32) -> Option<(usize, usize)> {
-    let share = f64::from(hundredths) / 100.0;
-    let (ln_in, ln_out) = (share.ln(), (1.0 - share).ln());
-    // P(exactly k of the values lie below the quantile), in logarithms: none of it underflows on the way.
-    let mut ln_choose = 0.0;
-    let mut below = 0.0;
-    let mut low = None;
-    for k in 0..=count {
-        #[expect(clippy::cast_precision_loss, reason = "counts of measurements fit into 53 bits")]
-        let (at, of) = (k as f64, count as f64);
-        if k > 0 {
-            ln_choose += (of - at + 1.0).ln() - at.ln();
-        }
-        below += (ln_choose + at * ln_in + (of - at) * ln_out).exp();
-        if below <= TAIL {
-            low = Some(k + 1);
-        }
-        if below >= 1.0 - TAIL {
-            return low.filter(|_| k < count).map(|low| (low, k + 1));
-        }
-    }
-    None
 }
 
 #[cfg(test)]
@@ -90,9 +63,6 @@ mod tests {
 
     #[test]
     fn few_values_have_no_interval() {
-        for (hundredths, needed) in [(50, 6), (90, 36), (99, 368)] {
-            assert_eq!((ranks(needed - 1, hundredths), ranks(needed, hundredths).is_some()), (None, true));
-        }
         let few = distribution(&[3, 1, 2]);
         assert_eq!((few.min_us, few.max_us, few.mean_us), (Some(1), Some(3), Some(2)));
         assert_eq!(few.p50, Some(Quantile { us: 2, low_us: None, high_us: None }));
@@ -100,12 +70,9 @@ mod tests {
     }
 
     #[test]
-    fn intervals_are_those_of_the_tables() {
-        // Ranks for the median: n = 20 has 6 and 15, n = 100 has 40 and 61 (95 % and a little more).
-        assert_eq!((ranks(20, 50), ranks(100, 50)), (Some((6, 15)), Some((40, 61))));
+    fn the_median_of_a_hundred_lies_between_their_40th_and_61st() {
         let values: Vec<u64> = (1..=100).collect();
         assert_eq!(distribution(&values).p50, Some(Quantile { us: 50, low_us: Some(40), high_us: Some(61) }));
-        assert!(ranks(50_000, 99).is_some());
     }
 
     #[test]

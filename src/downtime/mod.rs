@@ -15,7 +15,7 @@
 //! Views that differ by more than both their uncertainties are a finding, and are said.
 //!
 //! Map: here the rule · `views` each view · `clocks` one clock for all · `heartbeat` beats to a blackout · `trace` QEMU's trace file ·
-//! `breakdown` where the time went · `faults` latencies of post-copy faults · `distribution` of many blackouts · `times` the parts
+//! `breakdown` where the time went · `faults` latencies of post-copy faults · `distribution` of many blackouts · `ranks` of quantiles · `times` the parts
 //! of a migration.
 
 mod breakdown;
@@ -24,6 +24,7 @@ mod clocks;
 mod distribution;
 pub mod faults;
 mod heartbeat;
+mod ranks;
 mod times;
 pub mod trace;
 mod views;
@@ -31,6 +32,7 @@ mod views;
 pub use clocks::{Clocks, Offset, estimate};
 pub use distribution::{distribution, histogram_of};
 pub use heartbeat::{HeartbeatBlackout, blackout as heartbeat_blackout};
+pub use ranks::{rank, rank_interval};
 pub use times::times;
 pub use views::{Beats, Evidence};
 

@@ -14,6 +14,31 @@ pub struct CheckError {
 
 const OPERATORS: &[&str] = &[">=", "<=", "==", "!=", ">", "<"];
 
+/// `PATH OPERATOR VALUE`, taken apart.
+pub(super) struct Expression<'a> {
+    text: &'a str,
+    pub(super) path: &'a str,
+    pub(super) operator: &'static str,
+    pub(super) limit: &'a str,
+}
+
+impl<'a> Expression<'a> {
+    /// `example` goes into the refusal.
+    pub(super) fn parse(text: &'a str, example: &str) -> Result<Expression<'a>, CheckError> {
+        let found = OPERATORS.iter().filter_map(|op| text.find(op).map(|at| (at, *op)));
+        let Some((at, operator)) = found.min_by_key(|(at, op)| (*at, 3 - op.len())) else {
+            let problem = format!("write it as PATH OPERATOR VALUE, such as {example}");
+            return Err(CheckError { expression: text.to_owned(), problem });
+        };
+        Ok(Expression { text, path: text[..at].trim(), operator, limit: text[at + operator.len()..].trim() })
+    }
+
+    /// It cannot be evaluated.
+    pub(super) fn refuse(&self, problem: impl Into<String>) -> CheckError {
+        CheckError { expression: self.text.to_owned(), problem: problem.into() }
+    }
+}
+
 /// Evaluates `PATH OPERATOR VALUE` on `run.json`; the check passes if the expression is *not* true.
 ///
 /// The path's names are those of `run.json`, with dots. The value is a number, text, or a quantity with a unit: durations become
@@ -22,20 +47,15 @@ const OPERATORS: &[&str] = &[">=", "<=", "==", "!=", ">", "<"];
 /// # Errors
 /// [`CheckError`] for an expression without operator, or a path that `run.json` does not have.
 pub fn check(expression: &str, summary: &Summary) -> Result<Check, CheckError> {
-    let refuse = |problem: String| CheckError { expression: expression.to_owned(), problem };
-    let found =
-        OPERATORS.iter().filter_map(|op| expression.find(op).map(|at| (at, *op))).min_by_key(|(at, op)| (*at, 3 - op.len()));
-    let Some((at, operator)) = found else {
-        return Err(refuse("write it as PATH OPERATOR VALUE, such as 'downtime.best.us > 300ms'".to_owned()));
-    };
-    let (path, limit) = (expression[..at].trim(), expression[at + operator.len()..].trim());
-    let json = serde_json::to_value(summary).map_err(|error| refuse(error.to_string()))?;
+    let parsed = Expression::parse(expression, "'downtime.best.us > 300ms'")?;
+    let Expression { path, operator, limit, .. } = parsed;
+    let json = serde_json::to_value(summary).map_err(|error| parsed.refuse(error.to_string()))?;
     let mut actual = &json;
     for name in path.split('.') {
         actual = match actual {
             // What hangs below something that was not measured was not measured either.
             Value::Null => &Value::Null,
-            other => other.get(name).ok_or_else(|| refuse(format!("run.json has no `{path}` (`{name}` is not there)")))?,
+            other => other.get(name).ok_or_else(|| parsed.refuse(format!("run.json has no `{path}` (`{name}` is not there)")))?,
         };
     }
     let failed = match (actual, number(limit)) {
@@ -44,16 +64,17 @@ pub fn check(expression: &str, summary: &Summary) -> Result<Check, CheckError> {
         (Value::String(text), None) => match operator {
             "==" => text == limit.trim_matches('"'),
             "!=" => text != limit.trim_matches('"'),
-            _ => return Err(refuse(format!("`{path}` is text: only == and != work on it"))),
+            _ => return Err(parsed.refuse(format!("`{path}` is text: only == and != work on it"))),
         },
-        _ => return Err(refuse(format!("`{path}` is {actual}, which cannot be compared with `{limit}`"))),
+        _ => return Err(parsed.refuse(format!("`{path}` is {actual}, which cannot be compared with `{limit}`"))),
     };
     let limit = format!("{operator} {limit}");
     Ok(Check { name: expression.to_owned(), limit, actual: actual.to_string(), pass: !failed })
 }
 
+/// A number, or a quantity in the unit that names have: µs, bytes, bytes a second.
 #[expect(clippy::cast_precision_loss, reason = "a bound given by a person has fewer than 15 digits")]
-fn number(text: &str) -> Option<f64> {
+pub(super) fn number(text: &str) -> Option<f64> {
     text.parse::<f64>()
         .ok()
         .or_else(|| text.parse::<Micros>().ok().map(|micros| micros.0 as f64))
@@ -62,7 +83,7 @@ fn number(text: &str) -> Option<f64> {
 }
 
 #[expect(clippy::float_cmp, reason = "== is what was asked for")]
-fn compare(actual: f64, operator: &str, limit: f64) -> bool {
+pub(super) fn compare(actual: f64, operator: &str, limit: f64) -> bool {
     match operator {
         ">" => actual > limit,
         ">=" => actual >= limit,

@@ -1,15 +1,17 @@
-//! What people and machines read of a run: the summary on one screen, the progress line, checks of limits.
+//! What people and machines read of a run, or of many against many: the summary on one screen, the progress line, checks of limits.
 //!
-//! Takes a [`Summary`](crate::record::Summary) or what is under way; gives text. Writes to nothing itself.
+//! Takes a [`Summary`](crate::record::Summary), a [`Comparison`](crate::campaign::Comparison) or what is under way; gives text. Writes to nothing itself.
 
 mod blackout;
 mod check;
+pub mod comparison;
 mod histogram;
 mod inspection;
 mod interval_log;
 mod judgement;
 mod prediction;
 mod progress;
+mod regression;
 mod terminal;
 mod timeline;
 
@@ -20,5 +22,6 @@ pub use interval_log::interval_log;
 pub use judgement::{diagnosis, judgement, sweep_head, sweep_line};
 pub use prediction::{captured_head, predicted, verified};
 pub use progress::ProgressLine;
+pub use regression::regression;
 pub use terminal::summary;
 pub use timeline::{Timeline, timeline};

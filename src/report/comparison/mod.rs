@@ -1,0 +1,59 @@
+//! A comparison for the terminal: what it comes to in sentences, the figures in a table, and several modes as a drawing.
+//!
+//! Takes a [`Comparison`]; gives text. Knows nothing of how it was computed.
+//!
+//! The most important first: runs that failed, then what is different, then what could not be shown to be, then what nothing can be said
+//! of. Metrics keep their order, which is that of their importance.
+//!
+//! Map: `words` figures, changes and intervals as text · `sentences` · `table` · `modes` the drawing.
+
+mod modes;
+mod sentences;
+mod table;
+pub(super) mod words;
+
+use crate::campaign::Comparison;
+use crate::campaign::compare::{Cell, Figures};
+use std::fmt::Write;
+
+/// A page.
+#[must_use]
+pub fn text(comparison: &Comparison) -> String {
+    let mut text = head(comparison);
+    for line in sentences::sentences(comparison) {
+        let _ = writeln!(text, "{line}");
+    }
+    if comparison.cells.is_empty() {
+        return text;
+    }
+    let _ = write!(text, "\n{}", table::table(comparison));
+    for drawing in modes::drawings(comparison) {
+        let _ = write!(text, "\n{drawing}");
+    }
+    text
+}
+
+fn head(comparison: &Comparison) -> String {
+    let (a, b) = (&comparison.a, &comparison.b);
+    let cells = if comparison.cells.len() == 1 { String::new() } else { format!(", {} cells", comparison.cells.len()) };
+    let pairs = comparison.pairs.map_or_else(|| ", not paired".to_owned(), |pairs| format!(", {pairs} pairs"));
+    format!("{} against {}: {} and {} runs{cells}{pairs}\n", b.name, a.name, b.runs, a.runs)
+}
+
+/// The columns of which there is any value.
+fn measured(comparison: &Comparison) -> Vec<usize> {
+    let columns = comparison.cells.first().map_or(0, |cell| cell.metrics.len());
+    let any = |column: &usize| {
+        of_column(&comparison.cells, *column)
+            .any(|(_, figures)| [&figures.a, &figures.b].into_iter().any(|side| side.values + side.left_out.without_partner > 0))
+    };
+    (0..columns).filter(any).collect()
+}
+
+/// One metric in all cells.
+fn of_column(cells: &[Cell], column: usize) -> impl Iterator<Item = (&str, &Figures)> {
+    cells.iter().filter_map(move |cell| Some((cell.cell.as_str(), cell.metrics.get(column)?)))
+}
+
+#[cfg(test)]
+mod tests;
