@@ -3,7 +3,7 @@
 //! The rooms, in the order in which data flows through them; a room may use those above it, never those below
 //! (ARCHITECTURE.md draws it):
 //!
-//! [`units`], [`clock`], [`credentials`], `janitor` → [`qmp`] → [`scenario`] → [`sockets`] → [`plan`] → [`policy`] → [`record`] → [`observe`] → [`drive`] → [`link`] → [`lab`] →
+//! [`causes`], [`units`], [`clock`], [`credentials`], `janitor` → [`qmp`] → [`scenario`] → [`sockets`] → [`plan`] → [`policy`] → [`record`] → [`observe`] → [`drive`] → [`link`] → [`lab`] →
 //! [`downtime`], [`convergence`] → [`run`] (the rooms in their order: one run) → [`campaign`] (many runs) → [`report`]; [`capture`], [`inspect`] and [`doctor`] look
 //! without migrating, [`step`] takes one step by hand.
 //!
@@ -24,6 +24,7 @@
 
 pub mod campaign;
 pub mod capture;
+pub mod causes;
 pub mod clock;
 pub mod convergence;
 pub mod credentials;

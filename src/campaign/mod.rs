@@ -1,15 +1,33 @@
 //! Many runs, and what they say together.
 //!
-//! Takes tables of runs in memory; gives statistics and comparisons. Knows nothing of how a run was made, of files and of terminals.
+//! Takes a file that says what is varied; gives runs of all combinations in an order that drift does not masquerade in, their figures as one table,
+//! and comparisons of tables. Knows nothing of how a run is made and of terminals.
 //!
-//! Map: `table` runs as rows, with their outcome and their figures · `statistics` intervals, tests and modes, of plain numbers ·
-//! `compare` two tables against each other, with what may be claimed and what may not.
+//! Map: `definition` TOML to cells · `schedule` their order · `sweep` makes the runs · `journal` what is done, for going on after any end · `row` one run
+//! · `metrics` which figures are kept · `results` all rows as Parquet · `standing` how far it is · `select` rows to tables · `table` runs as rows of a comparison ·
+//! `statistics` intervals, tests and modes, of plain numbers · `compare` two tables against each other, with what may be claimed and what may not.
 
 pub mod compare;
+pub mod definition;
 #[cfg(test)]
 pub(crate) mod examples;
+mod journal;
+pub mod metrics;
+pub mod results;
+mod row;
+mod schedule;
+mod select;
+mod standing;
 pub mod statistics;
+mod sweep;
 mod table;
 
 pub use compare::{CompareOptions, Comparison, compare};
+pub use definition::{Definition, DefinitionError};
+pub use journal::{Journal, Visited};
+pub use row::{Ended, RunRow};
+pub use schedule::{Shard, Visit};
+pub use select::{SelectError, Selection};
+pub use standing::{Standing, expected_seconds};
+pub use sweep::{CAMPAIGN_JSON, JOURNAL, RESULTS, RUNS, SweepError, SweepOptions, Swept, sweep};
 pub use table::{Metric, Row, Table, Unit};

@@ -1,5 +1,9 @@
 //! The arguments. Every flag that sets something is a scenario key by another name, so there is one way in.
 
+mod campaign;
+
+pub(super) use campaign::{CompareArgs, SweepArgs};
+
 use clap::{Args, Parser, ValueEnum};
 use std::path::PathBuf;
 use switchover::qmp::Endpoint;
@@ -40,6 +44,10 @@ pub(super) enum Subcommand {
     Continue(StepArgs),
     /// Bring a post-copy back whose channel broke, over a new one.
     Recover(RecoverArgs),
+    /// Run a campaign: many runs over a matrix of settings, in an order that drift does not masquerade in; go on after any interruption.
+    Sweep(SweepArgs),
+    /// Say what differs between runs: of one campaign, of two, of a kept baseline; how much, and how sure that is.
+    Compare(CompareArgs),
     /// Show capabilities, parameters, what differs between two QEMUs, which combinations don't work.
     Inspect(InspectArgs),
     /// Say why a run did not converge, or how near it was, and what would help; also while it goes on.
@@ -77,6 +85,8 @@ impl Subcommand {
             Subcommand::Capture(args) => vec![Some(&args.source)],
             Subcommand::Inspect(args) => args.endpoints.iter().map(Some).collect(),
             Subcommand::Run(_)
+            | Subcommand::Sweep(_)
+            | Subcommand::Compare(_)
             | Subcommand::Diagnose(_)
             | Subcommand::Simulate(_)
             | Subcommand::Link(_)
@@ -344,6 +354,18 @@ pub(super) struct LabArgs {
     accel: Option<AccelArg>,
 }
 
+impl LabArgs {
+    /// Keys of the scenario, and what was given for them.
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        let all = [
+            ("qemu.source", self.source_qemu.clone().or_else(|| self.qemu.clone())),
+            ("qemu.destination", self.destination_qemu.clone().or_else(|| self.qemu.clone())),
+            ("qemu.accel", self.accel.map(name)),
+        ];
+        all.into_iter().filter_map(|(key, text)| Some((key, text?))).collect()
+    }
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum AccelArg {
     Auto,
@@ -472,10 +494,8 @@ pub(super) fn scenario_over(
         loader.file(file)?;
     }
     let mut texts: Vec<(&str, Option<String>)> = Vec::new();
-    if let Some(lab) = lab {
-        texts.push(("qemu.source", lab.source_qemu.clone().or_else(|| lab.qemu.clone())));
-        texts.push(("qemu.destination", lab.destination_qemu.clone().or_else(|| lab.qemu.clone())));
-        texts.push(("qemu.accel", lab.accel.map(name)));
+    for (key, text) in lab.map(LabArgs::settings).unwrap_or_default() {
+        texts.push((key, Some(text)));
     }
     if let Some(common) = common {
         texts.push(("mode", common.mode.map(name)));

@@ -7,6 +7,7 @@
 
 use std::error::Error;
 use std::process::ExitCode;
+use switchover::causes::with_causes;
 use switchover::drive::DriveError;
 use switchover::run::RunError;
 
@@ -30,7 +31,7 @@ impl Exit {
     }
 
     pub(super) fn error(code: u8, error: &dyn Error) -> Exit {
-        Exit { code, message: Some(chain(error)), by_signal: false }
+        Exit { code, message: Some(with_causes(error)), by_signal: false }
     }
 
     pub(super) fn usage(error: &dyn Error) -> Exit {
@@ -62,19 +63,4 @@ impl Exit {
         }
         ExitCode::from(self.code)
     }
-}
-
-/// An error and its causes on one line; a cause that its error repeats is said once.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let said = next.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        cause = next.source();
-    }
-    text
 }

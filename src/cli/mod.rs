@@ -3,6 +3,7 @@
 mod args;
 mod attach;
 mod capture;
+mod compare;
 mod connect;
 mod credentials;
 mod diagnose;
@@ -17,6 +18,7 @@ mod run;
 mod signals;
 mod simulate;
 mod step;
+mod sweep;
 
 use args::{Arguments, Subcommand};
 use clap::Parser;
@@ -43,6 +45,8 @@ pub(crate) fn main() -> ExitCode {
             Ok::<Exit, std::io::Error>(match arguments.command {
                 Subcommand::Run(args) => run::run(args, caught.interrupt()).await,
                 Subcommand::Migrate(args) => migrate::migrate(args, caught.interrupt()).await,
+                Subcommand::Sweep(args) => sweep::sweep(args, caught.interrupt()).await,
+                Subcommand::Compare(args) => compare::compare(&args),
                 Subcommand::Inspect(args) => inspect::inspect(args).await,
                 Subcommand::Attach(args) => attach::attach(args, caught.interrupt()).await,
                 Subcommand::Pause(args) => step::step(args, step::Step::Pause).await,

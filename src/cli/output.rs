@@ -2,8 +2,9 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
+use switchover::campaign::Standing;
 use switchover::drive::Progress;
-use switchover::report::ProgressLine;
+use switchover::report::{self, ProgressLine};
 use tracing_subscriber::EnvFilter;
 
 /// Logs to stderr: warnings; with -v what is decided; with -vv everything. `SWITCHOVER_LOG` overrides.
@@ -38,6 +39,17 @@ pub(super) fn progress() -> Box<dyn FnMut(&Progress) + Send> {
     Box::new(move |progress| {
         bar.0.set_message(line.update(progress));
         bar.0.tick();
+    })
+}
+
+/// How far a campaign is, on stderr: a line that is written over if a person watches, else a line for each visit.
+pub(super) fn standing() -> Box<dyn FnMut(&Standing) + Send> {
+    let ends_with = if io::stderr().is_terminal() { "\r\x1b[K" } else { "\n" };
+    Box::new(move |standing| {
+        let line = report::standing(standing);
+        let mut out = io::stderr().lock();
+        let _ = if ends_with == "\n" { writeln!(out, "{line}") } else { write!(out, "{ends_with}{line} ") }
+            .and_then(|()| out.flush());
     })
 }
 

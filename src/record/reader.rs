@@ -1,8 +1,8 @@
 //! A run as it lies on disk, whole or cut off.
 
 use super::{
-    Beat, DECISIONS, EVENTS, Flow, Glance, HEARTBEATS, LINK, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM, SampleRow, Summary,
-    glance, samples, vm_name,
+    Beat, DECISIONS, EVENTS, Flow, Glance, HEARTBEATS, LINK, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM, SWITCHOVERS,
+    SampleRow, Summary, Switchover, glance, samples, vm_name,
 };
 use crate::plan::Side;
 use serde::Deserialize;
@@ -103,6 +103,14 @@ impl Run {
         let path = self.path.join(RUN_JSON);
         let text = std::fs::read_to_string(&path).map_err(|source| RecordError::Read { path: path.clone(), source })?;
         serde_json::from_str(&text).map_err(|error| RecordError::Content { path, detail: error.to_string() })
+    }
+
+    /// Its migrations, one or many.
+    ///
+    /// # Errors
+    /// [`RecordError::Read`].
+    pub fn switchovers(&self) -> Result<Vec<Switchover>, RecordError> {
+        self.lines(SWITCHOVERS)
     }
 
     /// Its events, of both sides, in the order of arrival. A torn last line is passed over.

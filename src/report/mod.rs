@@ -3,6 +3,7 @@
 //! Takes a [`Summary`](crate::record::Summary), a [`Comparison`](crate::campaign::Comparison) or what is under way; gives text. Writes to nothing itself.
 
 mod blackout;
+mod campaign;
 mod check;
 pub mod comparison;
 mod histogram;
@@ -15,6 +16,7 @@ mod regression;
 mod terminal;
 mod timeline;
 
+pub use campaign::{cells_json, checks, dry_run, standing, swept};
 pub use check::{CheckError, check};
 pub use histogram::histogram;
 pub use inspection::inspection;
@@ -24,4 +26,6 @@ pub use prediction::{captured_head, predicted, verified};
 pub use progress::ProgressLine;
 pub use regression::regression;
 pub use terminal::summary;
+#[cfg(test)]
+pub(crate) use terminal::tests::example as example_summary;
 pub use timeline::{Timeline, timeline};

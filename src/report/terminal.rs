@@ -235,11 +235,11 @@ fn sampling(side: &str, sampled: &SampledSide) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::record::*;
 
-    pub(in crate::report) fn example() -> Summary {
+    pub(crate) fn example() -> Summary {
         let sampled =
             SampledSide { samples: 312, rate_hz: 999.0, rtt_p50_us: 141, rtt_p99_us: 400, rtt_max_us: 900, longest_gap_us: 2100 };
         Summary {

@@ -1,0 +1,95 @@
+//! `switchover sweep`
+
+use super::args::SweepArgs;
+use super::compare::{by_baseline, checks};
+use super::exit::Exit;
+use super::output;
+use serde_json::json;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use switchover::campaign::{self, CompareOptions, Definition, Ended, RunRow, Selection, SweepError, SweepOptions, Swept};
+use switchover::drive::Interrupt;
+use switchover::report;
+
+pub(super) async fn sweep(args: SweepArgs, interrupt: Interrupt) -> Exit {
+    let definition = match Definition::file(&args.campaign, &args.overrides()) {
+        Ok(definition) => definition,
+        Err(error) => return Exit::usage(&error),
+    };
+    if args.dry_run {
+        output::result(&dry_run(&definition, &args));
+        return Exit::code(0);
+    }
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("campaigns").join(&definition.name));
+    let options = SweepOptions {
+        out: out.clone(),
+        resume: args.resume,
+        shard: args.shard,
+        interrupt,
+        on_visit: output::standing(),
+        progress: Box::new(output::progress),
+    };
+    match campaign::sweep(&definition, options).await {
+        Ok(swept) => conclude(&definition, &swept, &out, &args),
+        Err(error @ SweepError::Write { .. }) => Exit::error(9, &error),
+        Err(error) => Exit::usage(&error),
+    }
+}
+
+fn dry_run(definition: &Definition, args: &SweepArgs) -> String {
+    if args.json {
+        let cells: Vec<_> = definition
+            .cells
+            .iter()
+            .map(|cell| json!({"number": cell.number, "name": cell.name(), "seconds_a_visit": campaign::expected_seconds(definition, cell, 1)}))
+            .collect();
+        return format!("{}\n", json!({"name": definition.name, "visits": definition.visits(args.shard).len(), "cells": cells}));
+    }
+    report::dry_run(definition, args.shard)
+}
+
+fn conclude(definition: &Definition, swept: &Swept, out: &Path, args: &SweepArgs) -> Exit {
+    match concluded(definition, swept, out, args) {
+        Ok(code) => Exit::code(code),
+        Err(error) => Exit::usage(error.as_ref()),
+    }
+}
+
+fn concluded(definition: &Definition, swept: &Swept, out: &Path, args: &SweepArgs) -> Result<u8, Box<dyn Error>> {
+    let options = CompareOptions::default();
+    let all = Selection { path: out.to_owned(), settings: Vec::new() };
+    // A campaign that was ended before its end may lack what is compared.
+    let is_whole = swept.open == 0 && !swept.rows.is_empty() && args.shard.is_none();
+    let comparisons = if is_whole { by_baseline(&all, &[], &options)? } else { Vec::new() };
+    let checks = match comparisons.as_slice() {
+        [] if args.fail_if.is_empty() || !is_whole => Vec::new(),
+        // Without a baseline all runs are looked at by themselves.
+        [] => {
+            let table = all.table()?;
+            checks(&args.fail_if, &[campaign::compare(&table, &table, &options)])?
+        }
+        comparisons => checks(&args.fail_if, comparisons)?,
+    };
+    if args.json {
+        let json = json!({
+            "schema": "switchover.sweep/1", "name": definition.name, "directory": out, "visits_made": swept.made, "visits_open": swept.open,
+            "seconds": swept.seconds, "cells": report::cells_json(definition, &swept.rows), "comparisons": comparisons, "checks": checks,
+        });
+        output::result(&format!("{json:#}\n"));
+    } else {
+        let texts = comparisons.iter().map(|comparison| format!("\n{}", report::comparison::text(comparison)));
+        output::result(&format!(
+            "{}{}{}",
+            report::swept(definition, swept, out),
+            texts.collect::<String>(),
+            report::checks(&checks)
+        ));
+    }
+    Ok(if checks.iter().any(|check| !check.pass) { 4 } else { code(&swept.rows) })
+}
+
+/// A campaign of which not one run could begin lacks something.
+fn code(rows: &[RunRow]) -> u8 {
+    let began = rows.iter().any(|row| row.ended != Ended::NotStarted);
+    if rows.is_empty() || began { 0 } else { 5 }
+}
