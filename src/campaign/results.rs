@@ -270,9 +270,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("r.parquet");
         let said = || read(&path).unwrap_err().to_string().replace(&dir.path().display().to_string(), "DIR");
-        insta::assert_snapshot!(said(), @"");
+        insta::assert_snapshot!(said(), @"cannot read DIR/r.parquet");
         std::fs::write(&path, "PAR1 no").unwrap();
-        insta::assert_snapshot!(said(), @"");
+        insta::assert_snapshot!(said(), @"DIR/r.parquet is no whole Parquet file");
         let schema = Arc::new(parse_message_type("message m { OPTIONAL INT64 a; }").unwrap());
         let mut writer =
             SerializedFileWriter::new(File::create(&path).unwrap(), schema, Arc::new(WriterProperties::builder().build()))
@@ -281,6 +281,6 @@ mod tests {
         Column::Int(vec![Some(1)]).write(&mut group).unwrap();
         group.close().unwrap();
         writer.close().unwrap();
-        insta::assert_snapshot!(said(), @"");
+        insta::assert_snapshot!(said(), @"DIR/r.parquet holds no results of a campaign that this program knows: its schema is none, and switchover.results/1 is known");
     }
 }

@@ -247,9 +247,9 @@ mod tests {
             let error = Selection { path, settings: Vec::new() }.table().unwrap_err();
             error.to_string().replace(&dir.path().display().to_string(), "DIR")
         };
-        insta::assert_snapshot!(said(dir.path().join("none")), @"");
-        insta::assert_snapshot!(said(dir.path().to_owned()), @"");
+        insta::assert_snapshot!(said(dir.path().join("none")), @"DIR/none is no campaign (results.parquet), no run directory (run.json) and no table that was kept. A campaign that was never finished is one after `switchover sweep --resume`");
+        insta::assert_snapshot!(said(dir.path().to_owned()), @"DIR is no campaign (results.parquet), no run directory (run.json) and no table that was kept. A campaign that was never finished is one after `switchover sweep --resume`");
         std::fs::write(dir.path().join("t.json"), "{}").unwrap();
-        insta::assert_snapshot!(said(dir.path().join("t.json")), @"");
+        insta::assert_snapshot!(said(dir.path().join("t.json")), @"DIR/t.json is no table that `switchover compare --keep` wrote: missing field `name` at line 1 column 2");
     }
 }

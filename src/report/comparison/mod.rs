@@ -13,7 +13,7 @@ mod table;
 pub(super) mod words;
 
 use crate::campaign::Comparison;
-use crate::campaign::compare::{Cell, Figures};
+use crate::campaign::compare::{Cell, Figures, OneSide};
 use std::fmt::Write;
 
 /// A page.
@@ -40,14 +40,20 @@ fn head(comparison: &Comparison) -> String {
     format!("{} against {}: {} and {} runs{cells}{pairs}\n", b.name, a.name, b.runs, a.runs)
 }
 
-/// The columns of which there is any value.
+/// The columns of which both sides have values: what only one can have (page faults of post-copy) is not compared.
 fn measured(comparison: &Comparison) -> Vec<usize> {
-    let columns = comparison.cells.first().map_or(0, |cell| cell.metrics.len());
-    let any = |column: &usize| {
-        of_column(&comparison.cells, *column)
-            .any(|(_, figures)| [&figures.a, &figures.b].into_iter().any(|side| side.values + side.left_out.without_partner > 0))
-    };
-    (0..columns).filter(any).collect()
+    columns(comparison).filter(|column| sides_with(comparison, *column) == [true, true]).collect()
+}
+
+fn columns(comparison: &Comparison) -> std::ops::Range<usize> {
+    0..comparison.cells.first().map_or(0, |cell| cell.metrics.len())
+}
+
+/// Whether A and B have any value of a column.
+fn sides_with(comparison: &Comparison, column: usize) -> [bool; 2] {
+    let has = |side: &OneSide| side.values + side.left_out.without_partner > 0;
+    let any = |of: fn(&Figures) -> &OneSide| of_column(&comparison.cells, column).any(|(_, figures)| has(of(figures)));
+    [any(|figures| &figures.a), any(|figures| &figures.b)]
 }
 
 /// One metric in all cells.

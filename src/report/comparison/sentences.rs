@@ -1,7 +1,7 @@
 //! What a comparison comes to, in sentences.
 
 use super::words::{by_how_much, change_alone, share, within};
-use super::{measured, of_column};
+use super::{columns, measured, of_column, sides_with};
 use crate::campaign::compare::{Cell, Change, Completed, Completion, Figures, LeftOut, OnlyIn, Verdict};
 use crate::campaign::{Comparison, Unit};
 
@@ -22,7 +22,7 @@ pub(super) fn sentences(comparison: &Comparison) -> Vec<String> {
         _ => together(comparison),
     });
     lines.extend(left_out(comparison));
-    lines.extend(not_measured(comparison));
+    lines.extend(not_compared(comparison));
     lines
 }
 
@@ -204,10 +204,17 @@ fn left_out_of(comparison: &Comparison, name: &str, of: impl Fn(&Figures) -> Lef
     (!parts.is_empty()).then(|| format!("left out of {name}'s figures: {}", parts.join("; ")))
 }
 
-/// Metrics that nobody measured.
-fn not_measured(comparison: &Comparison) -> Option<String> {
-    let measured = measured(comparison);
-    let labels = comparison.cells.first()?.metrics.iter().enumerate().filter(|(column, _)| !measured.contains(column));
-    let labels: Vec<&str> = labels.map(|(_, figures)| figures.label.as_str()).collect();
-    (!labels.is_empty()).then(|| format!("measured on neither side: {}", labels.join(", ")))
+/// Metrics that one side or both have no value of.
+fn not_compared(comparison: &Comparison) -> Vec<String> {
+    let line = |sides: [bool; 2], words: String| {
+        let labels = columns(comparison).filter(|column| sides_with(comparison, *column) == sides);
+        let labels: Vec<&str> = labels.map(|column| comparison.cells[0].metrics[column].label.as_str()).collect();
+        (!labels.is_empty()).then(|| format!("{words}: {}", labels.join(", ")))
+    };
+    let lines = [
+        line([true, false], format!("measured of {} only", comparison.a.name)),
+        line([false, true], format!("measured of {} only", comparison.b.name)),
+        line([false, false], "measured on neither side".to_owned()),
+    ];
+    lines.into_iter().flatten().collect()
 }
