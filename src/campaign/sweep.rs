@@ -13,8 +13,9 @@ use super::{metrics, results};
 use crate::causes::with_causes;
 use crate::clock::monotonic_ns;
 use crate::drive::{DriveError, Interrupt, Progress};
-use crate::record::{Outcome, RecordError, Switchover};
-use crate::run::{Finished, Options, RunError, in_lab};
+use crate::plan::Support;
+use crate::record::{Outcome, Switchover};
+use crate::run::{Finished, Options, RunError, in_lab_again};
 use crate::scenario::Scenario;
 use serde_json::{Value, json};
 use std::io;
@@ -116,7 +117,7 @@ pub enum SweepError {
 pub async fn sweep(definition: &Definition, mut options: SweepOptions) -> Result<Swept, SweepError> {
     let mut journal = open(definition, &options)?;
     let visits = definition.visits(options.shard);
-    let mut sweep = Sweep { definition, out: &options.out, refused: Vec::new() };
+    let mut sweep = Sweep { definition, out: &options.out, refused: Vec::new(), known: Vec::new() };
     let mut open: Vec<Visit> = visits.iter().copied().filter(|visit| !journal.has(*visit)).collect();
     open.reverse();
     let began_ns = monotonic_ns();
@@ -229,6 +230,8 @@ struct Sweep<'a> {
     out: &'a Path,
     /// Cells whose scenario no QEMU here takes, and why: it would be the same each time.
     refused: Vec<(u32, String)>,
+    /// What the QEMUs can that were asked.
+    known: Vec<Support>,
 }
 
 impl Sweep<'_> {
@@ -251,35 +254,23 @@ impl Sweep<'_> {
         let out = self.out.join(&directory);
         // Of a visit that was cut off.
         let _ = std::fs::remove_dir_all(&out);
-        let (ask, wanted) = watch::channel(false);
-        let options =
-            Options { scenario: self.scenario(cell, visit), out: Some(out.clone()), interrupt: Interrupt(wanted), progress };
+        let scenario = self.scenario(cell, visit);
         let timeout = Duration::from_micros(self.definition.timeout.0);
-        let mut timed_out = false;
-        let running = in_lab(options);
-        tokio::pin!(running);
-        let result = tokio::select! {
-            result = &mut running => Some(result),
-            () = tokio::time::sleep(timeout) => {
-                timed_out = true;
-                let _ = ask.send(true);
-                tokio::time::timeout(GRACE, &mut running).await.ok()
-            }
-            () = interrupt.wait() => {
-                let _ = ask.send(true);
-                let _ = tokio::time::timeout(GRACE, &mut running).await;
+        let rows = match bounded(scenario, &out, &mut self.known, timeout, interrupt, progress).await {
+            Made::Interrupted => {
                 let _ = std::fs::remove_dir_all(&out);
                 return Ok(None);
             }
-        };
-        let rows = match result {
-            Some(Ok(Finished { record_error: Some(error), .. })) => return Err(unrecorded(&out, &error)),
-            Some(Err(RunError::Record(error))) => return Err(unrecorded(&out, &error)),
-            Some(Ok(finished)) => rows(&finished, self.definition.warm_up, visit, &repeats, &directory, timed_out),
-            Some(Err(RunError::Drive(DriveError::Interrupted))) | None => {
+            Made::Run { result: Ok(Finished { record_error: Some(error), .. }) | Err(RunError::Record(error)), .. } => {
+                return Err(write_error(&out, io::Error::other(with_causes(&error))));
+            }
+            Made::Run { result: Ok(finished), timed_out } => {
+                rows(&finished, self.definition.warm_up, visit, &repeats, &directory, timed_out)
+            }
+            Made::Run { result: Err(RunError::Drive(DriveError::Interrupted)), .. } | Made::Nothing => {
                 none(Ended::TimedOut, &format!("not over within {}", self.definition.timeout))
             }
-            Some(Err(error)) => {
+            Made::Run { result: Err(error), .. } => {
                 let reason = with_causes(&error);
                 if matches!(error, RunError::Refused(_)) {
                     self.refused.push((visit.cell, reason.clone()));
@@ -313,8 +304,44 @@ impl Sweep<'_> {
     }
 }
 
-fn unrecorded(path: &Path, error: &RecordError) -> SweepError {
-    write_error(path, io::Error::other(with_causes(error)))
+/// What became of a visit's run.
+enum Made {
+    Run {
+        result: Result<Finished, RunError>,
+        timed_out: bool,
+    },
+    /// It did not even end when it was asked to.
+    Nothing,
+    /// The user wants out.
+    Interrupted,
+}
+
+/// A run that is asked to end, safely, when its time is up or the user wants out.
+async fn bounded(
+    scenario: Scenario,
+    out: &Path,
+    known: &mut Vec<Support>,
+    timeout: Duration,
+    interrupt: &mut Interrupt,
+    progress: Box<dyn FnMut(&Progress) + Send>,
+) -> Made {
+    let (ask, wanted) = watch::channel(false);
+    let options = Options { scenario, out: Some(out.to_owned()), interrupt: Interrupt(wanted), progress };
+    let running = in_lab_again(options, known);
+    tokio::pin!(running);
+    let result = tokio::select! {
+        result = &mut running => return Made::Run { result, timed_out: false },
+        () = tokio::time::sleep(timeout) => {
+            let _ = ask.send(true);
+            tokio::time::timeout(GRACE, &mut running).await
+        }
+        () = interrupt.wait() => {
+            let _ = ask.send(true);
+            let _ = tokio::time::timeout(GRACE, &mut running).await;
+            return Made::Interrupted;
+        }
+    };
+    result.map_or(Made::Nothing, |result| Made::Run { result, timed_out: true })
 }
 
 fn rows(finished: &Finished, warm_up: u32, visit: Visit, repeats: &[u32], directory: &str, timed_out: bool) -> Vec<RunRow> {

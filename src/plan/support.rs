@@ -59,9 +59,7 @@ impl Support {
     /// What the session gives.
     pub async fn ask(session: &Session, twin: Option<&Support>, deadline: Duration) -> Result<Support> {
         let greeting = session.greeting();
-        let same_build =
-            |twin: &&Support| !twin.package.is_empty() && twin.package == greeting.package && twin.version == greeting.version;
-        let (parameters, incoming_has_exit_on_error, migrate_has_channels) = match twin.filter(same_build) {
+        let (parameters, incoming_has_exit_on_error, migrate_has_channels) = match twin.filter(|twin| twin.is_build_of(session)) {
             Some(twin) => (twin.parameters.clone(), twin.incoming_has_exit_on_error, twin.migrate_has_channels),
             None => {
                 let schema = session.schema(deadline).await?;
@@ -89,6 +87,13 @@ impl Support {
             listens: info.socket_address.is_some(),
             listens_at: info.socket_address.and_then(|addresses| super::Uri::of_socket_address(addresses.first()?)),
         })
+    }
+
+    /// Whether the other one is the same build, as far as it says.
+    #[must_use]
+    pub fn is_build_of(&self, session: &Session) -> bool {
+        let greeting = session.greeting();
+        !self.package.is_empty() && self.package == greeting.package && self.version == greeting.version
     }
 
     /// `10.0.2`.

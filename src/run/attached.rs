@@ -45,7 +45,7 @@ pub(super) async fn run(
         () = interrupt.wait() => return Err(DriveError::Interrupted.into()),
     };
     let clocks = if source.qmp.is_local() && destination.qmp.is_local() { Clocks::Shared } else { Clocks::Separate };
-    let supports = ask(&sides.ends).await?;
+    let supports = ask(&sides.ends, &[]).await?;
     let means = Means { number: 1, scenario: &scenario, sink, interrupt, progress, adopts };
     let sessions = [sides.ends[0].session.clone(), sides.ends[1].session.clone()];
     let mut tracing = Vec::new();

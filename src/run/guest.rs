@@ -8,7 +8,7 @@ use crate::scenario::Guest;
 use std::time::Duration;
 
 /// A rate of writes is taken over this long: shorter, and the heartbeat's period shows in it.
-const WINDOW: Duration = Duration::from_millis(200);
+const WINDOW: Duration = Duration::from_millis(100);
 const CHECK_DEADLINE_PER_GIB: Duration = Duration::from_secs(60);
 /// Of the guest; each write dirties one.
 const PAGE: u64 = 4096;

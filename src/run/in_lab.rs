@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 /// Starts a lab, migrates in it, ends it.
-pub(super) async fn run(options: Options, directory: &RunDir) -> Result<Seen, RunError> {
+pub(super) async fn run(options: Options, directory: &RunDir, known: &[Support]) -> Result<Seen, RunError> {
     let Options { scenario, mut interrupt, progress, .. } = options;
     if scenario.repeat > 1 && scenario.destination_qemu() != scenario.qemu.source {
         let reason = "repeat migrates the guest on and on between fresh QEMUs of one kind; for two kinds, run it several times";
@@ -32,7 +32,7 @@ pub(super) async fn run(options: Options, directory: &RunDir) -> Result<Seen, Ru
     let shown = Arc::new(Mutex::new(progress));
     let working = with_credentials(&scenario, lab.directory())?;
     let series = Series { scenario: &working, asked: &scenario, sink: directory.sink(), interrupt, shown };
-    series.run(lab).await
+    series.run(lab, known).await
 }
 
 /// The scenario with credentials of the lab's own where it names none; they live as long as the lab, in its private directory.
@@ -62,10 +62,10 @@ struct Series<'a> {
 }
 
 impl Series<'_> {
-    async fn run(self, mut lab: Lab) -> Result<Seen, RunError> {
+    async fn run(self, mut lab: Lab, known: &[Support]) -> Result<Seen, RunError> {
         let mut watch = GuestWatch::default();
         let first = take_ends(&mut lab)?;
-        let supports = ask(&first).await?;
+        let supports = ask(&first, known).await?;
         let mut ends = Some(first);
         let mut seen = Seen {
             scenario: self.asked.clone(),

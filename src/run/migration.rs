@@ -59,15 +59,16 @@ pub(super) struct Migration {
     pub(super) connections: [Option<Blocking>; 2],
 }
 
-/// Asks both sides what they are and can.
-pub(super) async fn ask(ends: &[End; 2]) -> Result<[Support; 2], RunError> {
+/// Asks both sides what they are and can. What builds of `known` can is known.
+pub(super) async fn ask(ends: &[End; 2], known: &[Support]) -> Result<[Support; 2], RunError> {
     let [source, destination] = ends;
     // Before anything is asked: what is too old may not know the questions.
     for session in [&source.session, &destination.session] {
         too_old(session)?;
     }
     // The destination first: where both are one build, its schema serves for both, and the running guest is not held up.
-    let on_destination = Support::ask(&destination.session, None, ASK_DEADLINE).await?;
+    let twin = known.iter().find(|known| known.is_build_of(&destination.session));
+    let on_destination = Support::ask(&destination.session, twin, ASK_DEADLINE).await?;
     Ok([Support::ask(&source.session, Some(&on_destination), ASK_DEADLINE).await?, on_destination])
 }
 

@@ -110,8 +110,20 @@ struct Seen {
 /// # Errors
 /// [`RunError`]: there was no migration. A migration that fails or does not converge is no error but an outcome.
 pub async fn in_lab(options: Options) -> Result<Finished, RunError> {
+    in_lab_again(options, &mut Vec::new()).await
+}
+
+/// The same for one of many: what the QEMUs of earlier runs can (`known`) is not asked again where they are of the same build.
+///
+/// # Errors
+/// As [`in_lab()`].
+pub async fn in_lab_again(options: Options, known: &mut Vec<Support>) -> Result<Finished, RunError> {
     let (id, directory) = directory_for(&options)?;
-    let result = in_lab::run(options, &directory).await;
+    let result = in_lab::run(options, &directory, known).await;
+    if let Ok(seen) = &result {
+        let new = seen.supports.iter().filter(|support| !known.iter().any(|known| known.package == support.package));
+        known.extend(new.cloned().collect::<Vec<_>>());
+    }
     finish(result, id, directory)
 }
 
