@@ -84,7 +84,7 @@ fn start(program: &str, machine: &str) -> Result<(f64, f64)> {
         let began_ns = monotonic_ns();
         let lab = Lab::start(&scenario, accelerator, &record.sink(), record.path(), false).await?;
         let ready = (monotonic_ns() - began_ns) as f64 / 1e6;
-        let boot = lab.boot.as_secs_f64() * 1e3;
+        let boot = lab.boot.unwrap_or_default().as_secs_f64() * 1e3;
         lab.stop().await;
         Ok::<_, Box<dyn std::error::Error>>((boot, ready))
     });
