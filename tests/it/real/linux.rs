@@ -64,6 +64,26 @@ cells! { with_an_application;
     memcached_answers_through_a_post_copy: "memcached", "postcopy";
 }
 
+/// The paper's scenario, with so much stressed memory.
+fn as_in_the_paper(load_memory: &str, mode: &str, outcome: &str) {
+    let (Some(qemu), Some(linux)) = (qemu("10.0"), linux_guest()) else { return };
+    let scratch = Scratch::new();
+    let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/scenarios/paper-stress.toml");
+    let (linux, load_memory) = (format!("guest.linux={linux}"), format!("guest.load_memory={load_memory}"));
+    let done =
+        Switchover::new(&scratch, &["run", scenario, "--qemu", qemu, "--accel", "tcg", "--out", "run", "--expect", outcome])
+            .args(&["--mode", mode, "--set", &linux, "--set", &load_memory])
+            .run();
+    done.assert_code(0);
+    done.assert_intact(outcome);
+}
+
+cells! { as_in_the_paper;
+    pre_copy_ends_below_the_papers_threshold: "12MiB", "precopy", "completed";
+    pre_copy_does_not_end_above_the_papers_threshold: "32MiB", "precopy", "not-converged";
+    post_copy_ends_above_the_papers_threshold: "32MiB", "postcopy", "completed";
+}
+
 #[test]
 fn linux_writes_nothing_of_its_own_if_told_so() {
     let scratch = Scratch::new();
