@@ -423,6 +423,12 @@ mod tests {
             let scenario = load(&text).unwrap();
             assert_eq!(load(&scenario.to_toml()).unwrap(), scenario);
         }
+        for guest in
+            ["kind = \"linux\"\nload = \"redis\"\nappend = \"debug\"", "kind = \"own\"\nkernel = \"k\"\nready = \"in: \""]
+        {
+            let scenario = load(&format!("[guest]\n{guest}\n")).unwrap();
+            assert_eq!(load(&scenario.to_toml()).unwrap(), scenario);
+        }
     }
 
     #[test]
@@ -462,6 +468,26 @@ mod tests {
         insta::assert_snapshot!(message("[tls]\ncredentials = \"psk\"\ndir = \"keys\""), @"tls.dir: `keys` must begin with /: QEMU reads it, which has a working directory of its own");
         insta::assert_snapshot!(message("[tls]\ncredentials = \"psk\"\n[parameters]\ntls-creds = \"mine\""), @"parameters.tls-creds: [tls] makes objects of its own and sets tls-creds; give the one or the other");
         assert!(message("mode = ").contains("line 1"), "a syntax error says where");
+    }
+
+    #[test]
+    fn a_guest_of_one_kind_has_no_keys_of_another() {
+        let message = |guest: &str| load(&format!("[guest]\n{guest}\n")).unwrap_err().to_string();
+        insta::assert_snapshot!(message("load = \"stress\""), @r#"guest.load: only guest.kind = "linux" has a load beside the guest"#);
+        insta::assert_snapshot!(message("kernel = \"k\""), @r#"guest.kind: kernel, initrd, append, disk, ready and their like are for guest.kind = "own""#);
+        insta::assert_snapshot!(message("kind = \"own\""), @"guest.kind: a guest of your own has to boot something: a kernel (--kernel), a disk (--disk), or QEMU's own arguments (after --)");
+        insta::assert_snapshot!(message("kind = \"own\"\nappend = \"a\""), @"guest.kernel: an initramfs and a command line belong to a kernel; name it too (--kernel)");
+        insta::assert_snapshot!(message("kind = \"own\"\nkernel = \"k\"\ndisk_access = \"write\""), @"guest.disk: disk_format and disk_access say something about a disk; name it too (--disk)");
+        insta::assert_snapshot!(message("kind = \"linux\"\nload = \"stress-ng\""), @"guest.working_set: a working set of 64MiB does not fit into guest.memory = 256MiB (it needs 289MiB with the guest itself and its load); raise the one or lower the other");
+        insta::assert_snapshot!(message("kind = \"linux\"\nload_arguments = 'a \"b\"'"), @"guest.load_arguments: quotation marks and ends of lines cannot go through Linux's command line");
+    }
+
+    #[test]
+    fn only_a_guest_that_nobody_knows_is_without_a_heartbeat_unless_told() {
+        let heartbeat = |guest: &str| load(&format!("[guest]\n{guest}\n")).unwrap().guest.heartbeat;
+        assert_eq!(heartbeat("kind = \"linux\""), Micros(1000));
+        assert_eq!(heartbeat("kind = \"own\"\nkernel = \"k\""), Micros(0));
+        assert_eq!(heartbeat("kind = \"own\"\nkernel = \"k\"\nheartbeat = \"2ms\""), Micros(2000));
     }
 
     proptest! {
