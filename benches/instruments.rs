@@ -66,9 +66,9 @@ fn write_rate(program: &str, rate: &str, period: &str, seconds: usize) -> Result
     let measured = runtime()?.block_on(async {
         let mut lab = Lab::start(&scenario, accelerator, &record.sink(), record.path(), false).await?;
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let (first, began_ns) = (lab.source.console.status().await?, monotonic_ns());
+        let (first, began_ns) = (lab.source.console().ok_or("no console")?.status().await?, monotonic_ns());
         tokio::time::sleep(Duration::from_secs(seconds as u64)).await;
-        let (last, ended_ns) = (lab.source.console.status().await?, monotonic_ns());
+        let (last, ended_ns) = (lab.source.console().ok_or("no console")?.status().await?, monotonic_ns());
         lab.stop().await;
         Ok::<_, Box<dyn std::error::Error>>((last.writes - first.writes) as f64 * 1e9 / (ended_ns - began_ns) as f64)
     });

@@ -122,7 +122,7 @@ async fn try_lab(scenario: &Scenario, accelerator: Accelerator, logs: &Path, add
                 .filter_map(|s| Some(s.end.as_ref()?.session.greeting().version_text()))
                 .collect();
             add("QEMU", Health::Works, versions.join(" → "));
-            let boot = u64::try_from(lab.boot.as_micros()).unwrap_or(u64::MAX);
+            let boot = u64::try_from(lab.boot.unwrap_or_default().as_micros()).unwrap_or(u64::MAX);
             add("lab", Health::Works, format!("a pair starts; first heartbeat after {}", human_micros(boot)));
             let (health, detail) = try_postcopy(&lab).await;
             add("post-copy", health, detail);

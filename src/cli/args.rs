@@ -4,6 +4,7 @@ mod campaign;
 
 pub(super) use campaign::{CompareArgs, SweepArgs};
 
+use super::own_args::OwnArgs;
 use clap::{Args, Parser, ValueEnum};
 use std::path::PathBuf;
 use switchover::qmp::Endpoint;
@@ -121,7 +122,20 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) lab: LabArgs,
     #[command(flatten)]
+    pub(super) own: OwnArgs,
+    #[command(flatten)]
     pub(super) common: CommonArgs,
+}
+
+impl RunArgs {
+    pub(super) fn scenario(&self) -> Result<Scenario, ScenarioError> {
+        let mut loader = Loader::new();
+        if let Some(file) = &self.scenario {
+            loader.file(file)?;
+        }
+        self.own.set(&mut loader)?;
+        scenario_over(loader, None, Some(&self.lab), Some(&self.common))
+    }
 }
 
 #[derive(Debug, Args)]

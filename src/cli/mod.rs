@@ -13,6 +13,7 @@ mod inspect;
 mod link;
 mod migrate;
 mod output;
+mod own_args;
 mod predict;
 mod run;
 mod signals;

@@ -1,6 +1,6 @@
 //! `switchover run`
 
-use super::args::{CommonArgs, RunArgs, scenario};
+use super::args::{CommonArgs, RunArgs};
 use super::exit::Exit;
 use super::output;
 use switchover::drive::Interrupt;
@@ -9,7 +9,7 @@ use switchover::report;
 use switchover::run::{Finished, Options, RunError, exit_code, in_lab};
 
 pub(super) async fn run(args: RunArgs, interrupt: Interrupt) -> Exit {
-    let scenario = match scenario(args.scenario.as_ref(), Some(&args.lab), Some(&args.common)) {
+    let scenario = match args.scenario() {
         Ok(scenario) => scenario,
         Err(error) => return Exit::usage(&error),
     };

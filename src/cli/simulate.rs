@@ -18,9 +18,18 @@ pub(super) fn simulate(args: &SimulateArgs) -> Exit {
     }
 }
 
+/// The scenario, unless nobody knows what its guest writes.
+fn known(scenario: Scenario) -> Result<Scenario, ScenarioError> {
+    if scenario.guest.kind.is_ours() {
+        return Ok(scenario);
+    }
+    let problem = "what a guest of your own writes is not known; start it and measure it with `switchover predict`".to_owned();
+    Err(ScenarioError::Impossible { key: "guest.kind", problem })
+}
+
 fn simulated(args: &SimulateArgs) -> Result<String, ScenarioError> {
     let Some((key, values)) = &args.sweep else {
-        let setup = Setup::of_scenario(&args.scenario(None)?);
+        let setup = Setup::of_scenario(&known(args.scenario(None)?)?);
         let judged = judge(&setup);
         return Ok(if args.common.json { line(&judged.to_json()) } else { report::judgement(&setup, &judged) });
     };
@@ -29,7 +38,7 @@ fn simulated(args: &SimulateArgs) -> Result<String, ScenarioError> {
         text.push_str(&report::sweep_head(key));
     }
     for value in values {
-        let scenario: Scenario = args.scenario(Some(&format!("{key}={value}")))?;
+        let scenario = known(args.scenario(Some(&format!("{key}={value}")))?)?;
         let judged = judge(&Setup::of_scenario(&scenario));
         if args.common.json {
             let mut object = judged.to_json();

@@ -1,7 +1,7 @@
 //! What the model needs to know of one migration, and what it takes from a scenario.
 
 use super::workload::Workload;
-use crate::scenario::{Link, LinkKind, Scenario};
+use crate::scenario::{Guest, GuestKind, Link, LinkKind, Load, Scenario};
 use crate::units::{Limit, Micros};
 
 /// QEMU's defaults (migration/options.c), the same on 7.2, 10.0 and 11.1.
@@ -100,8 +100,7 @@ impl Setup {
         let defaults = Throttle::default();
         Setup {
             ram: guest.memory.0 as f64,
-            // The guest's table has 8 bytes a page, and the guest itself is small.
-            filled: guest.working_set.0 as f64 * (1.0 + 8.0 / 4096.0) + 1e6,
+            filled: filled(guest),
             workload: Workload::of_guest(guest),
             capacity: capacity(&scenario.link),
             link_rate: there.rate.map(|rate| rate.0 as f64),
@@ -140,6 +139,13 @@ impl Setup {
     pub fn threshold(&self) -> f64 {
         self.switchover_bandwidth.unwrap_or(self.bandwidth().0) * self.downtime_limit
     }
+}
+
+/// The working set, 8 bytes a page of the guest's table, and the guest itself: 1 MB, or a Linux, which fills 57 MiB before it does anything.
+fn filled(guest: &Guest) -> f64 {
+    let own = if guest.kind == GuestKind::Linux { 6e7 } else { 1e6 };
+    let load = if guest.load == Load::None { 0.0 } else { guest.load_memory.0 as f64 };
+    guest.working_set.0 as f64 * (1.0 + 8.0 / 4096.0) + own + load
 }
 
 /// What one stream gets of a link.

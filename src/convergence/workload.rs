@@ -3,13 +3,17 @@
 //! A working set is a few classes of memory, each written uniformly at random at its own rate. Uniform writes are one class, hot and cold
 //! two, Zipf's law one for each doubling of the rank. Writing page after page is a case of its own.
 
-use crate::scenario::{Guest, Pattern};
+use crate::scenario::{Guest, Load, Pattern};
 use crate::units::{Bytes, Rate, WriteRate};
 
 /// Of the architectures that QEMU migrates most.
 pub(super) const PAGE: f64 = 4096.0;
 /// What the micro-guest writes flat out, page by page, under TCG on one core: a figure for simulations, not of anybody's VM.
 const FLAT_OUT: f64 = 2e9;
+/// What `stress` and `stress-ng` write of their memory, and what goes through an application's, by the fit to runs of 64 MiB under TCG (docs/guest.md):
+/// the first is all of it several times a second, and how often matters little.
+const STRESS: f64 = 5e8;
+const APPLICATION: f64 = 1e7;
 
 /// Memory that is written evenly.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,7 +55,7 @@ impl Workload {
             WriteRate::At(rate) => (rate.0 as f64, 2.0),
             WriteRate::Max => (FLAT_OUT * f64::from(100 - guest.reads_percent) / 100.0, 1.0),
         };
-        let classes = match guest.pattern {
+        let mut classes = match guest.pattern {
             Pattern::Sequential | Pattern::Random => vec![Class { bytes: total, rate }],
             Pattern::HotCold => {
                 let (memory, writes) = (f64::from(guest.hot_memory_percent) / 100.0, f64::from(guest.hot_writes_percent) / 100.0);
@@ -62,6 +66,12 @@ impl Workload {
             }
             Pattern::Zipf => zipf(total, rate, guest.zipf),
         };
+        let load = |rate| Class { bytes: guest.load_memory.0 as f64, rate };
+        match guest.load {
+            Load::None => {}
+            Load::Stress | Load::StressNg => classes.push(load(STRESS)),
+            Load::Memcached | Load::Redis => classes.push(load(APPLICATION)),
+        }
         Workload { classes, sequential: guest.pattern == Pattern::Sequential, slack }
     }
 

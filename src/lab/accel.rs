@@ -1,15 +1,11 @@
 //! Which accelerator really works. A guest that beats is the only proof: there are machines where /dev/kvm opens and no guest
 //! ever starts (facts/models.md, "Environment facts").
 
-use super::command_line::{Place, Role, arguments};
-use super::process::Process;
-use super::{GUEST_IMAGE, LabError, system};
-use crate::janitor::{Janitor, private_directory};
+use super::LabError;
+use super::probe::Probe;
 use crate::scenario::{Accel, Scenario};
-use crate::units::Bytes;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use tokio::net::UnixListener;
 use tokio::time::timeout;
 
 /// A guest under a KVM that works beats in less than 100 ms.
@@ -50,26 +46,9 @@ async fn probe(scenario: &Scenario) -> Result<Result<(), String>, LabError> {
     if let Err(error) = std::fs::File::options().read(true).write(true).open("/dev/kvm") {
         return Ok(Err(format!("no KVM here: /dev/kvm: {error}")));
     }
-    let directory = private_directory().map_err(system("a private directory"))?;
-    let mut janitor = Janitor::start(directory.path(), &[]).map_err(system("the janitor process (sh)"))?;
-    let image = directory.path().join("guest.elf");
-    std::fs::write(&image, GUEST_IMAGE).map_err(system("the guest's image"))?;
-    let place = Place::new(directory.path(), 0);
-    let bind = |path| UnixListener::bind(path).map_err(system("the probe's sockets"));
-    let beats = bind(place.heartbeat())?;
-    let _others = [bind(place.control())?, bind(place.sampling())?, bind(place.console())?];
-
-    let mut small = scenario.clone();
-    small.guest.memory = Bytes(64 << 20);
-    small.guest.working_set = Bytes(1 << 20);
-    small.guest.heartbeat = crate::units::Micros(1000);
-    let words = arguments(&small, Accel::Kvm, &Role { incoming: false, trace: None }, &place, &image);
-    let log = directory.path().join("qemu.log");
-    let process = Process::start(&scenario.qemu.source, &words, None, &log)?;
-    janitor.watch(process.pid()).map_err(system("the janitor process (sh)"))?;
-
+    let probe = Probe::start(scenario, Accel::Kvm)?;
     let beating = async {
-        let (mut stream, _) = beats.accept().await.map_err(|error| error.to_string())?;
+        let (mut stream, _) = probe.beats.accept().await.map_err(|error| error.to_string())?;
         let mut seen = [0; BEATS];
         stream.read_exact(&mut seen).await.map_err(|error| error.to_string()).map(drop)
     };
@@ -79,10 +58,10 @@ async fn probe(scenario: &Scenario) -> Result<Result<(), String>, LabError> {
         Err(_) => Err(format!("/dev/kvm opens, but no guest beat {BEATS} times under it within {BEATS_WITHIN:?}")),
     };
     // A QEMU that ended says best why there was no beat.
-    let verdict = match (beating, timeout(EXIT_GRACE, process.exited().wait()).await) {
+    let verdict = match (beating, timeout(EXIT_GRACE, probe.process.exited().wait()).await) {
         (Err(_), Ok(reason)) => Err(format!("KVM does not work here: {reason}")),
         (beating, _) => beating,
     };
-    process.stop().await;
+    probe.process.stop().await;
     Ok(verdict)
 }

@@ -1,6 +1,7 @@
 //! Talking to the micro-guest: one byte is a command, the answer is lines up to `end` (fixtures/guest/README.md).
 
 use super::LabError;
+use super::last_words::LastWords;
 use crate::clock::Stamp;
 use crate::record::{Entry, Sink, vm_name};
 use std::collections::HashMap;
@@ -21,7 +22,7 @@ pub struct Console {
     vm: u32,
     lines: mpsc::UnboundedReceiver<String>,
     writer: OwnedWriteHalf,
-    last: String,
+    last: LastWords,
 }
 
 /// Records every line as it comes, whether or not anybody asked, and passes on what is not a report of the write rate.
@@ -65,12 +66,27 @@ pub struct GuestCheck {
     pub writes: u64,
 }
 
+/// What runs in the Linux guest beside the guest program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadStatus {
+    /// It has not ended.
+    pub running: bool,
+    /// Requests that an application answered; `None` where nobody asks it anything.
+    pub answered: Option<u64>,
+    /// Answers with another value than the one that was stored last.
+    pub wrong: Option<u64>,
+    /// Keys that were stored and are not there any more.
+    pub missing: Option<u64>,
+    /// How it ended and what it printed last, if it has.
+    pub said: Option<String>,
+}
+
 impl Console {
     pub(super) fn new(vm: u32, stream: UnixStream, sink: Sink) -> Console {
         let (reader, writer) = stream.into_split();
         let (sender, lines) = mpsc::unbounded_channel();
         tokio::spawn(read_all(vm, BufReader::new(reader), sink, sender));
-        Console { vm, lines, writer, last: String::new() }
+        Console { vm, lines, writer, last: LastWords::default() }
     }
 
     /// Waits until the guest has filled its working set.
@@ -136,6 +152,23 @@ impl Console {
         Ok(lines.iter().filter_map(bucket).collect())
     }
 
+    /// How the load is.
+    ///
+    /// # Errors
+    /// [`LabError::Guest`] if it does not answer.
+    pub async fn load(&mut self) -> Result<LoadStatus, LabError> {
+        let lines = self.ask(b'l', ANSWER_DEADLINE).await?;
+        let values = self.values(&lines, "load")?;
+        let count = |key: &str| values.get(key).and_then(|value| value.parse().ok());
+        Ok(LoadStatus {
+            running: values.get("running").map(String::as_str) == Some("true"),
+            answered: count("answered"),
+            wrong: count("wrong"),
+            missing: count("missing"),
+            said: lines.iter().find_map(|line| line.strip_prefix("said ").map(str::to_owned)),
+        })
+    }
+
     /// Damages one page on purpose.
     ///
     /// # Errors
@@ -153,15 +186,15 @@ impl Console {
     }
 
     /// What it said last, for an error.
-    pub(super) async fn last_words(&mut self) -> String {
+    pub(super) async fn last_words(&mut self) -> &LastWords {
         while let Ok(Ok(_)) = timeout(Duration::from_millis(20), self.line()).await {}
-        if self.last.is_empty() { "nothing".to_owned() } else { self.last.clone() }
+        &self.last
     }
 
     async fn ask(&mut self, command: u8, deadline: Duration) -> Result<Vec<String>, LabError> {
         let exchange = async {
             if let Err(error) = self.writer.write_all(&[command]).await {
-                return Err(LabError::Guest { problem: format!("cannot be asked: {error}"), said: self.last.clone() });
+                return Err(LabError::Guest { problem: format!("cannot be asked: {error}"), said: self.last.text() });
             }
             let mut lines = Vec::new();
             loop {
@@ -181,7 +214,7 @@ impl Console {
     async fn line(&mut self) -> Result<String, LabError> {
         match self.lines.recv().await {
             Some(line) => {
-                self.last.clone_from(&line);
+                self.last.hear(&line);
                 Ok(line)
             }
             None => Err(self.silent("is gone: its console is closed")),
@@ -189,8 +222,7 @@ impl Console {
     }
 
     fn silent(&self, problem: &str) -> LabError {
-        let said = if self.last.is_empty() { "nothing".to_owned() } else { self.last.clone() };
-        LabError::Guest { problem: format!("({}) {problem}", vm_name(self.vm)), said }
+        LabError::Guest { problem: format!("({}) {problem}", vm_name(self.vm)), said: self.last.text() }
     }
 
     fn values(&self, lines: &[String], word: &str) -> Result<HashMap<String, String>, LabError> {

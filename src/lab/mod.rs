@@ -1,21 +1,27 @@
-//! A lab: a pair of QEMUs with the micro-guest between them, no root, no KVM, no kernel image needed.
+//! A lab: a pair of QEMUs with a guest between them; with the micro-guest no root, no KVM, no kernel image needed.
 //!
 //! Takes a scenario; gives running QEMUs with sessions, sampling connections, heartbeats and the guest's console. Tears all of
 //! it down on every way out: [`Lab::stop`], drop (error, panic), and by the `janitor` when this process is killed. Knows
 //! nothing of analysis.
 //!
-//! Map: here the pair · `vm` one VM, all that is connected to it · `process` its QEMU · `command_line` its arguments · `accel` which accelerator really works ·
-//! `console` talking to the guest · `network` namespaces.
+//! Map: here the pair · `vm` one VM, all that is connected to it · `process` its QEMU · `command_line` its arguments · `boot` what they boot, by the kind of guest ·
+//! `overlay` of a disk of the user's · `accel` which accelerator really works · `probe` a guest for a moment, to find that out · `console` talking to a guest of ours ·
+//! `serial` listening to one of the user's · `last_words` of either · `network` namespaces.
 
 mod accel;
+mod boot;
 mod command_line;
 mod console;
+mod last_words;
 mod network;
+mod overlay;
+mod probe;
 mod process;
+mod serial;
 mod vm;
 
 pub use accel::{Accelerator, choose as choose_accelerator};
-pub use console::{Console, GuestCheck, GuestStatus};
+pub use console::{Console, GuestCheck, GuestStatus, LoadStatus};
 pub use network::{Route, Watch, try_namespaces};
 pub use process::Exited;
 pub use vm::Vm;
@@ -25,7 +31,8 @@ use crate::janitor::{Janitor, private_directory};
 use crate::plan::Side;
 use crate::qmp::QmpError;
 use crate::record::{Sink, vm_name};
-use crate::scenario::{LinkKind, Scenario};
+use crate::scenario::{GuestKind, LinkKind, Scenario};
+use boot::Boot;
 use command_line::{Place, Role};
 use network::Network;
 use process::Process;
@@ -41,8 +48,11 @@ const READY_DEADLINE_PER_GIB: Duration = Duration::from_secs(60);
 /// Fresh QEMUs of a series that are started at once: some 45 MB each while they wait.
 const START_TOGETHER: u32 = 8;
 
-/// The image of fixtures/guest, part of the program so that it runs from anywhere.
-const GUEST_IMAGE: &[u8] = include_bytes!("../../fixtures/guest/micro-guest.elf");
+/// The first heartbeat: some 0.1 s after the start of a micro-guest, some seconds after that of a Linux under TCG.
+const BEAT_DEADLINE: Duration = Duration::from_secs(20);
+const LINUX_DEADLINE: Duration = Duration::from_secs(120);
+/// Whatever says that a guest of the user's is up.
+const OWN_DEADLINE: Duration = Duration::from_secs(300);
 
 /// Why there is no lab. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +92,35 @@ pub enum LabError {
         problem: String,
         /// Its last words on its console.
         said: String,
+    },
+    /// The Linux guest was not built.
+    #[error(
+        "there is no Linux guest at {path}: qemu-scripts/linux-guest builds one without root (it needs Debian's apt-get); name its \
+         directory with guest.linux where it is not target/linux-guest"
+    )]
+    NoLinux {
+        /// What was looked for.
+        path: PathBuf,
+        /// Why it could not be read.
+        source: io::Error,
+    },
+    /// A file of the user's guest.
+    #[error("{key}: {path} cannot be read")]
+    NoFile {
+        /// The scenario's key.
+        key: &'static str,
+        /// What it names.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A disk that would be damaged.
+    #[error("guest.disk: {path} is not used: {reason}")]
+    Disk {
+        /// Its image.
+        path: PathBuf,
+        /// What is wrong, and what would be right.
+        reason: String,
     },
     /// KVM was asked for and no guest runs under it.
     #[error("--accel kvm: {reason}. Use --accel tcg, or auto")]
@@ -127,8 +166,8 @@ pub struct Lab {
     pub destination: Vm,
     /// What the guests' instructions run on, and why.
     pub accelerator: Accelerator,
-    /// From the start of the first QEMU to the first heartbeat.
-    pub boot: Duration,
+    /// From the start of the first QEMU to the first heartbeat, of a guest that beats.
+    pub boot: Option<Duration>,
     /// Started ahead for the migrations to come.
     fresh: VecDeque<Vm>,
     retiring: Vec<JoinHandle<()>>,
@@ -143,7 +182,7 @@ struct Ground {
     sink: Sink,
     logs: PathBuf,
     transcript: bool,
-    image: PathBuf,
+    boot: Boot,
     /// How many VMs were started.
     vms: u32,
     network: Option<Network>,
@@ -153,7 +192,7 @@ struct Ground {
 }
 
 impl Ground {
-    fn lay(
+    async fn lay(
         scenario: &Scenario,
         accelerator: &Accelerator,
         sink: &Sink,
@@ -167,10 +206,9 @@ impl Ground {
         };
         let names = network.as_ref().map(|network| network.names().as_slice()).unwrap_or_default();
         let janitor = Janitor::start(directory.path(), names).map_err(system("the janitor process (sh)"))?;
-        let image = directory.path().join("guest.elf");
-        std::fs::write(&image, GUEST_IMAGE).map_err(system("the guest's image"))?;
+        let boot = Boot::prepare(scenario, accelerator.kind, directory.path()).await?;
         let (scenario, accelerator, sink, logs) = (scenario.clone(), accelerator.clone(), sink.clone(), logs.to_owned());
-        Ok(Ground { scenario, accelerator, sink, logs, transcript, image, vms: 0, network, directory, janitor })
+        Ok(Ground { scenario, accelerator, sink, logs, transcript, boot, vms: 0, network, directory, janitor })
     }
 
     /// Starts the next VM; it has not spoken yet.
@@ -180,11 +218,11 @@ impl Ground {
             Side::Destination => self.scenario.destination_qemu(),
         };
         let place = Place::new(self.directory.path(), self.vms);
-        let listeners = Listeners::bind(&place).map_err(system("the lab's sockets"))?;
+        let listeners = Listeners::bind(&place, &self.scenario.guest).map_err(system("the lab's sockets"))?;
         let name = vm_name(self.vms);
         let trace = self.scenario.record.trace.then(|| self.logs.join(format!("trace.{name}.log")));
         let role = Role { incoming: side == Side::Destination, trace };
-        let arguments = command_line::arguments(&self.scenario, self.accelerator.kind, &role, &place, &self.image);
+        let arguments = command_line::arguments(&self.scenario, self.accelerator.kind, &role, &place, &self.boot);
         let namespace = self.network.as_ref().map(|network| network.name(self.vms));
         let process = Process::start(program, &arguments, namespace, &self.logs.join(format!("qemu.{name}.log")))?;
         self.janitor.watch(process.pid()).map_err(system("the janitor process (sh)"))?;
@@ -207,15 +245,21 @@ impl Lab {
         logs: &Path,
         transcript: bool,
     ) -> Result<Lab, LabError> {
-        let mut ground = Ground::lay(scenario, &accelerator, sink, logs, transcript)?;
+        let mut ground = Ground::lay(scenario, &accelerator, sink, logs, transcript).await?;
         let began_ns = monotonic_ns();
         let source = ground.start_vm(Side::Source)?;
         let destination = ground.start_vm(Side::Destination)?;
         let mut source = source.connect(sink, transcript).await?;
         let destination = destination.connect(sink, transcript).await?;
-        let boot = source.first_beat(began_ns).await?;
-        let gib = u32::try_from(scenario.guest.working_set.0 >> 30).unwrap_or(u32::MAX) + 1;
-        source.ready(READY_DEADLINE_PER_GIB * gib).await?;
+        let guest = &scenario.guest;
+        let gib = u32::try_from(guest.working_set.0 >> 30).unwrap_or(u32::MAX) + 1;
+        let (beats, ready) = match guest.kind {
+            GuestKind::Micro => (BEAT_DEADLINE, READY_DEADLINE_PER_GIB * gib),
+            GuestKind::Linux => (LINUX_DEADLINE, LINUX_DEADLINE + READY_DEADLINE_PER_GIB * gib),
+            GuestKind::Own => (OWN_DEADLINE, OWN_DEADLINE),
+        };
+        let boot = source.first_beat(began_ns, beats).await?;
+        source.ready(guest, ready).await?;
         Ok(Lab { source, destination, accelerator, boot, fresh: VecDeque::new(), retiring: Vec::new(), ground })
     }
 

@@ -1,14 +1,18 @@
 //! One VM of a lab: its process and everything that is connected to it.
 
 use super::command_line::Place;
+use super::last_words::LastWords;
 use super::process::{Exited, Process};
+use super::serial::Serial;
 use super::{Console, LabError, system};
 use crate::clock::monotonic_ns;
 use crate::drive::End;
-use crate::observe::Heartbeats;
+use crate::observe::{Answers, Heartbeats};
 use crate::plan::Side;
 use crate::qmp::{Blocking, Endpoint, Session};
 use crate::record::{Sink, vm_name};
+use crate::scenario::Guest;
+use crate::units::Micros;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,8 +21,6 @@ use tokio::time::timeout;
 
 /// QEMU has started and speaks QMP.
 const QEMU_DEADLINE: Duration = Duration::from_secs(30);
-/// The guest beats.
-const BEAT_DEADLINE: Duration = Duration::from_secs(20);
 
 /// A VM of a lab. Parts are taken out by whoever uses them.
 #[derive(Debug)]
@@ -29,11 +31,30 @@ pub struct Vm {
     pub end: Option<End>,
     /// To sample it.
     pub sampling: Option<Blocking>,
-    heartbeats: Heartbeats,
-    /// The guest's console.
-    pub console: Console,
+    heartbeats: Option<Heartbeats>,
+    answers: Option<Answers>,
+    voice: Voice,
     process: Process,
     side: Side,
+}
+
+/// How a guest speaks.
+#[derive(Debug)]
+enum Voice {
+    /// It answers commands.
+    Commands(Console),
+    /// It writes what it likes.
+    Text(Serial),
+}
+
+impl Voice {
+    /// What the guest said last, for an error.
+    async fn last_words(&mut self) -> &LastWords {
+        match self {
+            Voice::Commands(console) => console.last_words().await,
+            Voice::Text(serial) => serial.last_words(),
+        }
+    }
 }
 
 /// Where a QEMU will connect to. We listen and QEMU connects (`server=off`): no socket file has to be waited for, and no beat is
@@ -42,17 +63,23 @@ pub struct Vm {
 pub(super) struct Listeners {
     control: UnixListener,
     sampling: UnixListener,
-    heartbeat: UnixListener,
+    heartbeat: Option<UnixListener>,
+    answers: Option<UnixListener>,
     console: UnixListener,
+    /// Whether what comes to the console are answers to commands.
+    commands: bool,
 }
 
 impl Listeners {
-    pub(super) fn bind(place: &Place) -> io::Result<Listeners> {
+    pub(super) fn bind(place: &Place, guest: &Guest) -> io::Result<Listeners> {
+        let bind_if = |wanted: bool, path: PathBuf| wanted.then(|| UnixListener::bind(path)).transpose();
         Ok(Listeners {
             control: UnixListener::bind(place.control())?,
             sampling: UnixListener::bind(place.sampling())?,
-            heartbeat: UnixListener::bind(place.heartbeat())?,
+            heartbeat: bind_if(guest.beats(), place.heartbeat())?,
+            answers: bind_if(guest.load.is_application(), place.answers())?,
             console: UnixListener::bind(place.console())?,
+            commands: guest.kind.is_ours(),
         })
     }
 }
@@ -72,8 +99,11 @@ impl Starting {
         let Starting { side, vm, process, listeners } = self;
         let mut exited = process.exited();
         let connecting = connect(side, vm, &listeners, sink, transcript);
-        let (end, sampling, heartbeats, console) = or_exit(side, &mut exited, connecting).await?;
-        Ok(Vm { number: vm, end: Some(end), sampling: Some(sampling), heartbeats, console, process, side })
+        let Connected { end, sampling, heartbeats, answers, mut voice } = or_exit(side, &mut exited, connecting).await?;
+        if let (Side::Destination, Voice::Text(serial)) = (side, &mut voice) {
+            serial.listen_no_more();
+        }
+        Ok(Vm { number: vm, end: Some(end), sampling: Some(sampling), heartbeats, answers, voice, process, side })
     }
 }
 
@@ -90,43 +120,85 @@ impl Vm {
         self.process.exited()
     }
 
-    /// Reads the first beat: the guest's code really runs. Gives the time since `began_ns`.
-    pub(super) async fn first_beat(&mut self, began_ns: u64) -> Result<Duration, LabError> {
+    /// The guest's console, if it answers commands.
+    pub fn console(&mut self) -> Option<&mut Console> {
+        match &mut self.voice {
+            Voice::Commands(console) => Some(console),
+            Voice::Text(_) => None,
+        }
+    }
+
+    /// Reads the first beat, of a guest that beats: its code really runs. Gives the time since `began_ns`.
+    pub(super) async fn first_beat(&mut self, began_ns: u64, deadline: Duration) -> Result<Option<Duration>, LabError> {
         let mut exited = self.exited();
-        let (heartbeats, console) = (&mut self.heartbeats, &mut self.console);
+        let (heartbeats, voice) = (&mut self.heartbeats, &mut self.voice);
         let beating = async {
-            match timeout(BEAT_DEADLINE, heartbeats.first()).await {
-                Ok(true) => Ok(Duration::from_nanos(monotonic_ns() - began_ns)),
+            let Some(heartbeats) = heartbeats else { return Ok(None) };
+            match timeout(deadline, heartbeats.first()).await {
+                Ok(true) => Ok(Some(Duration::from_nanos(monotonic_ns() - began_ns))),
                 Ok(false) => Err(system("the heartbeat socket")(io::ErrorKind::UnexpectedEof.into())),
                 Err(_) => {
-                    let problem = format!("gave no heartbeat within {BEAT_DEADLINE:?}");
-                    Err(LabError::Guest { problem, said: console.last_words().await })
+                    let problem = format!("gave no heartbeat within {deadline:?}");
+                    Err(LabError::Guest { problem, said: voice.last_words().await.text() })
                 }
             }
         };
-        or_exit(self.side, &mut exited, beating).await
+        let first = or_exit(self.side, &mut exited, beating).await;
+        self.with_last_words(first).await
     }
 
-    /// Waits until the guest has filled its working set.
-    pub(super) async fn ready(&mut self, deadline: Duration) -> Result<(), LabError> {
+    /// Waits until the guest is up: it has filled its working set, or it does what the user says of it.
+    pub(super) async fn ready(&mut self, guest: &Guest, deadline: Duration) -> Result<(), LabError> {
         let mut exited = self.exited();
-        or_exit(self.side, &mut exited, self.console.ready(deadline)).await
+        let voice = &mut self.voice;
+        let up = async {
+            match voice {
+                Voice::Commands(console) => console.ready(deadline).await,
+                Voice::Text(serial) => {
+                    match &guest.own.ready {
+                        Some(text) => serial.wait_for(text, deadline).await?,
+                        None => serial.listen_no_more(),
+                    }
+                    let wait = guest.own.ready_after.map_or(Duration::ZERO, Micros::duration);
+                    tokio::time::sleep(wait).await;
+                    Ok(())
+                }
+            }
+        };
+        let ready = or_exit(self.side, &mut exited, up).await;
+        self.with_last_words(ready).await
+    }
+
+    /// A QEMU that ended because its guest did, says nothing; the guest may have.
+    async fn with_last_words<T>(&mut self, result: Result<T, LabError>) -> Result<T, LabError> {
+        match result {
+            Err(LabError::Died { side, reason }) => {
+                let said = self.voice.last_words().await.said();
+                let reason = said.map_or_else(|| reason.clone(), |said| format!("{reason}; the guest said: {said}"));
+                Err(LabError::Died { side, reason })
+            }
+            result => result,
+        }
     }
 
     /// Ends it. All of its beats are in the record then.
     pub(super) async fn stop(self) {
         self.process.stop().await;
-        self.heartbeats.stop();
+        self.heartbeats.into_iter().for_each(Heartbeats::stop);
+        self.answers.into_iter().for_each(Answers::stop);
     }
 }
 
-async fn connect(
-    side: Side,
-    vm: u32,
-    listeners: &Listeners,
-    sink: &Sink,
-    transcript: bool,
-) -> Result<(End, Blocking, Heartbeats, Console), LabError> {
+/// Everything that is connected to a QEMU.
+struct Connected {
+    end: End,
+    sampling: Blocking,
+    heartbeats: Option<Heartbeats>,
+    answers: Option<Answers>,
+    voice: Voice,
+}
+
+async fn connect(side: Side, vm: u32, listeners: &Listeners, sink: &Sink, transcript: bool) -> Result<Connected, LabError> {
     let qmp = |source| LabError::Qmp { side, source };
     let tap = transcript.then(|| sink.tap(vm));
     let (session, notices) = Session::accept(&vm_name(vm), &listeners.control, tap, QEMU_DEADLINE).await.map_err(qmp)?;
@@ -135,10 +207,26 @@ async fn connect(
     let sampling = sampling.into_std().map_err(system("the sampling socket"))?;
     let sampling = Blocking::over_unix(&vm_name(vm), &endpoint, sampling, QEMU_DEADLINE).map_err(qmp)?;
     // Read from the first byte on: QEMU writes a beat synchronously, and some 280 that nobody has read fill the socket and stop the vCPU.
-    let heartbeat = accept(&listeners.heartbeat, "heartbeat").await?.into_std().map_err(system("the heartbeat socket"))?;
-    let heartbeats = Heartbeats::start(vm, heartbeat, sink.clone()).map_err(system("the heartbeat thread"))?;
-    let console = Console::new(vm, accept(&listeners.console, "console").await?, sink.clone());
-    Ok((End { session, notices }, sampling, heartbeats, console))
+    let heartbeats = match &listeners.heartbeat {
+        Some(listener) => {
+            let stream = accept(listener, "heartbeat").await?.into_std().map_err(system("the heartbeat socket"))?;
+            Some(Heartbeats::start(vm, stream, sink.clone()).map_err(system("the heartbeat thread"))?)
+        }
+        None => None,
+    };
+    let answers = match &listeners.answers {
+        Some(listener) => {
+            let stream = accept(listener, "application's").await?.into_std().map_err(system("the application's socket"))?;
+            Some(Answers::start(vm, stream, sink.clone()).map_err(system("the application's thread"))?)
+        }
+        None => None,
+    };
+    let console = accept(&listeners.console, "console").await?;
+    let voice = match listeners.commands {
+        true => Voice::Commands(Console::new(vm, console, sink.clone())),
+        false => Voice::Text(Serial::new(vm, console, sink.clone())),
+    };
+    Ok(Connected { end: End { session, notices }, sampling, heartbeats, answers, voice })
 }
 
 async fn accept(listener: &UnixListener, what: &str) -> Result<UnixStream, LabError> {

@@ -3,23 +3,19 @@
 //! Stamped here and not in the guest, because a guest's own clock does not see the blackout under TCG (facts/qemu.md §6.4). What
 //! the guest says of a late beat by its own clock is kept beside it: fixtures/guest/README.md, "Heartbeat".
 
-use crate::clock::monotonic_ns;
+use super::stamped::{BATCH_AGE_NS, Stamped};
 use crate::record::{Beat, Entry, Sink};
-use std::io::{self, Read};
-use std::net::Shutdown;
+use std::io;
 use std::os::unix::net::UnixStream;
-use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
-const BATCH_AGE_NS: u64 = 100_000_000;
 /// Bytes that follow a late beat, 7 bits of microseconds each.
 const LATENESS_BYTES: u8 = 4;
 
 /// A thread that reads the beats of one QEMU.
 #[derive(Debug)]
 pub struct Heartbeats {
-    thread: JoinHandle<()>,
-    closer: UnixStream,
+    stamped: Stamped,
     first: Option<oneshot::Receiver<()>>,
 }
 
@@ -29,12 +25,10 @@ impl Heartbeats {
     /// # Errors
     /// When no thread or descriptor is to be had.
     pub fn start(vm: u32, stream: UnixStream, sink: Sink) -> io::Result<Heartbeats> {
-        let closer = stream.try_clone()?;
-        stream.set_nonblocking(false)?;
         let (beating, first) = oneshot::channel();
-        let named = std::thread::Builder::new().name(format!("beats-{vm}"));
-        let thread = named.spawn(move || read_all(vm, stream, &sink, beating))?;
-        Ok(Heartbeats { thread, closer, first: Some(first) })
+        let mut reader = Reader { vm, sink, beating: Some(beating), decoder: Decoder::default(), batch_began_ns: 0 };
+        let stamped = Stamped::start(&format!("beats-{vm}"), stream, move |bytes, now_ns| reader.take(bytes, now_ns))?;
+        Ok(Heartbeats { stamped, first: Some(first) })
     }
 
     /// Resolves with the first beat: the guest's code runs. `false` if the connection ended before there was one.
@@ -47,39 +41,39 @@ impl Heartbeats {
 
     /// Stops. The guest cannot beat after this.
     pub fn stop(self) {
-        let _ = self.closer.shutdown(Shutdown::Both);
-        let _ = self.thread.join();
+        self.stamped.stop();
     }
 }
 
-fn read_all(vm: u32, mut stream: UnixStream, sink: &Sink, beating: oneshot::Sender<()>) {
-    let mut beating = Some(beating);
-    let mut decoder = Decoder::default();
-    let mut batch_began_ns = monotonic_ns();
-    let mut bytes = [0; 4096];
-    loop {
-        let read = match stream.read(&mut bytes) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => break,
-        };
-        let now_ns = monotonic_ns();
-        decoder.take(&bytes[..read], now_ns);
-        if let Some(beating) = beating.take() {
+/// What the thread does with what comes.
+struct Reader {
+    vm: u32,
+    sink: Sink,
+    beating: Option<oneshot::Sender<()>>,
+    decoder: Decoder,
+    batch_began_ns: u64,
+}
+
+impl Reader {
+    /// No bytes: it is the end.
+    fn take(&mut self, bytes: &[u8], now_ns: u64) {
+        self.decoder.take(bytes, now_ns);
+        if let Some(beating) = self.beating.take_if(|_| !bytes.is_empty()) {
             let _ = beating.send(());
         }
-        if now_ns - batch_began_ns >= BATCH_AGE_NS {
-            batch_began_ns = now_ns;
-            give(vm, decoder.whole(), sink);
+        if bytes.is_empty() {
+            self.give(|decoder| std::mem::take(&mut decoder.beats));
+        } else if now_ns - self.batch_began_ns >= BATCH_AGE_NS {
+            self.batch_began_ns = now_ns;
+            self.give(Decoder::whole);
         }
     }
-    give(vm, std::mem::take(&mut decoder.beats), sink);
-}
 
-fn give(vm: u32, beats: Vec<Beat>, sink: &Sink) {
-    if !beats.is_empty() {
-        sink.give_and_wait(Entry::Beats(vm, beats));
+    fn give(&mut self, beats: impl FnOnce(&mut Decoder) -> Vec<Beat>) {
+        let beats = beats(&mut self.decoder);
+        if !beats.is_empty() {
+            self.sink.give_and_wait(Entry::Beats(self.vm, beats));
+        }
     }
 }
 

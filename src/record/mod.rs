@@ -5,8 +5,9 @@
 //! through [`Run`]. Knows nothing of how a run was produced.
 //!
 //! Map: here the names · `sink` where records go in · `writer` the thread that writes · `samples` the stream of samples and
-//! its Parquet form · `glance` what of them tells of convergence · `reader` a run as it lies on disk · `summary` run.json · `blackout` its `downtime`.
+//! its Parquet form · `glance` what of them tells of convergence · `reader` a run as it lies on disk · `summary` run.json · `blackout` its `downtime` · `application` its `guest.application`.
 
+mod application;
 mod blackout;
 mod brownout;
 mod glance;
@@ -20,15 +21,16 @@ mod summary;
 mod switchover;
 mod writer;
 
+pub use application::Application;
 pub use blackout::{Best, Breakdown, DeviceTime, Downtime, Span, Spans, Views};
 pub use brownout::{Brownout, Phases, WriteRate};
 pub use glance::Glance;
 pub use link::LinkView;
-pub use reader::{BeatRecord, EventRecord, FlowRecord, Run};
+pub use reader::{AnsweredRecord, BeatRecord, EventRecord, FlowRecord, Run};
 pub use repeat::Repeat;
 pub use samples::{SampleRow, append_line};
 pub use series::{Distribution, Quantile};
-pub use sink::{Beat, Entry, Flow, Sink};
+pub use sink::{Answered, Beat, Entry, Flow, Sink};
 pub use summary::{
     Check, Convergence, Environment, Faults, Guest, Integrity, Outcome, Policy, Recovery, SCHEMA, SampledSide, Sampling, Stalls,
     Summary, TimeUs, Transfer,
@@ -52,6 +54,8 @@ pub const EVENTS: &str = "events.jsonl";
 pub const DECISIONS: &str = "decisions.jsonl";
 /// Every beat of the guest: `[vm, sequence number, arrival on the monotonic clock in ns, lateness by the guest's clock in µs]`.
 pub const HEARTBEATS: &str = "heartbeats.jsonl.zst";
+/// An application's answers: `[vm, how many, arrival on the monotonic clock in ns]`.
+pub const ANSWERS: &str = "answers.jsonl.zst";
 /// What passed over the link in each 10 ms: `[migration, channel, direction (0 to the destination), beginning in ns, bytes, bytes held]`.
 pub const LINK: &str = "link.jsonl.zst";
 /// What was measured of each migration.

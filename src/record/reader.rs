@@ -1,8 +1,8 @@
 //! A run as it lies on disk, whole or cut off.
 
 use super::{
-    Beat, DECISIONS, EVENTS, Flow, Glance, HEARTBEATS, LINK, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM, SWITCHOVERS,
-    SampleRow, Summary, Switchover, glance, samples, vm_name,
+    ANSWERS, Answered, Beat, DECISIONS, EVENTS, Flow, Glance, HEARTBEATS, LINK, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM,
+    SWITCHOVERS, SampleRow, Summary, Switchover, glance, samples, vm_name,
 };
 use crate::plan::Side;
 use serde::Deserialize;
@@ -65,6 +65,15 @@ impl EventRecord {
     pub fn pass(&self) -> Option<u64> {
         (self.event == "MIGRATION_PASS").then(|| self.data.get("pass")?.as_u64()).flatten()
     }
+}
+
+/// Answers of an application as recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnsweredRecord {
+    /// In which VM, from 0.
+    pub vm: u32,
+    /// What was told.
+    pub answered: Answered,
 }
 
 /// What passed over the link in 10 ms, of which migration of the run.
@@ -156,6 +165,17 @@ impl Run {
         let mut flows: Vec<FlowRecord> = lines.into_iter().map(record).collect();
         flows.sort_by_key(|record| record.flow.at_ns);
         flows
+    }
+
+    /// What an application answered, in the order of arrival; nothing where there was none.
+    #[must_use]
+    pub fn answers(&self) -> Vec<AnsweredRecord> {
+        let decoder = File::open(self.path.join(ANSWERS)).and_then(zstd::Decoder::new);
+        let lines: Vec<(u32, u8, u64)> = decoder.map(|d| json_lines(BufReader::new(d))).unwrap_or_default();
+        let record = |(vm, count, arrived_ns)| AnsweredRecord { vm, answered: Answered { count, arrived_ns } };
+        let mut answers: Vec<AnsweredRecord> = lines.into_iter().map(record).collect();
+        answers.sort_by_key(|record| record.answered.arrived_ns);
+        answers
     }
 
     /// What the guest wrote on the console of a VM: arrival in ns, line.

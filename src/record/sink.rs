@@ -18,6 +18,15 @@ pub struct Beat {
     pub late_us: u32,
 }
 
+/// Answers of an application that its client in the guest tells together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// How many.
+    pub count: u8,
+    /// Arrival on the monotonic clock, ns.
+    pub arrived_ns: u64,
+}
+
 /// What one direction of one channel of a link delivered in 10 ms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flow {
@@ -45,6 +54,8 @@ pub enum Entry {
     Decision(Value),
     /// Beats of one VM in the order of arrival.
     Beats(u32, Vec<Beat>),
+    /// Answers of an application in one VM, in the order of arrival.
+    Answers(u32, Vec<Answered>),
     /// What passed over the link, in which migration of this run.
     Link(u32, Vec<Flow>),
     /// A QMP line of this VM.

@@ -1,6 +1,6 @@
 //! `run.json`: names that scripts rely on. Units are in the names; what was not measured is `null`, never 0.
 
-use super::{Brownout, Downtime, LinkView, Repeat};
+use super::{Application, Brownout, Downtime, LinkView, Repeat};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -268,6 +268,9 @@ pub struct Guest {
     pub beats: Option<u64>,
     /// From the source's last beat to the destination's first, as recorded: includes up to a period at each end.
     pub heartbeat_gap_us: Option<u64>,
+    /// An application that ran in it; `null` if none did.
+    #[serde(default)]
+    pub application: Option<Application>,
 }
 
 /// Why the last migration converged or did not.

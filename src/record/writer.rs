@@ -3,8 +3,8 @@
 use super::samples::{self, SampleRow};
 use super::sink::Message;
 use super::{
-    DECISIONS, EVENTS, Entry, Flow, HEARTBEATS, LINK, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM, SCENARIO, SWITCHOVERS,
-    Sink, Summary, Switchover, TRANSCRIPT, vm_name,
+    ANSWERS, Answered, DECISIONS, EVENTS, Entry, Flow, HEARTBEATS, LINK, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM,
+    SCENARIO, SWITCHOVERS, Sink, Summary, Switchover, TRANSCRIPT, vm_name,
 };
 use crate::clock::monotonic_ns;
 use crate::plan::Side;
@@ -177,6 +177,8 @@ struct Files {
     transcript: Option<Zstd>,
     /// Only where there is a link.
     link: Option<Zstd>,
+    /// Only where there is an application.
+    answers: Option<Zstd>,
 }
 
 impl Files {
@@ -194,6 +196,7 @@ impl Files {
             heartbeats: packed(HEARTBEATS)?,
             transcript: if transcript { Some(packed(TRANSCRIPT)?) } else { None },
             link: None,
+            answers: None,
         })
     }
 
@@ -248,12 +251,16 @@ impl Files {
                 Ok(())
             }
             Entry::Link(migration, flows) => {
-                let link = match &mut self.link {
-                    Some(link) => link,
-                    none => none.insert(packed(&self.root, LINK)?),
-                };
+                let link = opened(&mut self.link, &self.root, LINK)?;
                 for Flow { at_ns, channel, back, bytes, held } in flows {
                     writeln!(link, "[{migration},{channel},{},{at_ns},{bytes},{held}]", u8::from(*back))?;
+                }
+                Ok(())
+            }
+            Entry::Answers(vm, all) => {
+                let answers = opened(&mut self.answers, &self.root, ANSWERS)?;
+                for Answered { count, arrived_ns } in all {
+                    writeln!(answers, "[{vm},{count},{arrived_ns}]")?;
                 }
                 Ok(())
             }
@@ -276,16 +283,26 @@ impl Files {
     fn flush(&mut self) -> io::Result<()> {
         self.heartbeats.flush()?;
         self.link.as_mut().map_or(Ok(()), Write::flush)?;
+        self.answers.as_mut().map_or(Ok(()), Write::flush)?;
         self.transcript.as_mut().map_or(Ok(()), Write::flush)
     }
 
     fn end(mut self) -> io::Result<()> {
         self.events.flush()?;
         self.decisions.flush()?;
-        for stream in [Some(self.samples), Some(self.heartbeats), self.transcript, self.link].into_iter().flatten() {
+        for stream in [Some(self.samples), Some(self.heartbeats), self.transcript, self.link, self.answers].into_iter().flatten()
+        {
             stream.finish()?.flush()?;
         }
         Ok(())
+    }
+}
+
+/// A stream that is made when there is something to put into it.
+fn opened<'a>(stream: &'a mut Option<Zstd>, root: &Path, name: &str) -> io::Result<&'a mut Zstd> {
+    match stream {
+        Some(stream) => Ok(stream),
+        none => Ok(none.insert(packed(root, name)?)),
     }
 }
 

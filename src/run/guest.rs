@@ -1,14 +1,16 @@
-//! What the micro-guest says before and after: how fast it writes, and whether its memory came over.
+//! What a guest of ours says before and after: how fast it writes, how its load is, and whether its memory came over.
 
 use crate::clock::monotonic_ns;
 use crate::drive::Report;
-use crate::lab::{Console, GuestCheck, GuestStatus, LabError};
+use crate::lab::{Console, GuestCheck, GuestStatus, LabError, LoadStatus};
 use crate::record::Integrity;
-use crate::scenario::Guest;
+use crate::scenario::{Guest, Load};
 use std::time::Duration;
 
 /// A rate of writes is taken over this long: shorter, and the heartbeat's period shows in it.
 const WINDOW: Duration = Duration::from_millis(100);
+/// One of an application's answers: under TCG the destination first has to translate all code that the guest runs, for some 100 ms.
+const APPLICATION_WINDOW: Duration = Duration::from_secs(1);
 const CHECK_DEADLINE_PER_GIB: Duration = Duration::from_secs(60);
 /// Of the guest; each write dirties one.
 const PAGE: u64 = 4096;
@@ -26,6 +28,8 @@ pub(super) struct GuestFacts {
     pub(super) stalls_before: Vec<(u64, u64)>,
     pub(super) stalls_at_end: Vec<(u64, u64)>,
     pub(super) stalls: Vec<(u64, u64)>,
+    /// What runs beside it, if anything does, and when that was asked, ns.
+    pub(super) load: Option<(LoadStatus, u64)>,
     pub(super) problem: Option<String>,
 }
 
@@ -85,7 +89,7 @@ impl GuestWatch {
         // Up to this reading, which comes some ms after the end.
         facts.dirty_bps_during = self.before.filter(|b| b.at_ns <= report.ended.mono_ns).and_then(|b| at_end.rate_since(&b));
         facts.stalls_at_end = console.stalls().await?;
-        tokio::time::sleep(WINDOW).await;
+        tokio::time::sleep(if wanted.load.is_application() { APPLICATION_WINDOW } else { WINDOW }).await;
         let later = Reading::take(console).await?;
         facts.dirty_bps_after = later.rate_since(&at_end);
         facts.operations = Some(later.status.operations);
@@ -97,8 +101,13 @@ impl GuestWatch {
         }
         let gib = u32::try_from(wanted.working_set.0 >> 30).unwrap_or(u32::MAX) + 1;
         let check = console.check(CHECK_DEADLINE_PER_GIB * gib).await?;
-        facts.integrity = if check.intact { Integrity::Intact } else { Integrity::Corrupt };
         facts.check = Some(check);
+        if wanted.load != Load::None {
+            facts.load = Some((console.load().await?, monotonic_ns()));
+        }
+        // An application that answers with what nobody stored has lost memory too, whatever the pages of the guest program are like.
+        let wrong = facts.load.as_ref().and_then(|(load, _)| load.wrong).unwrap_or(0);
+        facts.integrity = if check.intact && wrong == 0 { Integrity::Intact } else { Integrity::Corrupt };
         Ok(())
     }
 }

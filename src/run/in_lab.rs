@@ -73,7 +73,7 @@ impl Series<'_> {
             migrations: Vec::new(),
             guest: super::GuestFacts::default(),
             accelerator: Some(lab.accelerator.clone()),
-            boot: Some(lab.boot),
+            boot: lab.boot,
             clocks: Clocks::Shared,
             warnings: Vec::new(),
         };
@@ -136,9 +136,9 @@ impl Series<'_> {
             progress: Box::new(progress),
             adopts: false,
         };
-        let console = &mut lab.source.console;
+        let console = lab.source.console().filter(|_| number == 1);
         let before = async {
-            if number == 1 {
+            if let Some(console) = console {
                 watch.before_migrate(console).await;
             }
         };
@@ -148,10 +148,11 @@ impl Series<'_> {
     async fn ask_the_guest(&self, lab: &mut Lab, watch: &GuestWatch, seen: &mut Seen) {
         let Some(last) = seen.migrations.last() else { return };
         let console = match last.report.ending.outcome {
-            Outcome::Completed => &mut lab.destination.console,
-            Outcome::NotConverged | Outcome::Cancelled | Outcome::Failed => &mut lab.source.console,
+            Outcome::Completed => lab.destination.console(),
+            Outcome::NotConverged | Outcome::Cancelled | Outcome::Failed => lab.source.console(),
             Outcome::Lost | Outcome::Unknown => return,
         };
+        let Some(console) = console else { return };
         seen.guest = watch.after_migration(console, &self.scenario.guest, &last.report).await;
     }
 

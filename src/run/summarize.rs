@@ -4,11 +4,14 @@ use super::convergence::convergence;
 use super::digest::Digest;
 use super::migration::Migration;
 use super::switchovers::Recorded;
-use super::{Seen, recovery, series};
+use super::{Seen, application, recovery, series};
 use crate::clock::{Stamp, rfc3339};
 use crate::downtime::{Clocks, brownout};
+use crate::lab::LoadStatus;
 use crate::plan::{Side, Sockets, Support};
-use crate::record::{Brownout, Environment, Guest, Integrity, Outcome, Phases, Policy, SCHEMA, Stalls, Summary, Switchover};
+use crate::record::{
+    Application, Brownout, Environment, Guest, Integrity, Outcome, Phases, Policy, SCHEMA, Stalls, Summary, Switchover,
+};
 use crate::scenario::{Scenario, spelling};
 use std::fmt::Write;
 use std::path::Path;
@@ -141,7 +144,16 @@ fn guest(seen: &Seen, recorded: &Recorded) -> Guest {
         boot_us: seen.boot.and_then(|boot| u64::try_from(boot.as_micros()).ok()),
         beats: u64::try_from(beats).ok().filter(|beats| *beats > 0),
         heartbeat_gap_us: gap.map(|ns| ns / 1000),
+        application: application(seen, recorded),
     }
+}
+
+fn application(seen: &Seen, recorded: &Recorded) -> Option<Application> {
+    let load = Some(seen.scenario.guest.load).filter(|load| seen.accelerator.is_some() && load.is_application())?;
+    let marks = recorded.marks(seen);
+    let unasked = (LoadStatus::default(), marks.last()?.ended_ns);
+    let (status, asked_ns) = seen.guest.load.as_ref().unwrap_or(&unasked);
+    Some(application::application(spelling(&load), &recorded.answers, &marks, status, *asked_ns))
 }
 
 /// The last line that each QEMU printed: what went wrong on the destination is often only there.
@@ -165,6 +177,9 @@ fn corruption(summary: &Summary, seen: &Seen) -> String {
         "the guest's memory is corrupt: {} pages are wrong, {} were found wrong while it worked{on_purpose}",
         check.bad, check.live_errors
     );
+    if let Some(wrong) = seen.guest.load.as_ref().and_then(|(load, _)| load.wrong).filter(|wrong| *wrong > 0) {
+        let _ = write!(text, "; its application gave {wrong} wrong answers");
+    }
     if check.generations != check.writes {
         let _ = write!(text, "; its table counts {} writes, its counter {}", check.generations, check.writes);
     }
@@ -213,6 +228,10 @@ fn warnings(summary: &Summary, seen: &Seen, digests: &[Digest]) -> Vec<String> {
     let mut warn = |text: String| warnings.push(text);
     if let Some(problem) = &seen.guest.problem {
         warn(format!("the guest's memory could not be checked: {problem}"));
+    }
+    if let Some((load, _)) = seen.guest.load.as_ref().filter(|(load, _)| !load.running) {
+        let said = load.said.as_deref().unwrap_or("nothing");
+        warn(format!("guest.load ended by itself, so the guest was not loaded to the end: {said}"));
     }
     if let Some(absurd) = digests.iter().find_map(|digest| digest.reported_absurd) {
         warn(format!("QEMU reported a downtime of {absurd} ms, longer than the whole migration; not believed"));

@@ -9,7 +9,7 @@ use crate::downtime::brownout::Marks;
 use crate::downtime::trace::{self, PageRequest, TraceLog};
 use crate::downtime::{self, Beats, Clocks, Evidence, Offset, faults};
 use crate::plan::Side;
-use crate::record::{Beat, BeatRecord, EventRecord, Faults, FlowRecord, Outcome, Run, Switchover, Transfer, WriteRate};
+use crate::record::{Answered, Beat, BeatRecord, EventRecord, Faults, FlowRecord, Outcome, Run, Switchover, Transfer, WriteRate};
 use crate::report::Timeline;
 use crate::scenario::Accel;
 use std::collections::BTreeMap;
@@ -23,6 +23,8 @@ pub(super) struct Recorded {
     traces: BTreeMap<u32, TraceLog>,
     /// What the guest said that it had written: arrival in ns, writes.
     pub(super) writes: Vec<(u64, u64)>,
+    /// What an application answered.
+    pub(super) answers: Vec<Answered>,
     /// What passed over the link.
     flows: Vec<FlowRecord>,
     /// What was decided, in a word each.
@@ -41,7 +43,8 @@ impl Recorded {
         let writes = (0..vms).flat_map(|vm| run.guest_lines(vm)).filter_map(reports).collect();
         let action = |decision: &serde_json::Value| decision["decision"]["action"].as_str().map(str::to_owned);
         let decided = run.decisions().unwrap_or_default().iter().filter_map(action).collect();
-        Recorded { events: run.events().unwrap_or_default(), beats, traces, writes, flows: run.flows(), decided }
+        let answers = run.answers().into_iter().map(|record| record.answered).collect();
+        Recorded { events: run.events().unwrap_or_default(), beats, traces, writes, answers, flows: run.flows(), decided }
     }
 
     /// Of one migration.
@@ -149,7 +152,8 @@ fn measure(
         }
     };
     let beats_of = |vm: u32| recorded.beats.get(&vm).map_or(&[][..], Vec::as_slice);
-    let beats = seen.accelerator.as_ref().map(|accelerator| Beats {
+    let accelerator = seen.accelerator.as_ref().filter(|_| seen.scenario.guest.beats());
+    let beats = accelerator.map(|accelerator| Beats {
         source: beats_of(source),
         destination: beats_of(destination),
         period_us: seen.scenario.guest.heartbeat.0,

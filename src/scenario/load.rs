@@ -1,7 +1,7 @@
 //! Text to a checked scenario: layers (defaults, file, settings), unknown keys with the nearest valid one, impossible values.
 
-use super::{Mode, Scenario};
-use crate::units::Bytes;
+use super::{GuestKind, Mode, Scenario};
+use crate::units::Micros;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -20,6 +20,7 @@ pub(super) const KEYS: &[&str] = &[
     "qemu.destination",
     "qemu.machine",
     "qemu.accel",
+    "qemu.arguments",
     "guest.kind",
     "guest.memory",
     "guest.working_set",
@@ -34,6 +35,18 @@ pub(super) const KEYS: &[&str] = &[
     "guest.hot_writes_percent",
     "guest.zipf",
     "guest.inject_fault",
+    "guest.load",
+    "guest.load_memory",
+    "guest.load_arguments",
+    "guest.linux",
+    "guest.kernel",
+    "guest.initrd",
+    "guest.append",
+    "guest.disk",
+    "guest.disk_format",
+    "guest.disk_access",
+    "guest.ready",
+    "guest.ready_after",
     "limits.downtime",
     "limits.bandwidth",
     "limits.postcopy_bandwidth",
@@ -232,6 +245,11 @@ impl Loader {
         if scenario.mode == Mode::Hybrid && scenario.switch.after_pass.is_none() && scenario.switch.after.is_none() {
             scenario.switch.after_pass = Some(1);
         }
+        // Of a guest that nobody knows, only the user can say that it beats.
+        let beats = self.table.get("guest").is_some_and(|guest| guest.get("heartbeat").is_some());
+        if scenario.guest.kind == GuestKind::Own && !beats {
+            scenario.guest.heartbeat = Micros(0);
+        }
         check(&scenario)?;
         Ok(scenario)
     }
@@ -279,54 +297,11 @@ fn nearest(key: &str) -> String {
     }
 }
 
-/// Memory that the guest cannot give to its working set: its image, the firmware's part, and 4 bytes a page for its table.
-fn guest_overhead(working_set: Bytes) -> u64 {
-    (8 << 20) + working_set.0 / 1024
-}
-
 fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     let impossible = |key, problem: String| Err(ScenarioError::Impossible { key, problem });
-    let guest = &scenario.guest;
-    let largest = Bytes(12 << 30);
-    if guest.memory.0 < 16 << 20 || guest.memory > largest {
-        return impossible(
-            "guest.memory",
-            format!("{} is out of range; the micro-guest takes from 16MiB to {largest}", guest.memory),
-        );
-    }
-    if !guest.memory.0.is_multiple_of(1 << 20) {
-        return impossible("guest.memory", format!("{} is not a whole number of MiB", guest.memory));
-    }
-    if guest.working_set.0 < 4096 {
-        return impossible("guest.working_set", format!("{} is less than one page (4KiB)", guest.working_set));
-    }
-    if !guest.working_set.0.is_multiple_of(4096) {
-        return impossible("guest.working_set", format!("{} is not a whole number of pages (4KiB)", guest.working_set));
-    }
-    let needed = guest.working_set.0.saturating_add(guest_overhead(guest.working_set));
-    if needed > guest.memory.0 {
-        let problem = format!(
-            "a working set of {} does not fit into guest.memory = {} (it needs {} with the guest itself); raise the one or lower the other",
-            guest.working_set,
-            guest.memory,
-            Bytes(needed.div_ceil(1 << 20) << 20)
-        );
-        return impossible("guest.working_set", problem);
-    }
-    if !(50..=10_000_000).contains(&guest.heartbeat.0) {
-        return impossible("guest.heartbeat", format!("{} is out of range; from 50us to 10s", guest.heartbeat));
-    }
-    for (key, percent) in [
-        ("guest.reads_percent", guest.reads_percent),
-        ("guest.hot_memory_percent", guest.hot_memory_percent),
-        ("guest.hot_writes_percent", guest.hot_writes_percent),
-    ] {
-        if percent > 100 {
-            return impossible(key, format!("{percent} % is more than all"));
-        }
-    }
-    if !(0.0..=4.0).contains(&guest.zipf) {
-        return impossible("guest.zipf", format!("{} is out of range; from 0 to 4", guest.zipf));
+    let guest = scenario.guest.problem().or_else(|| scenario.qemu.problem(&scenario.guest));
+    if let Some((key, problem)) = guest {
+        return impossible(key, problem);
     }
     if scenario.limits.downtime.is_some_and(|limit| limit.0 > 2_000_000_000) {
         return impossible("limits.downtime", "QEMU takes at most 2000s (migrate_params_check)".to_owned());
@@ -356,7 +331,7 @@ fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::{Limit, Micros, Rate, SampleRate};
+    use crate::units::{Bytes, Limit, Rate, SampleRate};
     use proptest::prelude::*;
 
     fn load(text: &str) -> Result<Scenario, ScenarioError> {
@@ -377,6 +352,18 @@ mod tests {
     fn full() -> Scenario {
         let mut scenario = Scenario { uri: Some("u".into()), incoming_uri: Some("i".into()), ..Scenario::default() };
         scenario.qemu.destination = Some("q".into());
+        scenario.qemu.arguments = vec!["-S".into()];
+        scenario.guest.load_arguments = "--vm 2".into();
+        scenario.guest.own = super::super::OwnGuest {
+            kernel: Some("k".into()),
+            initrd: Some("i".into()),
+            append: Some("a".into()),
+            disk: Some("d".into()),
+            disk_format: super::super::DiskFormat::Qcow2,
+            disk_access: super::super::DiskAccess::Write,
+            ready: Some("login:".into()),
+            ready_after: Some(Micros(1)),
+        };
         scenario.limits.downtime = Some(Micros(1));
         scenario.limits.bandwidth = Some(Limit::Unlimited);
         scenario.limits.postcopy_bandwidth = Some(Limit::At(Rate(1 << 20)));
@@ -437,6 +424,12 @@ mod tests {
             let scenario = load(&text).unwrap();
             assert_eq!(load(&scenario.to_toml()).unwrap(), scenario);
         }
+        for guest in
+            ["kind = \"linux\"\nload = \"redis\"\nappend = \"debug\"", "kind = \"own\"\nkernel = \"k\"\nready = \"in: \""]
+        {
+            let scenario = load(&format!("[guest]\n{guest}\n")).unwrap();
+            assert_eq!(load(&scenario.to_toml()).unwrap(), scenario);
+        }
     }
 
     #[test]
@@ -476,6 +469,26 @@ mod tests {
         insta::assert_snapshot!(message("[tls]\ncredentials = \"psk\"\ndir = \"keys\""), @"tls.dir: `keys` must begin with /: QEMU reads it, which has a working directory of its own");
         insta::assert_snapshot!(message("[tls]\ncredentials = \"psk\"\n[parameters]\ntls-creds = \"mine\""), @"parameters.tls-creds: [tls] makes objects of its own and sets tls-creds; give the one or the other");
         assert!(message("mode = ").contains("line 1"), "a syntax error says where");
+    }
+
+    #[test]
+    fn a_guest_of_one_kind_has_no_keys_of_another() {
+        let message = |guest: &str| load(&format!("[guest]\n{guest}\n")).unwrap_err().to_string();
+        insta::assert_snapshot!(message("load = \"stress\""), @r#"guest.load: only guest.kind = "linux" has a load beside the guest"#);
+        insta::assert_snapshot!(message("kernel = \"k\""), @r#"guest.kind: kernel, initrd, append, disk, ready and their like are for guest.kind = "own""#);
+        insta::assert_snapshot!(message("kind = \"own\""), @"guest.kind: a guest of your own has to boot something: a kernel (--kernel), a disk (--disk), or QEMU's own arguments (after --)");
+        insta::assert_snapshot!(message("kind = \"own\"\nappend = \"a\""), @"guest.kernel: an initramfs and a command line belong to a kernel; name it too (--kernel)");
+        insta::assert_snapshot!(message("kind = \"own\"\nkernel = \"k\"\ndisk_access = \"write\""), @"guest.disk: disk_format and disk_access say something about a disk; name it too (--disk)");
+        insta::assert_snapshot!(message("kind = \"linux\"\nload = \"stress-ng\""), @"guest.working_set: a working set of 64MiB does not fit into guest.memory = 256MiB (it needs 289MiB with the guest itself and its load); raise the one or lower the other");
+        insta::assert_snapshot!(message("kind = \"linux\"\nload_arguments = 'a \"b\"'"), @"guest.load_arguments: quotation marks and ends of lines cannot go through Linux's command line");
+    }
+
+    #[test]
+    fn only_a_guest_that_nobody_knows_is_without_a_heartbeat_unless_told() {
+        let heartbeat = |guest: &str| load(&format!("[guest]\n{guest}\n")).unwrap().guest.heartbeat;
+        assert_eq!(heartbeat("kind = \"linux\""), Micros(1000));
+        assert_eq!(heartbeat("kind = \"own\"\nkernel = \"k\""), Micros(0));
+        assert_eq!(heartbeat("kind = \"own\"\nkernel = \"k\"\nheartbeat = \"2ms\""), Micros(2000));
     }
 
     proptest! {

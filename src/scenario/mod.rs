@@ -3,19 +3,21 @@
 //! Takes TOML and `table.key=value` settings (every flag of the command line is one of those); gives a checked [`Scenario`].
 //! Knows nothing of what a QEMU answers: whether this QEMU can do it is `plan`'s question.
 //!
-//! Map: here the types and their defaults · `link` the network · `stream` transports and sockets · `tls` its encryption · `load` text to a scenario, unknown keys, checks.
+//! Map: here the types and their defaults · `guest` the guest and its load · `link` the network · `stream` transports and sockets · `tls` its encryption · `load` text to a scenario, unknown keys, checks.
 
+mod guest;
 mod link;
 mod load;
 mod stream;
 mod tls;
 
+pub use guest::{Content, DiskAccess, DiskFormat, Guest, GuestKind, Load, OwnGuest, Pattern, Touch};
 pub use link::{Figures, Link, LinkKind, LinkPreset, Outage, Way};
 pub use load::{Loader, ScenarioError};
 pub use stream::{Socket, Transport};
 pub use tls::{Credentials, Tls};
 
-use crate::units::{Bytes, Limit, Micros, Rate, SampleRate, WriteRate};
+use crate::units::{Bytes, Limit, Micros, SampleRate};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -121,9 +123,12 @@ pub struct Qemu {
     pub machine: Machine,
     /// Accelerator.
     pub accel: Accel,
+    /// More arguments of both QEMUs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<String>,
 }
 
-/// A machine type that the micro-guest runs on: `microvm`, `q35` or `pc`, or a version of the latter two, such as
+/// A machine type that the lab's guests run on: `microvm`, `q35` or `pc`, or a version of the latter two, such as
 /// `pc-i440fx-7.2`, which a migration from one QEMU version to another needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -167,86 +172,6 @@ pub enum Accel {
     Tcg,
     /// Hardware.
     Kvm,
-}
-
-/// The guest of a lab, and its workload. facts/guest.md; fixtures/guest/README.md.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Guest {
-    /// Which guest.
-    pub kind: GuestKind,
-    /// RAM of the VM.
-    pub memory: Bytes,
-    /// Memory that the guest writes.
-    pub working_set: Bytes,
-    /// Pages dirtied a second × 4 KiB.
-    pub rate: WriteRate,
-    /// Order of writes.
-    pub pattern: Pattern,
-    /// What is in a page.
-    pub content: Content,
-    /// How much of a page a write touches.
-    pub touch: Touch,
-    /// Share of operations that read, %.
-    pub reads_percent: u8,
-    /// Period of the heartbeat.
-    pub heartbeat: Micros,
-    /// Seed of all that is random in it.
-    pub seed: u64,
-    /// hot-cold: share of memory that is hot, %.
-    pub hot_memory_percent: u8,
-    /// hot-cold: share of writes that go there, %.
-    pub hot_writes_percent: u8,
-    /// zipf: exponent.
-    pub zipf: f64,
-    /// Negative control: damage the guest's memory on purpose, so that the check must find it.
-    pub inject_fault: bool,
-}
-
-/// Which guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum GuestKind {
-    /// The bare-metal micro-guest of fixtures/guest.
-    Micro,
-}
-
-/// Order of the guest's writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Pattern {
-    /// Page after page, round and round.
-    Sequential,
-    /// Uniform.
-    Random,
-    /// Most writes go to a small part.
-    HotCold,
-    /// Zipf's law over the pages.
-    Zipf,
-}
-
-/// What the guest's pages hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Content {
-    /// Zeros. Finds corruption, not lost updates.
-    Zero,
-    /// Incompressible.
-    Random,
-    /// About 4:1.
-    Compressible,
-    /// Each write changes a few bytes: XBZRLE's friend.
-    Delta,
-}
-
-/// How much of a page a write touches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Touch {
-    /// A few words: enough to dirty it.
-    Words,
-    /// All of it.
-    Page,
 }
 
 /// Bounds given to QEMU; what is not given stays as QEMU has it.
@@ -396,27 +321,7 @@ impl Default for Qemu {
             destination: None,
             machine: Machine("microvm".to_owned()),
             accel: Accel::Auto,
-        }
-    }
-}
-
-impl Default for Guest {
-    fn default() -> Guest {
-        Guest {
-            kind: GuestKind::Micro,
-            memory: Bytes(256 << 20),
-            working_set: Bytes(64 << 20),
-            rate: WriteRate::At(Rate(50 << 20)),
-            pattern: Pattern::Random,
-            content: Content::Random,
-            touch: Touch::Words,
-            reads_percent: 0,
-            heartbeat: Micros(1000),
-            seed: 1,
-            hot_memory_percent: 10,
-            hot_writes_percent: 90,
-            zipf: 0.99,
-            inject_fault: false,
+            arguments: Vec::new(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What tests share. Every test has a directory of its own, and nothing else in common with the others: they run in parallel.
 //!
-//! Map: here waiting · `scratch` a test's own directory, and what was left behind in it · `programs` QEMUs of three versions ·
+//! Map: here waiting · `scratch` a test's own directory, and what was left behind in it · `programs` QEMUs of three versions, the Linux guest ·
 //! `command` the command under test · `vm` QEMUs that the test itself starts, with the micro-guest · `qmp` a client to ask them ·
 //! `skewed` a way to them on which their clock seems wrong · `sshd` another host, which is this one.
 
@@ -13,7 +13,7 @@ mod sshd;
 mod vm;
 
 pub(crate) use command::{Done, Running, Switchover, loses_writes};
-pub(crate) use programs::qemu;
+pub(crate) use programs::{linux_guest, qemu};
 pub(crate) use qmp::Qmp;
 pub(crate) use scratch::Scratch;
 pub(crate) use skewed::skewed;
