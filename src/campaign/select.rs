@@ -237,7 +237,7 @@ mod tests {
         let odd = dir.path().join("x:y=z");
         std::fs::create_dir(&odd).unwrap();
         assert_eq!(odd.to_str().unwrap().parse::<Selection>().unwrap().path, odd);
-        assert!("a:b=c,d".parse::<Selection>().is_err());
+        assert_eq!("a:b=c,d".parse::<Selection>().unwrap_err(), "`d` is no key=value");
     }
 
     #[test]

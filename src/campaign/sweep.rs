@@ -39,6 +39,9 @@ const GRACE: Duration = Duration::from_secs(60);
 /// The results are written anew at most each so many visits, and at the end.
 const WRITE_EACH: usize = 25;
 
+/// Called some 50 times a second while a migration goes on.
+pub type OnProgress = Box<dyn FnMut(&Progress) + Send>;
+
 /// What a sweep needs besides its definition.
 pub struct SweepOptions {
     /// The campaign's directory.
@@ -52,7 +55,7 @@ pub struct SweepOptions {
     /// Called before each visit.
     pub on_visit: Box<dyn FnMut(&Standing) + Send>,
     /// Makes what is called while a migration goes on.
-    pub progress: Box<dyn FnMut() -> Box<dyn FnMut(&Progress) + Send> + Send>,
+    pub progress: Box<dyn FnMut() -> OnProgress + Send>,
 }
 
 impl std::fmt::Debug for SweepOptions {
@@ -241,7 +244,7 @@ impl Sweep<'_> {
         cell: &Cell,
         visit: Visit,
         interrupt: &mut Interrupt,
-        progress: Box<dyn FnMut(&Progress) + Send>,
+        progress: OnProgress,
     ) -> Result<Option<Vec<RunRow>>, SweepError> {
         let repeats: Vec<u32> =
             (0..self.definition.runs_of(visit.round)).map(|run| self.definition.first_repeat(visit.round) + run).collect();
@@ -256,21 +259,23 @@ impl Sweep<'_> {
         let _ = std::fs::remove_dir_all(&out);
         let scenario = self.scenario(cell, visit);
         let timeout = Duration::from_micros(self.definition.timeout.0);
-        let rows = match bounded(scenario, &out, &mut self.known, timeout, interrupt, progress).await {
+        let (result, timed_out) = match bounded(scenario, &out, &mut self.known, timeout, interrupt, progress).await {
             Made::Interrupted => {
                 let _ = std::fs::remove_dir_all(&out);
                 return Ok(None);
             }
-            Made::Run { result: Ok(Finished { record_error: Some(error), .. }) | Err(RunError::Record(error)), .. } => {
+            Made::Run { result, timed_out } => (*result, timed_out),
+            Made::Nothing => (Err(DriveError::Interrupted.into()), true),
+        };
+        let rows = match result {
+            Ok(Finished { record_error: Some(error), .. }) | Err(RunError::Record(error)) => {
                 return Err(write_error(&out, io::Error::other(with_causes(&error))));
             }
-            Made::Run { result: Ok(finished), timed_out } => {
-                rows(&finished, self.definition.warm_up, visit, &repeats, &directory, timed_out)
-            }
-            Made::Run { result: Err(RunError::Drive(DriveError::Interrupted)), .. } | Made::Nothing => {
+            Ok(finished) => rows(&finished, self.definition.warm_up, visit, &repeats, &directory, timed_out),
+            Err(RunError::Drive(DriveError::Interrupted)) => {
                 none(Ended::TimedOut, &format!("not over within {}", self.definition.timeout))
             }
-            Made::Run { result: Err(error), .. } => {
+            Err(error) => {
                 let reason = with_causes(&error);
                 if matches!(error, RunError::Refused(_)) {
                     self.refused.push((visit.cell, reason.clone()));
@@ -307,7 +312,7 @@ impl Sweep<'_> {
 /// What became of a visit's run.
 enum Made {
     Run {
-        result: Result<Finished, RunError>,
+        result: Box<Result<Finished, RunError>>,
         timed_out: bool,
     },
     /// It did not even end when it was asked to.
@@ -323,14 +328,14 @@ async fn bounded(
     known: &mut Vec<Support>,
     timeout: Duration,
     interrupt: &mut Interrupt,
-    progress: Box<dyn FnMut(&Progress) + Send>,
+    progress: OnProgress,
 ) -> Made {
     let (ask, wanted) = watch::channel(false);
     let options = Options { scenario, out: Some(out.to_owned()), interrupt: Interrupt(wanted), progress };
     let running = in_lab_again(options, known);
     tokio::pin!(running);
     let result = tokio::select! {
-        result = &mut running => return Made::Run { result, timed_out: false },
+        result = &mut running => return Made::Run { result: Box::new(result), timed_out: false },
         () = tokio::time::sleep(timeout) => {
             let _ = ask.send(true);
             tokio::time::timeout(GRACE, &mut running).await
@@ -341,7 +346,7 @@ async fn bounded(
             return Made::Interrupted;
         }
     };
-    result.map_or(Made::Nothing, |result| Made::Run { result, timed_out: true })
+    result.map_or(Made::Nothing, |result| Made::Run { result: Box::new(result), timed_out: true })
 }
 
 fn rows(finished: &Finished, warm_up: u32, visit: Visit, repeats: &[u32], directory: &str, timed_out: bool) -> Vec<RunRow> {

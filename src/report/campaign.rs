@@ -117,7 +117,7 @@ fn reasons(rows: &[RunRow]) -> Vec<(String, usize)> {
         *counts.entry(format!("{}: {}{corrupt}", row.ended.name(), row.reason)).or_default() += 1;
     }
     let mut all: Vec<(String, usize)> = counts.into_iter().collect();
-    all.sort_by(|one, other| other.1.cmp(&one.1));
+    all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     all
 }
 

@@ -57,7 +57,7 @@ fn what_a_cell_varies_goes_over_what_all_have() {
         (scenario.guest.rate.bytes_per_second(), scenario.guest.seed, scenario.mode),
         (9 << 20, 4, crate::scenario::Mode::Precopy)
     );
-    assert_eq!(scenario.capabilities["xbzrle"], true);
+    assert!(scenario.capabilities["xbzrle"]);
     let late = defined("[[include]]\ncase = \"late\"\nmode = \"hybrid\"\nswitch.after = \"1s\"\n").unwrap();
     assert_eq!(late.cells[0].scenario.switch.after, Some(Micros(1_000_000)));
     assert_eq!((definition.repeats, definition.seed, definition.name.as_str()), (3, 8, "c"));

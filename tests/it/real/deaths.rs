@@ -51,9 +51,9 @@ cells! { dies_in_postcopy;
     a_source_of_7_2_that_dies_in_post_copy_takes_the_guest_with_it: "7.2", Side::Source;
 }
 
-/// Of the user's QEMUs we only see that a connection ended: nobody can say where the guest is.
+/// Of the user's QEMUs we see that a connection ended, and that the process at its other end is no more: pages that only it had are gone.
 #[test]
-fn a_users_source_that_is_gone_in_post_copy_leaves_the_state_unknown() {
+fn a_users_source_that_ends_in_post_copy_is_known_to_be_lost() {
     let Some(qemu) = qemu("10.0") else { return };
     let scratch = Scratch::new();
     let mut pair = Pair::start(&scratch, qemu, qemu, &Wish::default());
@@ -63,10 +63,10 @@ fn a_users_source_that_is_gone_in_post_copy_leaves_the_state_unknown() {
     running.wait_for_event("post-copy", |event| event.side == Side::Source && event.status() == Some("postcopy-active"));
     pair.source.kill();
     let done = running.wait();
-    done.assert_code(7);
+    done.assert_code(6);
     let summary = done.summary();
-    assert_eq!(summary["outcome"], "unknown", "{}", done.story());
-    assert!(summary["reason"].as_str().unwrap().starts_with("source: the QMP connection ended"), "{}", done.story());
+    assert_eq!(summary["outcome"], "lost", "{}", done.story());
+    assert!(summary["reason"].as_str().unwrap().starts_with("source: the QEMU process has ended"), "{}", done.story());
     assert!(pair.destination.is_alive());
     scratch.assert_clean();
 }
