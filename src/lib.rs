@@ -5,7 +5,7 @@
 //!
 //! [`causes`], [`units`], [`clock`], [`credentials`], `janitor` → [`qmp`] → [`scenario`] → [`sockets`] → [`plan`] → [`policy`] → [`record`] → [`observe`] → [`drive`] → [`link`] → [`lab`] →
 //! [`downtime`], [`convergence`] → [`run`] (the rooms in their order: one run) → [`campaign`] (many runs) → [`report`]; [`capture`], [`inspect`] and [`doctor`] look
-//! without migrating, [`step`] takes one step by hand.
+//! without migrating, [`step`] takes one step by hand, [`ulster`] repeats a paper by campaigns.
 //!
 //! One migration in a lab, from Rust:
 //!
@@ -45,4 +45,5 @@ pub mod run;
 pub mod scenario;
 pub mod sockets;
 pub mod step;
+pub mod ulster;
 pub mod units;

@@ -47,6 +47,8 @@ const METRICS: &[(&str, &str, Unit)] = &[
     ("brownout.beats.after.max_us", "longest stall after", Unit::Us),
     ("stalls.p99_us", "memory access, p99", Unit::Us),
     ("stalls.max_us", "longest memory access", Unit::Us),
+    // A journal has values by their place in this list: what is new comes last.
+    ("link.peak_bps", "peak rate of the link", Unit::BytesPerSecond),
 ];
 /// So many of them a comparison shows unless others are named.
 const SHOWN: usize = 7;

@@ -37,6 +37,10 @@ pub struct Read {
     pub repeat: u32,
     /// How it ended, as written.
     pub outcome: String,
+    /// Whether post-copy really happened.
+    pub postcopy_happened: bool,
+    /// Whether the guest's memory came over, as written.
+    pub integrity: String,
     /// By the names that they have in run.json.
     pub values: BTreeMap<String, f64>,
 }
@@ -230,6 +234,8 @@ fn read_row(row: &Row, keys: &[String], names: &[String]) -> Read {
         settings: keys.iter().filter_map(|key| Some(Setting { key: key.clone(), value: text(&set_column(key))? })).collect(),
         repeat,
         outcome: text("outcome").unwrap_or_default(),
+        postcopy_happened: matches!(fields.get("postcopy_happened"), Some(Field::Bool(true))),
+        integrity: text("integrity").unwrap_or_default(),
         values: names.iter().filter_map(|name| Some((name.clone(), real(name)?))).collect(),
     }
 }

@@ -132,6 +132,10 @@ fn run(setup: &Setup, records: bool) -> Prediction {
             if same >= SAME_PASSES && setup.switch == Switch::Never {
                 return state.stuck(passes, pending);
             }
+            // The driver asks for post-copy on the event of this sync, not when the next pass is sent.
+            if state.switches() {
+                return state.by_postcopy(passes);
+            }
         }
         if state.now >= setup.timeout {
             let pending = if last.is_finite() { last } else { state.all() };

@@ -1,0 +1,52 @@
+//! Figure 9: what passed over the links in the runs with 2 GB, out of their run directories.
+
+use std::error::Error;
+use std::fmt::Write;
+use std::path::Path;
+use switchover::campaign::definition::{Cell, Overrides};
+use switchover::campaign::{Definition, JOURNAL, Journal};
+use switchover::record::Run;
+use switchover::ulster::Curve;
+
+const STRESSED: &str = "2GB";
+const SLOT_NS: u64 = 50_000_000;
+
+/// `campaign` is the directory of ulster-volume, with its run directories kept.
+pub(crate) fn collect(campaigns: &Path, campaign: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
+    let definition = Definition::file(&campaigns.join("volume.toml"), &Overrides::default())?;
+    let mut text = String::new();
+    for row in Journal::read(&campaign.join(JOURNAL))?.iter().flat_map(|visited| &visited.rows) {
+        let Some(cell) = definition.cells.iter().find(|cell| cell.number == row.cell) else { continue };
+        if setting(cell, "stressed") == STRESSED && row.is_good() {
+            let bytes = curve(&Run::open(&campaign.join(&row.directory)));
+            let curve = Curve {
+                mode: setting(cell, "mode").to_owned(),
+                link: setting(cell, "link").to_owned(),
+                repeat: row.repeat,
+                bytes,
+            };
+            let _ = writeln!(text, "{}", serde_json::to_string(&curve)?);
+        }
+    }
+    Ok(std::fs::write(out, text)?)
+}
+
+fn setting<'a>(cell: &'a Cell, key: &str) -> &'a str {
+    cell.settings.iter().find(|setting| setting.key == key).map_or("", |setting| &setting.value)
+}
+
+/// Bytes to the destination in each slot, from the first byte on.
+fn curve(run: &Run) -> Vec<u64> {
+    let flows = run.flows();
+    let mut there = flows.iter().map(|record| record.flow).filter(|flow| !flow.back && flow.bytes > 0).peekable();
+    let Some(first) = there.peek().map(|flow| flow.at_ns) else { return Vec::new() };
+    let mut slots = Vec::new();
+    for flow in there {
+        let slot = usize::try_from((flow.at_ns - first) / SLOT_NS).unwrap_or(usize::MAX).min(100_000);
+        if slots.len() <= slot {
+            slots.resize(slot + 1, 0);
+        }
+        slots[slot] += flow.bytes;
+    }
+    slots
+}

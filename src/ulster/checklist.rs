@@ -1,0 +1,315 @@
+//! Every number that the paper's text states, with ours and the model's beside it. Pure.
+
+use super::cells::{Cell, Figure};
+use super::store::{Evidence, Throughput};
+use super::tables::{STATED, bracketed, digits, millis, seconds};
+use crate::campaign::statistics::{Ascending, Estimate};
+use crate::scenario::Mode;
+use std::fmt::Write;
+
+/// As near to the paper's figure as this is the same.
+const SAME: f64 = 0.1;
+
+/// One row.
+pub(super) struct Row {
+    id: &'static str,
+    what: String,
+    paper: &'static str,
+    ours: String,
+    model: String,
+    verdict: String,
+}
+
+/// A cell by its names.
+pub(super) fn find<'a>(cells: &'a [Cell], mode: Mode, link: &str, label: &str) -> Option<&'a Cell> {
+    cells.iter().find(|cell| cell.mode == mode && cell.link == link && cell.label == label && (cell.limit - 0.3).abs() < 0.01)
+}
+
+/// The table.
+pub(super) fn checklist(evidence: &Evidence) -> String {
+    let cells = &evidence.cells;
+    let mut rows: Vec<Row> =
+        [("L1", "local", "9.4 Gb/s", 9.4), ("L2", "dublin", "7 Gb/s, 5.5 ms", 7.0), ("L3", "halifax", "3 Gb/s, 52.5 ms", 3.0)]
+            .into_iter()
+            .map(|(id, link, paper, gbit)| throughput(id, link, paper, gbit, &evidence.links))
+            .collect();
+    rows.extend(precopy(cells));
+    rows.push(always(cells));
+    for (id, (link, label, paper)) in ["C2", "C3", "C4", "C5", "C6", "C7"].into_iter().zip(STATED) {
+        rows.push(total(id, link, label, paper, cells));
+    }
+    rows.extend([linear(cells), level(cells)]);
+    for (id, link, paper, text) in
+        [("C10", "local", 8.0, "8 Gb/s"), ("C11", "dublin", 3.0, "3 Gb/s"), ("C12", "halifax", 2.5, "≈ 2.5 Gb/s")]
+    {
+        rows.push(peak(id, link, paper, text, cells));
+    }
+    rows.push(bytes(cells));
+    let mut text =
+        "| row | what | the paper | here | model, full size | as the paper says? |\n|---|---|---|---|---|---|\n".to_owned();
+    for row in rows {
+        let _ = writeln!(text, "| {} | {} | {} | {} | {} | {} |", row.id, row.what, row.paper, row.ours, row.model, row.verdict);
+    }
+    text
+}
+
+fn same(ours: Option<f64>, paper: f64) -> String {
+    match ours.map(|ours| ours / paper) {
+        None => "not measured".to_owned(),
+        Some(ratio) if (ratio - 1.0).abs() <= SAME => "yes".to_owned(),
+        Some(ratio) => format!("no: {ratio:.2} ×"),
+    }
+}
+
+fn throughput(id: &'static str, link: &str, paper: &'static str, gbit: f64, links: &[Throughput]) -> Row {
+    let mine = || links.iter().filter(|row| row.link == link);
+    let rate = Ascending::of(mine().map(|row| row.gbit)).quantile(50);
+    let trip = Ascending::of(mine().map(|row| row.round_trip_ms)).quantile(50);
+    let both = rate.zip(trip).map(|(rate, trip)| format!("{}, {}", bracketed(rate, "Gb/s", 2), bracketed(trip, "ms", 2)));
+    Row {
+        id,
+        what: format!("{link}: throughput, round trip"),
+        paper,
+        ours: both.unwrap_or_else(|| "–".to_owned()),
+        model: "–".to_owned(),
+        verdict: same(rate.map(|rate| rate.value), gbit),
+    }
+}
+
+/// Of pre-copy over a link at 300 ms: the largest set of which all converge, and the smallest of which none does.
+fn bracket<'a>(cells: &'a [Cell], link: &str) -> (Option<&'a Cell>, Option<&'a Cell>) {
+    let mine = || cells.iter().filter(|cell| cell.mode == Mode::Precopy && cell.link == link && (cell.limit - 0.3).abs() < 0.01);
+    let by_size = |one: &&Cell, other: &&Cell| one.stressed.total_cmp(&other.stressed);
+    let converge = mine().filter(|cell| cell.all_completed()).max_by(by_size);
+    let stuck = mine().filter(|cell| !cell.runs.is_empty() && cell.completed().count() == 0).min_by(by_size);
+    (converge, stuck)
+}
+
+fn between(cells: &[Cell], link: &str) -> String {
+    let (converge, stuck) = bracket(cells, link);
+    let said = |cell: Option<&Cell>| {
+        cell.map_or_else(|| "?".to_owned(), |cell| format!("{} {} of {}", cell.label, cell.completed().count(), cell.runs.len()))
+    };
+    format!("{}, {}", said(converge), said(stuck))
+}
+
+/// Whether the model says of each cell what happened.
+fn foretold(cells: &[Cell], link: &str) -> String {
+    let mine: Vec<&Cell> =
+        cells.iter().filter(|cell| cell.mode == Mode::Precopy && cell.link == link && !cell.runs.is_empty()).collect();
+    let right = mine.iter().filter(|cell| cell.runs.iter().all(|run| run.completed == cell.whole.completes)).count();
+    format!("the same in {right} of {} cells", mine.len())
+}
+
+fn precopy(cells: &[Cell]) -> Vec<Row> {
+    let patient = cells.iter().find(|cell| cell.mode == Mode::Precopy && cell.limit > 0.35);
+    let row = |id, what: &str, paper, ours, model, verdict: &str| Row {
+        id,
+        what: what.to_owned(),
+        paper,
+        ours,
+        model,
+        verdict: verdict.to_owned(),
+    };
+    let at_300 = find(cells, Mode::Precopy, "local", "400MB");
+    let count = |cell: Option<&Cell>| {
+        cell.map_or_else(|| "–".to_owned(), |cell| format!("{} of {}", cell.completed().count(), cell.runs.len()))
+    };
+    let time = |cell: &Cell| format!("{:.2} s", cell.whole.total);
+    let blackouts = |link: &str| {
+        let (largest, _) = bracket(cells, link);
+        largest
+            .map_or_else(|| "–".to_owned(), |cell| format!("{link} {} {}", cell.label, millis(cell.median(|run| run.blackout))))
+    };
+    let model_blackouts = ["local", "dublin", "halifax"]
+        .iter()
+        .filter_map(|link| bracket(cells, link).0?.whole.blackout)
+        .map(|seconds| format!("{:.0}", seconds * 1e3))
+        .collect::<Vec<_>>();
+    let ratio = match (bracket(cells, "dublin"), bracket(cells, "halifax")) {
+        ((Some(a), Some(b)), (Some(c), Some(d))) => {
+            format!("{:.1} to {:.1} times Halifax's", a.stressed / d.stressed, b.stressed / c.stressed)
+        }
+        _ => "–".to_owned(),
+    };
+    vec![
+        row(
+            "P1",
+            "pre-copy, local: converges up to, and takes",
+            "400 MB, ≈ 15 s",
+            format!(
+                "{}; 400MB at a limit of 400 ms: {}, {}",
+                between(cells, "local"),
+                count(patient),
+                seconds(patient.and_then(|cell| cell.median(|run| run.total)))
+            ),
+            patient.map_or_else(|| "–".to_owned(), time),
+            "the memory, with a limit above 357 ms; the time not",
+        ),
+        row(
+            "P2",
+            "pre-copy, local: beyond the threshold",
+            "fails",
+            format!("400MB at 300 ms: {}", count(at_300)),
+            foretold(cells, "local"),
+            "yes",
+        ),
+        row(
+            "P3",
+            "pre-copy, Halifax: converges",
+            "light or thin only",
+            between(cells, "halifax"),
+            foretold(cells, "halifax"),
+            "yes",
+        ),
+        row(
+            "P4",
+            "pre-copy, Dublin: converges",
+            "up to 50 % more than Halifax",
+            format!("{}: {ratio}", between(cells, "dublin")),
+            foretold(cells, "dublin"),
+            "more",
+        ),
+        row(
+            "P5",
+            "pre-copy that converges: blackout",
+            "300–400 ms in all cases",
+            ["local", "dublin", "halifax"].map(blackouts).join(", "),
+            format!("{} ms", model_blackouts.join(", ")),
+            "only close to the threshold",
+        ),
+    ]
+}
+
+fn always(cells: &[Cell]) -> Row {
+    let count = |mode: Mode| {
+        let mine = || cells.iter().filter(|cell| cell.mode == mode);
+        let (done, all) =
+            (mine().map(|cell| cell.completed().count()).sum::<usize>(), mine().map(|cell| cell.runs.len()).sum::<usize>());
+        (done, all)
+    };
+    let (hybrid, postcopy) = (count(Mode::Hybrid), count(Mode::Postcopy));
+    let whole = hybrid.0 == hybrid.1 && postcopy.0 == postcopy.1;
+    Row {
+        id: "C1",
+        what: "post-copy: completes".to_owned(),
+        paper: "always",
+        ours: format!("hybrid {} of {}, post-copy {} of {}", hybrid.0, hybrid.1, postcopy.0, postcopy.1),
+        model: "always".to_owned(),
+        verdict: if whole { "yes" } else { "no" }.to_owned(),
+    }
+}
+
+/// Hybrid's figure, and pure post-copy's.
+fn both(cells: &[Cell], link: &str, label: &str, figure: Figure, shown: fn(Option<Estimate>) -> String) -> (String, Option<f64>) {
+    let of = |mode: Mode| find(cells, mode, link, label).and_then(|cell| cell.median(figure));
+    let (hybrid, postcopy) = (of(Mode::Hybrid), of(Mode::Postcopy));
+    (format!("hybrid {}; post-copy {}", shown(hybrid), shown(postcopy)), hybrid.map(|seen| seen.value))
+}
+
+fn total(id: &'static str, link: &str, label: &str, paper: f64, cells: &[Cell]) -> Row {
+    let texts = ["7.2 s", "11.2 s", "11.3 s", "41.1 s", "151.2 s", "152.8 s"];
+    let stated = STATED.iter().position(|row| (row.0, row.1) == (link, label)).and_then(|index| texts.get(index)).copied();
+    let (ours, hybrid) = both(cells, link, label, |run| run.total, seconds);
+    let model = [Mode::Hybrid, Mode::Postcopy]
+        .iter()
+        .filter_map(|mode| find(cells, *mode, link, label))
+        .map(|cell| format!("{:.*}", digits(cell.whole.total), cell.whole.total))
+        .collect::<Vec<_>>()
+        .join("; ");
+    let gigabit =
+        find(cells, Mode::Hybrid, "gigabit", label).filter(|_| link == "halifax").and_then(|cell| cell.median(|run| run.total));
+    let through = gigabit.map_or_else(String::new, |seen| format!("; hybrid through 1 Gb/s {}", seconds(Some(seen))));
+    let verdict = same(hybrid, paper);
+    let by_gigabit = gigabit.map_or_else(String::new, |seen| format!("; through 1 Gb/s {}", same(Some(seen.value), paper)));
+    Row {
+        id,
+        what: format!("post-copy, {link}, {label}: total time"),
+        paper: stated.unwrap_or("–"),
+        ours: format!("{ours}{through}"),
+        model: format!("{model} s"),
+        verdict: format!("{verdict}{by_gigabit}"),
+    }
+}
+
+fn slope(cells: &[Cell], mode: Mode, link: &str, figure: Figure) -> Option<Estimate> {
+    let mine: Vec<&Cell> = cells.iter().filter(|cell| cell.mode == mode && cell.link == link).collect();
+    Ascending::of(super::laws::slopes(&mine, figure)).quantile(50)
+}
+
+fn linear(cells: &[Cell]) -> Row {
+    let text = |link: &str| {
+        slope(cells, Mode::Hybrid, link, |run| run.total).map(|seen| format!("{link} {}", bracketed(seen, "s/GB", 2)))
+    };
+    let model = |link: &str| {
+        let points: Vec<(f64, f64)> = cells
+            .iter()
+            .filter(|cell| cell.mode == Mode::Hybrid && cell.link == link)
+            .map(|cell| (cell.stressed, cell.whole.total))
+            .collect();
+        super::laws::line(&points).map(|line| format!("{:.2}", line.1))
+    };
+    let links = super::tables::LINKS;
+    Row {
+        id: "C8",
+        what: "post-copy: total time over stressed memory".to_owned(),
+        paper: "linear; 4.24, 17.5, 17.7 s/GB by its figures",
+        ours: format!("hybrid {}", links.iter().filter_map(|link| text(link)).collect::<Vec<_>>().join(", ")),
+        model: format!("{} s/GB", links.iter().filter_map(|link| model(link)).collect::<Vec<_>>().join(", ")),
+        verdict: "linear: yes; the slopes are the rates' of the links".to_owned(),
+    }
+}
+
+fn level(cells: &[Cell]) -> Row {
+    let range = |link: &str, mode: Mode| {
+        let mine = cells.iter().filter(|cell| cell.mode == mode && cell.link == link && cell.completed().all(|run| run.postcopy));
+        let medians = Ascending::of(mine.filter_map(|cell| Some(cell.median(|run| run.blackout)?.value * 1e3)));
+        let ends = medians.values().first().zip(medians.values().last()).map(|(low, high)| format!("{low:.0}–{high:.0}"));
+        ends.unwrap_or_else(|| "–".to_owned())
+    };
+    let of = |link: &str| format!("{link} {} and {} ms", range(link, Mode::Hybrid), range(link, Mode::Postcopy));
+    let model = cells.iter().filter(|cell| cell.is_postcopy() && cell.link != "gigabit" && cell.label != "thin");
+    let model = Ascending::of(model.filter_map(|cell| cell.whole.blackout).map(|seconds| seconds * 1e3));
+    let ends = model.values().first().zip(model.values().last()).map(|(low, high)| format!("{low:.0}–{high:.0} ms"));
+    Row {
+        id: "C9",
+        what: "post-copy: blackout, least and largest median over the sizes (hybrid and post-copy)".to_owned(),
+        paper: "200–700 ms; latency does not matter",
+        ours: ["local", "dublin", "halifax"].map(of).join(", "),
+        model: ends.unwrap_or_else(|| "–".to_owned()),
+        verdict: "shorter; one way of the link is in it".to_owned(),
+    }
+}
+
+fn peak(id: &'static str, link: &str, paper: f64, text: &'static str, cells: &[Cell]) -> Row {
+    let gbit = |estimate: Option<Estimate>| estimate.map_or_else(|| "–".to_owned(), |seen| bracketed(seen, "Gb/s", 2));
+    let (ours, hybrid) = both(cells, link, "2GB", |run| run.peak, gbit);
+    Row {
+        id,
+        what: format!("post-copy, {link}, 2GB: peak rate"),
+        paper: text,
+        ours,
+        model: "–".to_owned(),
+        verdict: same(hybrid, paper),
+    }
+}
+
+fn bytes(cells: &[Cell]) -> Row {
+    let gb = |estimate: Option<Estimate>| estimate.map_or_else(|| "–".to_owned(), |seen| bracketed(seen, "GB", 2));
+    let each = |link: &str| format!("{link}: {}", both(cells, link, "2GB", |run| run.bytes, gb).0);
+    let model = [Mode::Hybrid, Mode::Postcopy]
+        .iter()
+        .filter_map(|mode| find(cells, *mode, "halifax", "2GB"))
+        .map(|cell| format!("{:.2}", cell.whole.bytes))
+        .collect::<Vec<_>>()
+        .join("; ");
+    let hybrid = both(cells, "halifax", "2GB", |run| run.bytes, gb).1;
+    Row {
+        id: "C13",
+        what: "post-copy, 2GB: bytes moved".to_owned(),
+        paper: "≈ 4.7 GB on all links",
+        ours: ["local", "dublin", "halifax"].map(each).join(", "),
+        model: format!("{model} GB"),
+        verdict: format!("hybrid {}; pure post-copy cannot", same(hybrid, 4.7)),
+    }
+}

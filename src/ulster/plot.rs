@@ -1,0 +1,222 @@
+//! A drawing of lines over two axes, as SVG. Pure; knows nothing of what it shows.
+
+use std::fmt::Write;
+
+const WIDTH: f64 = 680.0;
+const HEIGHT: f64 = 360.0;
+const LEFT: f64 = 64.0;
+const RIGHT: f64 = 168.0;
+const TOP: f64 = 34.0;
+const BOTTOM: f64 = 46.0;
+const LABELS: f64 = 6.0;
+
+/// A point, and where it may lie.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Point {
+    pub(super) x: f64,
+    pub(super) y: f64,
+    pub(super) ends: Option<(f64, f64)>,
+}
+
+/// How a series is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stroke {
+    /// A line, with marks and intervals.
+    Solid,
+    /// Rings alone: what somebody else says.
+    Rings,
+    /// Crosses alone: what did not happen.
+    Crosses,
+    /// A line, and its intervals as an area.
+    Band,
+}
+
+/// A series.
+#[derive(Clone, Debug)]
+pub(super) struct Series {
+    pub(super) name: String,
+    pub(super) colour: &'static str,
+    pub(super) stroke: Stroke,
+    pub(super) points: Vec<Point>,
+}
+
+/// The whole.
+#[derive(Clone, Debug)]
+pub(super) struct Plot {
+    pub(super) title: String,
+    pub(super) x: &'static str,
+    pub(super) y: &'static str,
+    pub(super) series: Vec<Series>,
+}
+
+/// Figures to places.
+struct Axes {
+    x: (f64, f64),
+    y: (f64, f64),
+}
+
+impl Axes {
+    fn at(&self, x: f64, y: f64) -> (f64, f64) {
+        let share = |value: f64, (low, high): (f64, f64)| ((value - low) / (high - low)).clamp(0.0, 1.0);
+        (LEFT + share(x, self.x) * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - share(y, self.y) * (HEIGHT - TOP - BOTTOM))
+    }
+}
+
+impl Plot {
+    pub(super) fn svg(&self) -> String {
+        let most = |of: fn(&Point) -> f64| {
+            let all = self.series.iter().flat_map(|series| &series.points).map(of).fold(0.0, f64::max);
+            if all > 0.0 { all } else { 1.0 }
+        };
+        let (x, y) = (most(|point| point.x), most(|point| point.ends.map_or(point.y, |ends| ends.1.max(point.y))));
+        let (across, up) = (step(x), step(y));
+        let axes = Axes { x: (0.0, (x / across).ceil() * across), y: (0.0, (y / up).ceil() * up) };
+        let mut text = head(&self.title);
+        self.grid(&mut text, &axes, across, up);
+        for (index, series) in (0_u8..).zip(&self.series) {
+            series.draw(&mut text, &axes);
+            series.name_it(&mut text, f64::from(index));
+        }
+        text.push_str("</svg>\n");
+        text
+    }
+
+    fn grid(&self, text: &mut String, axes: &Axes, across: f64, up: f64) {
+        for tick in ticks(across, axes.x.1) {
+            let (x, y) = axes.at(tick, 0.0);
+            let _ = writeln!(text, "<line x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{y:.1}\" class=\"grid\"/>");
+            let _ = writeln!(text, "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>", y + 16.0, label(tick));
+        }
+        for tick in ticks(up, axes.y.1) {
+            let (x, y) = axes.at(axes.x.1, tick);
+            let _ = writeln!(text, "<line x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{x:.1}\" y2=\"{y:.1}\" class=\"grid\"/>");
+            let _ =
+                writeln!(text, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>", LEFT - 6.0, y + 4.0, label(tick));
+        }
+        let middle = LEFT + (WIDTH - LEFT - RIGHT) / 2.0;
+        let _ = writeln!(text, "<text x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>", HEIGHT - 10.0, self.x);
+        let up = TOP + (HEIGHT - TOP - BOTTOM) / 2.0;
+        let _ = writeln!(
+            text,
+            "<text x=\"16\" y=\"{up:.1}\" text-anchor=\"middle\" transform=\"rotate(-90 16 {up:.1})\">{}</text>",
+            self.y
+        );
+    }
+}
+
+impl Series {
+    fn draw(&self, text: &mut String, axes: &Axes) {
+        let colour = self.colour;
+        let path = |points: &mut dyn Iterator<Item = (f64, f64)>| -> String {
+            points.map(|(x, y)| axes.at(x, y)).map(|(x, y)| format!("{x:.1},{y:.1}")).collect::<Vec<_>>().join(" ")
+        };
+        let line = path(&mut self.points.iter().map(|point| (point.x, point.y)));
+        match self.stroke {
+            Stroke::Solid | Stroke::Band => {
+                let _ = writeln!(text, "<polyline points=\"{line}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>");
+            }
+            Stroke::Rings | Stroke::Crosses => {}
+        }
+        if self.stroke == Stroke::Band {
+            let (low, high) = (
+                |point: &Point| point.ends.map_or(point.y, |ends| ends.0),
+                |point: &Point| point.ends.map_or(point.y, |ends| ends.1),
+            );
+            let there = self.points.iter().map(|point| (point.x, low(point)));
+            let back = self.points.iter().rev().map(|point| (point.x, high(point)));
+            let _ = writeln!(text, "<polygon points=\"{}\" fill=\"{colour}\" opacity=\"0.2\"/>", path(&mut there.chain(back)));
+            return;
+        }
+        for point in &self.points {
+            let (x, y) = axes.at(point.x, point.y);
+            let _ = match self.stroke {
+                Stroke::Solid => writeln!(text, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>"),
+                Stroke::Rings => writeln!(
+                    text,
+                    "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>"
+                ),
+                Stroke::Crosses => {
+                    writeln!(text, "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"{colour}\">×</text>", y + 4.0)
+                }
+                Stroke::Band => Ok(()),
+            };
+            if let Some((low, high)) = point.ends.filter(|_| self.stroke == Stroke::Solid) {
+                let ((_, low), (_, high)) = (axes.at(point.x, low), axes.at(point.x, high));
+                let _ = writeln!(
+                    text,
+                    "<line x1=\"{x:.1}\" y1=\"{low:.1}\" x2=\"{x:.1}\" y2=\"{high:.1}\" stroke=\"{colour}\" stroke-width=\"3\" opacity=\"0.45\"/>"
+                );
+            }
+        }
+    }
+
+    fn name_it(&self, text: &mut String, index: f64) {
+        let (x, y, colour) = (WIDTH - RIGHT + 14.0, TOP + 10.0 + index * 17.0, self.colour);
+        let _ = match self.stroke {
+            Stroke::Solid | Stroke::Band => writeln!(
+                text,
+                "<line x1=\"{x}\" y1=\"{y}\" x2=\"{}\" y2=\"{y}\" stroke=\"{colour}\" stroke-width=\"2\"/>",
+                x + 16.0
+            ),
+            Stroke::Rings => writeln!(
+                text,
+                "<circle cx=\"{}\" cy=\"{y}\" r=\"5\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>",
+                x + 8.0
+            ),
+            Stroke::Crosses => {
+                writeln!(text, "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\" fill=\"{colour}\">×</text>", x + 8.0, y + 4.0)
+            }
+        };
+        let _ = writeln!(text, "<text x=\"{}\" y=\"{}\">{}</text>", x + 22.0, y + 4.0, self.name);
+    }
+}
+
+fn head(title: &str) -> String {
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" font-size=\"12\" role=\"img\">\n\
+         <title>{title}</title>\n<style>.grid {{ stroke: #ddd }}</style>\n<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"white\"/>\n\
+         <text x=\"{LEFT}\" y=\"20\" font-size=\"13\" font-weight=\"bold\">{title}</text>\n"
+    )
+}
+
+/// 1, 2 or 5 times a power of ten: some six of them up to the most.
+fn step(most: f64) -> f64 {
+    let wanted = most / LABELS;
+    let decade = 10_f64.powf(wanted.log10().floor());
+    [1.0, 2.0, 5.0, 10.0].map(|first| first * decade).into_iter().find(|step| *step >= wanted * 0.999).unwrap_or(decade * 10.0)
+}
+
+fn ticks(step: f64, most: f64) -> impl Iterator<Item = f64> {
+    (0_u8..=20).map(move |index| f64::from(index) * step).take_while(move |tick| *tick <= most * 1.001)
+}
+
+/// As many decimals as it needs, at most three.
+fn label(tick: f64) -> String {
+    let text = format!("{tick:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round() {
+        assert_eq!([8.0, 152.0, 0.37, 1.0, 9.4].map(step), [2.0, 50.0, 0.1, 0.2, 2.0]);
+        assert_eq!(ticks(2.0, 8.0).map(label).collect::<Vec<_>>(), ["0", "2", "4", "6", "8"]);
+        assert_eq!([0.05, 0.25, 100.0].map(label), ["0.05", "0.25", "100"]);
+    }
+
+    #[test]
+    fn points_keep_within_the_axes_and_nothing_draws_nothing() {
+        let point = |x, y| Point { x, y, ends: Some((y / 2.0, y * 2.0)) };
+        let series =
+            |stroke| Series { name: "a".to_owned(), colour: "#c00", stroke, points: vec![point(1.0, 10.0), point(2.0, 30.0)] };
+        let all = [Stroke::Solid, Stroke::Rings, Stroke::Crosses, Stroke::Band].map(series).to_vec();
+        let svg = Plot { title: "t".to_owned(), x: "x", y: "y", series: all }.svg();
+        assert_eq!((svg.matches("<polyline").count(), svg.matches("<polygon").count()), (2, 1));
+        assert_eq!(svg.matches("<circle").count(), 2 + 2 + 1);
+        let empty = Plot { title: "t".to_owned(), x: "x", y: "y", series: Vec::new() }.svg();
+        assert!(empty.ends_with("</svg>\n") && !empty.contains("NaN"), "{empty}");
+    }
+}
