@@ -99,7 +99,7 @@ fn eighth(cells: &[Cell]) -> Plot {
     all.push(Series {
         name: "the paper, 200–700".to_owned(),
         colour: PAPER,
-        stroke: Stroke::Band,
+        stroke: Stroke::Area,
         points: vec![span(0.0), span(8.0)],
     });
     Plot { title: "Figure 8: post-copy, blackout".to_owned(), x: "stressed memory, GB", y: "ms", series: all }

@@ -1,6 +1,6 @@
 //! What is made from measurements, into docs/ulster.md: between a line that names it and a line that ends it, so that what people wrote around it stays.
 
-use super::checklist::checklist;
+use super::checklist::{checklist, warrant};
 use super::laws::laws;
 use super::store::Evidence;
 use super::tables;
@@ -24,6 +24,7 @@ pub enum PageError {
 pub fn page(text: &str, evidence: &Evidence) -> Result<String, PageError> {
     let parts = [
         ("checklist", checklist(evidence)),
+        ("warrant", warrant(&evidence.cells)),
         ("table II", tables::second(&evidence.cells)),
         ("table III", tables::third(&evidence.cells)),
         ("laws", findings(evidence)),

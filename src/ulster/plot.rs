@@ -29,6 +29,8 @@ pub(super) enum Stroke {
     Crosses,
     /// A line, and its intervals as an area.
     Band,
+    /// The area alone: a range that somebody else gives.
+    Area,
 }
 
 /// A series.
@@ -115,9 +117,9 @@ impl Series {
             Stroke::Solid | Stroke::Band => {
                 let _ = writeln!(text, "<polyline points=\"{line}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>");
             }
-            Stroke::Rings | Stroke::Crosses => {}
+            Stroke::Rings | Stroke::Crosses | Stroke::Area => {}
         }
-        if self.stroke == Stroke::Band {
+        if matches!(self.stroke, Stroke::Band | Stroke::Area) {
             let (low, high) = (
                 |point: &Point| point.ends.map_or(point.y, |ends| ends.0),
                 |point: &Point| point.ends.map_or(point.y, |ends| ends.1),
@@ -129,17 +131,7 @@ impl Series {
         }
         for point in &self.points {
             let (x, y) = axes.at(point.x, point.y);
-            let _ = match self.stroke {
-                Stroke::Solid => writeln!(text, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>"),
-                Stroke::Rings => writeln!(
-                    text,
-                    "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>"
-                ),
-                Stroke::Crosses => {
-                    writeln!(text, "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"{colour}\">×</text>", y + 4.0)
-                }
-                Stroke::Band => Ok(()),
-            };
+            self.mark(text, x, y);
             if let Some((low, high)) = point.ends.filter(|_| self.stroke == Stroke::Solid) {
                 let ((_, low), (_, high)) = (axes.at(point.x, low), axes.at(point.x, high));
                 let _ = writeln!(
@@ -150,23 +142,38 @@ impl Series {
         }
     }
 
-    fn name_it(&self, text: &mut String, index: f64) {
-        let (x, y, colour) = (WIDTH - RIGHT + 14.0, TOP + 10.0 + index * 17.0, self.colour);
+    /// A point's.
+    fn mark(&self, text: &mut String, x: f64, y: f64) {
+        let colour = self.colour;
         let _ = match self.stroke {
-            Stroke::Solid | Stroke::Band => writeln!(
-                text,
-                "<line x1=\"{x}\" y1=\"{y}\" x2=\"{}\" y2=\"{y}\" stroke=\"{colour}\" stroke-width=\"2\"/>",
-                x + 16.0
-            ),
+            Stroke::Solid => writeln!(text, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>"),
             Stroke::Rings => writeln!(
                 text,
-                "<circle cx=\"{}\" cy=\"{y}\" r=\"5\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>",
-                x + 8.0
+                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>"
             ),
             Stroke::Crosses => {
-                writeln!(text, "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\" fill=\"{colour}\">×</text>", x + 8.0, y + 4.0)
+                let (left, up) = (x - 4.0, y - 4.0);
+                writeln!(text, "<path d=\"M{left:.1} {up:.1}l8 8m-8 0l8 -8\" stroke=\"{colour}\" stroke-width=\"1.5\"/>")
             }
+            Stroke::Band | Stroke::Area => Ok(()),
         };
+    }
+
+    fn name_it(&self, text: &mut String, index: f64) {
+        let (x, y, colour) = (WIDTH - RIGHT + 14.0, TOP + 10.0 + index * 17.0, self.colour);
+        let right = x + 16.0;
+        let _ = match self.stroke {
+            Stroke::Solid | Stroke::Band => {
+                writeln!(text, "<line x1=\"{x}\" y1=\"{y}\" x2=\"{right}\" y2=\"{y}\" stroke=\"{colour}\" stroke-width=\"2\"/>")
+            }
+            Stroke::Area => {
+                writeln!(text, "<rect x=\"{x}\" y=\"{}\" width=\"16\" height=\"10\" fill=\"{colour}\" opacity=\"0.2\"/>", y - 5.0)
+            }
+            Stroke::Rings | Stroke::Crosses => Ok(()),
+        };
+        if matches!(self.stroke, Stroke::Rings | Stroke::Crosses) {
+            self.mark(text, x + 8.0, y);
+        }
         let _ = writeln!(text, "<text x=\"{}\" y=\"{}\">{}</text>", x + 22.0, y + 4.0, self.name);
     }
 }
@@ -212,9 +219,9 @@ mod tests {
         let point = |x, y| Point { x, y, ends: Some((y / 2.0, y * 2.0)) };
         let series =
             |stroke| Series { name: "a".to_owned(), colour: "#c00", stroke, points: vec![point(1.0, 10.0), point(2.0, 30.0)] };
-        let all = [Stroke::Solid, Stroke::Rings, Stroke::Crosses, Stroke::Band].map(series).to_vec();
+        let all = [Stroke::Solid, Stroke::Rings, Stroke::Crosses, Stroke::Band, Stroke::Area].map(series).to_vec();
         let svg = Plot { title: "t".to_owned(), x: "x", y: "y", series: all }.svg();
-        assert_eq!((svg.matches("<polyline").count(), svg.matches("<polygon").count()), (2, 1));
+        assert_eq!((svg.matches("<polyline").count(), svg.matches("<polygon").count()), (2, 2));
         assert_eq!(svg.matches("<circle").count(), 2 + 2 + 1);
         let empty = Plot { title: "t".to_owned(), x: "x", y: "y", series: Vec::new() }.svg();
         assert!(empty.ends_with("</svg>\n") && !empty.contains("NaN"), "{empty}");

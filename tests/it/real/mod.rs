@@ -4,7 +4,7 @@
 //! `hooks` commands around the switchover · `give_up` those that don't converge ·
 //! `judge` the guest's verdict against a comparison of both sides' memory, byte by byte · `signals` · `deaths` of QEMUs · `by_hand` migrations whose driver died, and single steps · `attached` QEMUs of
 //! the user's, `ssh` on other hosts · `linux` a Linux with a load, `own` guests of the user's · `link` over an emulated network, or a kernel's · `tls` encrypted ones · `transports` sockets, pipes, files · `blackout` what is measured of one and
-//! of many · `refusals` what cannot be done · `looking` subcommands that migrate nothing.
+//! of many · `ulster` the paper, small · `refusals` what cannot be done · `looking` subcommands that migrate nothing.
 
 mod attached;
 mod blackout;
@@ -26,6 +26,7 @@ mod signals;
 mod ssh;
 mod tls;
 mod transports;
+mod ulster;
 
 /// One test for each line, so that a failure names its cell.
 macro_rules! cells {

@@ -1,8 +1,15 @@
 //! Every number that the paper's text states, with ours and the model's beside it. Pure.
+//!
+//! Map: here links and post-copy · `precopy` · `warrant` why the model's word on the full size counts.
+
+mod precopy;
+mod warrant;
+
+pub(super) use warrant::warrant;
 
 use super::cells::{Cell, Figure};
 use super::store::{Evidence, Throughput};
-use super::tables::{STATED, bracketed, digits, millis, seconds};
+use super::tables::{STATED, bracketed, digits, seconds};
 use crate::campaign::statistics::{Ascending, Estimate};
 use crate::scenario::Mode;
 use std::fmt::Write;
@@ -33,7 +40,7 @@ pub(super) fn checklist(evidence: &Evidence) -> String {
             .into_iter()
             .map(|(id, link, paper, gbit)| throughput(id, link, paper, gbit, &evidence.links))
             .collect();
-    rows.extend(precopy(cells));
+    rows.extend(precopy::rows(cells));
     rows.push(always(cells));
     for (id, (link, label, paper)) in ["C2", "C3", "C4", "C5", "C6", "C7"].into_iter().zip(STATED) {
         rows.push(total(id, link, label, paper, cells));
@@ -74,111 +81,6 @@ fn throughput(id: &'static str, link: &str, paper: &'static str, gbit: f64, link
         model: "–".to_owned(),
         verdict: same(rate.map(|rate| rate.value), gbit),
     }
-}
-
-/// Of pre-copy over a link at 300 ms: the largest set of which all converge, and the smallest of which none does.
-fn bracket<'a>(cells: &'a [Cell], link: &str) -> (Option<&'a Cell>, Option<&'a Cell>) {
-    let mine = || cells.iter().filter(|cell| cell.mode == Mode::Precopy && cell.link == link && (cell.limit - 0.3).abs() < 0.01);
-    let by_size = |one: &&Cell, other: &&Cell| one.stressed.total_cmp(&other.stressed);
-    let converge = mine().filter(|cell| cell.all_completed()).max_by(by_size);
-    let stuck = mine().filter(|cell| !cell.runs.is_empty() && cell.completed().count() == 0).min_by(by_size);
-    (converge, stuck)
-}
-
-fn between(cells: &[Cell], link: &str) -> String {
-    let (converge, stuck) = bracket(cells, link);
-    let said = |cell: Option<&Cell>| {
-        cell.map_or_else(|| "?".to_owned(), |cell| format!("{} {} of {}", cell.label, cell.completed().count(), cell.runs.len()))
-    };
-    format!("{}, {}", said(converge), said(stuck))
-}
-
-/// Whether the model says of each cell what happened.
-fn foretold(cells: &[Cell], link: &str) -> String {
-    let mine: Vec<&Cell> =
-        cells.iter().filter(|cell| cell.mode == Mode::Precopy && cell.link == link && !cell.runs.is_empty()).collect();
-    let right = mine.iter().filter(|cell| cell.runs.iter().all(|run| run.completed == cell.whole.completes)).count();
-    format!("the same in {right} of {} cells", mine.len())
-}
-
-fn precopy(cells: &[Cell]) -> Vec<Row> {
-    let patient = cells.iter().find(|cell| cell.mode == Mode::Precopy && cell.limit > 0.35);
-    let row = |id, what: &str, paper, ours, model, verdict: &str| Row {
-        id,
-        what: what.to_owned(),
-        paper,
-        ours,
-        model,
-        verdict: verdict.to_owned(),
-    };
-    let at_300 = find(cells, Mode::Precopy, "local", "400MB");
-    let count = |cell: Option<&Cell>| {
-        cell.map_or_else(|| "–".to_owned(), |cell| format!("{} of {}", cell.completed().count(), cell.runs.len()))
-    };
-    let time = |cell: &Cell| format!("{:.2} s", cell.whole.total);
-    let blackouts = |link: &str| {
-        let (largest, _) = bracket(cells, link);
-        largest
-            .map_or_else(|| "–".to_owned(), |cell| format!("{link} {} {}", cell.label, millis(cell.median(|run| run.blackout))))
-    };
-    let model_blackouts = ["local", "dublin", "halifax"]
-        .iter()
-        .filter_map(|link| bracket(cells, link).0?.whole.blackout)
-        .map(|seconds| format!("{:.0}", seconds * 1e3))
-        .collect::<Vec<_>>();
-    let ratio = match (bracket(cells, "dublin"), bracket(cells, "halifax")) {
-        ((Some(a), Some(b)), (Some(c), Some(d))) => {
-            format!("{:.1} to {:.1} times Halifax's", a.stressed / d.stressed, b.stressed / c.stressed)
-        }
-        _ => "–".to_owned(),
-    };
-    vec![
-        row(
-            "P1",
-            "pre-copy, local: converges up to, and takes",
-            "400 MB, ≈ 15 s",
-            format!(
-                "{}; 400MB at a limit of 400 ms: {}, {}",
-                between(cells, "local"),
-                count(patient),
-                seconds(patient.and_then(|cell| cell.median(|run| run.total)))
-            ),
-            patient.map_or_else(|| "–".to_owned(), time),
-            "the memory, with a limit above 357 ms; the time not",
-        ),
-        row(
-            "P2",
-            "pre-copy, local: beyond the threshold",
-            "fails",
-            format!("400MB at 300 ms: {}", count(at_300)),
-            foretold(cells, "local"),
-            "yes",
-        ),
-        row(
-            "P3",
-            "pre-copy, Halifax: converges",
-            "light or thin only",
-            between(cells, "halifax"),
-            foretold(cells, "halifax"),
-            "yes",
-        ),
-        row(
-            "P4",
-            "pre-copy, Dublin: converges",
-            "up to 50 % more than Halifax",
-            format!("{}: {ratio}", between(cells, "dublin")),
-            foretold(cells, "dublin"),
-            "more",
-        ),
-        row(
-            "P5",
-            "pre-copy that converges: blackout",
-            "300–400 ms in all cases",
-            ["local", "dublin", "halifax"].map(blackouts).join(", "),
-            format!("{} ms", model_blackouts.join(", ")),
-            "only close to the threshold",
-        ),
-    ]
 }
 
 fn always(cells: &[Cell]) -> Row {
