@@ -2,7 +2,7 @@
 
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
-use switchover::ulster::{Evidence, Verdict, figures, laws, page};
+use switchover::ulster::{Evidence, Verdict, campaign, figures, laws, page};
 
 fn top(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -28,6 +28,15 @@ fn every_cell_has_its_runs_and_no_law_has_too_few() {
     let evidence = stored();
     assert!(evidence.cells.iter().all(|cell| cell.runs.len() >= 10));
     assert!(laws(&evidence.cells).iter().all(|finding| finding.verdict != Verdict::TooFew));
+}
+
+/// A law that a run can break: the same campaign on a machine that did other things.
+#[test]
+fn a_busy_machine_blurs_the_threshold_and_the_law_says_so() {
+    let campaigns = top("fixtures/campaigns/ulster");
+    let cells = campaign(&campaigns.join("threshold.toml"), &campaigns.join("results/threshold-busy.parquet")).unwrap();
+    let broken: Vec<String> = laws(&cells).into_iter().filter(|one| one.verdict == Verdict::Broken).map(|one| one.of).collect();
+    assert_eq!(broken, ["dublin", "local"]);
 }
 
 #[test]
