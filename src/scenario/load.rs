@@ -52,6 +52,8 @@ pub(super) const KEYS: &[&str] = &[
     "limits.postcopy_bandwidth",
     "switch.after_pass",
     "switch.after",
+    "finish.after_pass",
+    "finish.after",
     "give_up.passes",
     "give_up.bytes",
     "give_up.after",
@@ -303,7 +305,7 @@ fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     if let Some((key, problem)) = guest {
         return impossible(key, problem);
     }
-    if scenario.limits.downtime.is_some_and(|limit| limit.0 > 2_000_000_000) {
+    if scenario.limits.downtime.is_some_and(|limit| limit > super::MOST_DOWNTIME) {
         return impossible("limits.downtime", "QEMU takes at most 2000s (migrate_params_check)".to_owned());
     }
     if scenario.switch.after_pass.is_some() && scenario.switch.after.is_some() {
@@ -314,6 +316,12 @@ fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
             "switch",
             "only mode = \"hybrid\" has a moment to switch; post-copy starts at once, pre-copy never".to_owned(),
         );
+    }
+    if scenario.finish.after_pass.is_some() && scenario.finish.after.is_some() {
+        return impossible("finish", "give after_pass or after, not both".to_owned());
+    }
+    if scenario.mode != Mode::Precopy && scenario.finish != super::Switch::default() {
+        return impossible("finish", "only mode = \"precopy\" has to be brought to an end; post-copy ends by itself".to_owned());
     }
     if scenario.timeout.0 == 0 {
         return impossible("timeout", "must be more than nothing".to_owned());
@@ -369,6 +377,8 @@ mod tests {
         scenario.limits.postcopy_bandwidth = Some(Limit::At(Rate(1 << 20)));
         scenario.switch.after_pass = Some(1);
         scenario.switch.after = Some(Micros(1));
+        scenario.finish.after_pass = Some(1);
+        scenario.finish.after = Some(Micros(1));
         scenario.give_up.passes = Some(3);
         scenario.give_up.bytes = Some(Bytes(1));
         scenario.give_up.after = Some(Micros(1));
