@@ -17,6 +17,7 @@ use crate::plan::Support;
 use crate::record::{Outcome, Switchover};
 use crate::run::{Finished, Options, RunError, in_lab_again};
 use crate::scenario::Scenario;
+use crate::text::read_all;
 use serde_json::{Value, json};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ use tokio::sync::watch;
 const SCHEMA: &str = "switchover.campaign/1";
 /// What is run, and whether this directory is of it.
 pub const CAMPAIGN_JSON: &str = "campaign.json";
+/// It has a scenario for each cell, of which there may be 100,000.
+pub(super) const LONGEST_CAMPAIGN: u64 = 512 << 20;
 /// A line for each visit.
 pub const JOURNAL: &str = "visits.jsonl";
 /// A row for each run.
@@ -175,7 +178,7 @@ fn open(definition: &Definition, options: &SweepOptions) -> Result<Journal, Swee
     let now = campaign_json(definition);
     if options.resume {
         let nothing = |source| SweepError::Nothing { path: out.clone(), source };
-        let text = std::fs::read_to_string(&path).map_err(nothing)?;
+        let text = read_all(&path, LONGEST_CAMPAIGN).map_err(nothing)?;
         let before: Value = serde_json::from_str(&text).map_err(|error| nothing(error.into()))?;
         if let Some(difference) = difference(&before, &now) {
             return Err(SweepError::Another { path: out.clone(), difference });

@@ -1,9 +1,13 @@
 //! Text to a checked scenario: layers (defaults, file, settings), unknown keys with the nearest valid one, impossible values.
 
 use super::{GuestKind, Mode, Scenario};
+use crate::text::read_all;
 use crate::units::Micros;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
+
+/// The longest file that is read; a person writes some KiB.
+pub const LONGEST_SCENARIO: u64 = 4 << 20;
 
 /// Every key of a scenario but the free tables. A test holds it against the types.
 pub(super) const KEYS: &[&str] = &[
@@ -170,7 +174,7 @@ impl Loader {
     /// # Errors
     /// [`ScenarioError::Read`], [`ScenarioError::Syntax`], [`ScenarioError::UnknownKey`].
     pub fn file(&mut self, path: &Path) -> Result<&mut Loader, ScenarioError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ScenarioError::Read { path: path.to_owned(), source })?;
+        let text = read_all(path, LONGEST_SCENARIO).map_err(|source| ScenarioError::Read { path: path.to_owned(), source })?;
         self.text(&path.display().to_string(), &text)
     }
 

@@ -13,7 +13,7 @@ mod tls;
 
 pub use guest::{Content, DiskAccess, DiskFormat, Guest, GuestKind, Load, OwnGuest, Pattern, Touch};
 pub use link::{Figures, Link, LinkKind, LinkPreset, Outage, Way};
-pub use load::{Loader, ScenarioError};
+pub use load::{LONGEST_SCENARIO, Loader, ScenarioError};
 pub use stream::{Socket, Transport};
 pub use tls::{Credentials, Tls};
 
