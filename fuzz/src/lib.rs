@@ -16,8 +16,11 @@ pub use texts::{scenario, text};
 use serde_json::Value;
 use std::fmt::Debug;
 
+/// Any bytes, and a panic where a law is broken.
+pub type Call = fn(&[u8]);
+
 /// The names of the targets, and what is called for each.
-pub const TARGETS: [(&str, fn(&[u8])); 9] = [
+pub const TARGETS: [(&str, Call); 9] = [
     ("campaign", campaign),
     ("policy", policy),
     ("run", run),

@@ -75,7 +75,8 @@ pub fn policy(bytes: &[u8]) {
     let (mut now_ns, mut over, mut postcopy) = (1_000_000_000u64, false, false);
     for pair in happens.get(1..).unwrap_or_default().chunks_exact(2).take(LONGEST) {
         now_ns += 1_000_000 << (pair[0] >> 5);
-        postcopy |= pair[0] % 16 == 1 && pair[1] % 2 == 0 && STATUSES[usize::from(pair[1] / 2 % 16)] == "postcopy-active";
+        postcopy |=
+            pair[0] % 16 == 1 && pair[1].is_multiple_of(2) && STATUSES[usize::from(pair[1] / 2 % 16)] == "postcopy-active";
         for effect in happen(&mut machine, pair[0], pair[1], now_ns) {
             assert!(!over, "{effect:?} after the end");
             match effect {
@@ -92,7 +93,7 @@ pub fn policy(bytes: &[u8]) {
 }
 
 fn happen(machine: &mut Machine, what: u8, how: u8, now_ns: u64) -> Vec<Effect> {
-    let side = if how % 2 == 0 { Side::Source } else { Side::Destination };
+    let side = if how.is_multiple_of(2) { Side::Source } else { Side::Destination };
     let text = || "said so".to_owned();
     let status = STATUSES[usize::from(how / 2 % 16)];
     let mut step = |input: Input<'_>| machine.step(&input, now_ns);
@@ -122,8 +123,8 @@ fn happen(machine: &mut Machine, what: u8, how: u8, now_ns: u64) -> Vec<Effect> 
         8 => step(Input::Gone(side, text())),
         9 => step(Input::Exited(side, text())),
         10 => step(Input::Held([Held::Waits, Held::Stopped, Held::Runs, Held::Stands][usize::from(how % 4)])),
-        11 => step(if how % 2 == 0 { Input::Released } else { Input::Quelled }),
-        12 => step(Input::Hooked(if how % 2 == 0 { Ok(()) } else { Err(text()) })),
+        11 => step(if how.is_multiple_of(2) { Input::Released } else { Input::Quelled }),
+        12 => step(Input::Hooked(if how.is_multiple_of(2) { Ok(()) } else { Err(text()) })),
         13 => step(Input::Interrupt),
         _ => step(Input::Tick),
     }

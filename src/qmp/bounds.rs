@@ -96,6 +96,11 @@ impl Waiting {
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).map(drop).map_err(|_| Beyond::Waiting)
     }
 
+    /// So much waits that who takes should have a turn before more is read.
+    pub(super) fn is_much(&self) -> bool {
+        self.0.load(Ordering::Acquire) > MOST_WAITING / 4
+    }
+
     /// So much was taken.
     pub(super) fn take(&self, weight: usize) {
         self.0.fetch_sub(weight, Ordering::AcqRel);
@@ -137,7 +142,7 @@ mod tests {
     fn what_waits_has_room_again_when_it_is_taken() {
         let waiting = Waiting::default();
         assert_eq!(waiting.add(MOST_WAITING), Ok(()));
-        assert_eq!(waiting.add(1), Err(Beyond::Waiting));
+        assert_eq!((waiting.add(1), waiting.is_much()), (Err(Beyond::Waiting), true));
         waiting.take(MOST_WAITING);
         assert_eq!((waiting.add(1), waiting.add(usize::MAX)), (Ok(()), Err(Beyond::Waiting)));
     }

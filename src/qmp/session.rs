@@ -511,6 +511,10 @@ async fn read_task(
         if let Err(beyond) = take(line, arrived, &shared, &notices) {
             break beyond.to_string();
         }
+        // What a socket holds of events comes at once when we were held up; on one thread, nobody could take any in between.
+        if shared.waiting.is_much() {
+            tokio::task::yield_now().await;
+        }
     };
     let said = way.and_then(|way| way.upgrade()).map(|tunnel| tunnel.said()).unwrap_or_default();
     shared.end(reason + &said);
