@@ -25,11 +25,11 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Its name, and whether somebody takes the events.
 const HARMS: [(&str, bool); 9] = [
     ("one line without an end", false),
-    ("lines of 2 MiB that are one text", false),
-    ("answers of 2 MiB, one text", false),
+    ("lines of 1 MiB that are one text", false),
+    ("answers of 1 MiB, one text", false),
     ("answers of 60,000 values", false),
     ("answers nested without end", false),
-    ("errors of 2 MiB", false),
+    ("errors of 1 MiB", false),
     ("events that nobody takes", false),
     ("events of 30 KiB that are taken", true),
     ("empty lines, and lines of one byte", true),
@@ -126,7 +126,7 @@ fn serve(socket: &Path, harm: usize, total: usize) -> Result<()> {
 }
 
 fn do_harm(stream: &mut UnixStream, harm: usize, total: usize) -> std::io::Result<()> {
-    let long = "x".repeat((2 << 20) - 100);
+    let long = "x".repeat((1 << 20) - 100);
     let mut sent = 0;
     let mut id = 1;
     while sent < total {

@@ -1,6 +1,7 @@
 //! A peer that means harm: whatever it sends, what we hold of it is bounded, and what we say of it says which side and which bound.
 
 use super::server::{DEADLINE, GREETING, Peer, Server, connected};
+use crate::harness::{Scratch, Switchover};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -27,7 +28,7 @@ async fn ended_by(sent: Vec<u8>) -> String {
 #[tokio::test]
 async fn a_line_without_an_end_ends_the_connection() {
     let end = ended_by(vec![b'x'; 64 << 20]).await;
-    assert_eq!(end, "it sent a line of more than 2 MiB, which no QEMU does: it is broken, or means harm");
+    assert_eq!(end, "it sent a line of more than 1 MiB, which no QEMU does: it is broken, or means harm");
 }
 
 #[tokio::test]
@@ -88,7 +89,7 @@ async fn events_that_are_taken_may_be_as_many_as_they_like() {
 #[tokio::test]
 async fn what_is_kept_of_texts_and_of_unknown_lines_has_an_end() {
     let (session, mut notices, mut peer) = connected().await;
-    let long = "a".repeat(1 << 20);
+    let long = "a".repeat(300 << 10);
     let refusing = async {
         let asked = peer.expect("query-status").await;
         peer.refuse(&asked, &long, &long).await;
@@ -99,7 +100,7 @@ async fn what_is_kept_of_texts_and_of_unknown_lines_has_an_end() {
     let (error, ()) = tokio::join!(asked, refusing);
     let error = error.unwrap_err().to_string();
     assert!(error.starts_with("source: QEMU refused query-status: aaa") && error.len() < 9000, "{}", error.len());
-    assert!(error.contains("… (1044480 more bytes)"), "{error}");
+    assert!(error.contains("… (303104 more bytes)"), "{error}");
     for begins in ["unknown aaa", "{\"timestamp\""] {
         let Ok(Notice::Unknown { line, .. }) = notices.next().await else { panic!("it is no message that we know") };
         assert!(line.starts_with(begins) && line.len() < 17_000 && line.ends_with(" bytes in all)"), "{}", line.len());
@@ -121,7 +122,8 @@ async fn a_real_schema_is_far_from_every_bound() {
 
 #[tokio::test]
 async fn a_greeting_that_is_none_is_shown_short_and_without_what_a_terminal_obeys() {
-    for greeting in [format!("\x1b]0;owned\x07{}\n", "x".repeat(1 << 20)), format!("{}{}\n", "[".repeat(5000), "]".repeat(5000))]
+    for greeting in
+        [format!("\x1b]0;owned\x07{}\n", "x".repeat(500 << 10)), format!("{}{}\n", "[".repeat(5000), "]".repeat(5000))]
     {
         let server = Server::start();
         let greeted = async {
@@ -153,4 +155,15 @@ fn a_sampler_s_line_without_an_end_ends_it() {
     assert_eq!(error, "it sent a line of more than 256 KiB, which no QEMU does: it is broken, or means harm");
     drop(connection);
     flooding.join().unwrap();
+}
+
+/// A run directory of somebody else's: what it says is shown, and obeyed by no terminal.
+#[test]
+fn a_run_directory_sends_nothing_to_the_terminal_but_text() {
+    let scratch = Scratch::new();
+    scratch.file("scenario.toml", r#""\u001b]0;owned\u0007\u009b2J\u202e" = 1"#);
+    let done = Switchover::new(&scratch, &["diagnose", "."]).run();
+    done.assert_code(2);
+    assert!(done.stderr.contains(r"\u001b]0;owned\u0007\u009b2J\u202e"), "{}", done.stderr);
+    assert!(!done.stderr.chars().any(|c| c.is_control() && c != '\n'), "{:?}", done.stderr);
 }
