@@ -16,6 +16,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
+use support::memory::{Memory, reset_peak};
 use support::{Arguments, Result, machine, say, verdict};
 use switchover::clock::{monotonic_ns, process_cpu_ns, sleep_until};
 use switchover::observe::{Latest, Sampler};
@@ -98,29 +99,6 @@ fn run(arguments: &Arguments) -> Result<()> {
 
 fn seconds_since(began_ns: u64) -> f64 {
     (monotonic_ns() - began_ns) as f64 / 1e9
-}
-
-/// MB of this process.
-#[derive(Clone, Copy)]
-struct Memory {
-    now: f64,
-    peak: f64,
-}
-
-impl Memory {
-    fn now() -> Result<Memory> {
-        let status = std::fs::read_to_string("/proc/self/status")?;
-        let field = |name: &str| -> Result<f64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such line in /proc/self/status")?;
-            let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-            Ok(kib * 1024.0 / 1e6)
-        };
-        Ok(Memory { now: field("VmRSS:")?, peak: field("VmHWM:")? })
-    }
-}
-
-fn reset_peak() -> Result<()> {
-    Ok(std::fs::write("/proc/self/clear_refs", "5")?)
 }
 
 /// The child: a QMP server for one client, that goes away after so many answers.

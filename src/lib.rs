@@ -3,7 +3,7 @@
 //! The rooms, in the order in which data flows through them; a room may use those above it, never those below
 //! (ARCHITECTURE.md draws it):
 //!
-//! [`causes`], [`units`], [`clock`], [`credentials`], `janitor` → [`qmp`] → [`scenario`] → [`sockets`] → [`plan`] → [`policy`] → [`record`] → [`observe`] → [`drive`] → [`link`] → [`lab`] →
+//! [`causes`], [`units`], [`text`], [`clock`], [`credentials`], `janitor` → [`qmp`] → [`scenario`] → [`sockets`] → [`plan`] → [`policy`] → [`record`] → [`observe`] → [`drive`] → [`link`] → [`lab`] →
 //! [`downtime`], [`convergence`] → [`run`] (the rooms in their order: one run) → [`campaign`] (many runs) → [`report`]; [`capture`], [`inspect`] and [`doctor`] look
 //! without migrating, [`step`] takes one step by hand, [`ulster`] repeats a paper by campaigns.
 //!
@@ -45,5 +45,6 @@ pub mod run;
 pub mod scenario;
 pub mod sockets;
 pub mod step;
+pub mod text;
 pub mod ulster;
 pub mod units;

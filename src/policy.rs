@@ -20,6 +20,8 @@ pub struct Observation {
     pub transferred: u64,
     /// Whether post-copy has been asked for.
     pub postcopy_asked: bool,
+    /// Whether pre-copy has been told to finish, whatever the blackout.
+    pub finish_asked: bool,
 }
 
 /// What to do.
@@ -28,38 +30,38 @@ pub struct Observation {
 pub enum Action {
     /// Ask for post-copy.
     StartPostcopy,
+    /// Let pre-copy finish, however long the guest then stands.
+    Finish,
     /// Cancel; the VM stays on the source.
     GiveUp,
 }
 
-/// The rules of one scenario: a moment to switch and a moment to give up.
+/// The rules of one scenario: a moment to switch, one to finish, and one to give up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// When to ask for post-copy.
     pub switch: SwitchWhen,
+    /// When pre-copy shall finish, whatever the blackout.
+    pub finish: SwitchWhen,
     /// When to give up.
     pub give_up: GiveUpWhen,
 }
 
 impl Rules {
-    /// What to do now, and why; `None` to go on. Post-copy goes before giving up: where it is allowed, it is the rescue.
+    /// What to do now, and why; `None` to go on. What ends the migration well goes before giving up: where it is allowed, it is the rescue.
     #[must_use]
     pub fn decide(&self, seen: &Observation) -> Option<(Action, String)> {
         if !seen.postcopy_asked
-            && let Some(reason) = self.switch_now(seen)
+            && let Some(reason) = due(self.switch, seen)
         {
             return Some((Action::StartPostcopy, reason));
         }
-        self.give_up_now(seen).map(|reason| (Action::GiveUp, reason))
-    }
-
-    fn switch_now(&self, seen: &Observation) -> Option<String> {
-        match self.switch {
-            SwitchWhen::Never => None,
-            SwitchWhen::AtOnce => Some("mode is postcopy".to_owned()),
-            SwitchWhen::AfterPass(n) => (seen.pass > n).then(|| format!("pass {} began, {n} asked for", seen.pass)),
-            SwitchWhen::After(time) => seen.active_us.filter(|active| *active >= time.0).map(|_| format!("active for {time}")),
+        if !seen.finish_asked
+            && let Some(reason) = due(self.finish, seen)
+        {
+            return Some((Action::Finish, reason));
         }
+        self.give_up_now(seen).map(|reason| (Action::GiveUp, reason))
     }
 
     fn give_up_now(&self, seen: &Observation) -> Option<String> {
@@ -74,13 +76,26 @@ impl Rules {
     }
 }
 
+fn due(when: SwitchWhen, seen: &Observation) -> Option<String> {
+    match when {
+        SwitchWhen::Never => None,
+        SwitchWhen::AtOnce => Some("mode is postcopy".to_owned()),
+        SwitchWhen::AfterPass(n) => (seen.pass > n).then(|| format!("pass {} began, {n} asked for", seen.pass)),
+        SwitchWhen::After(time) => seen.active_us.filter(|active| *active >= time.0).map(|_| format!("active for {time}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::units::{Bytes, Micros};
 
     fn rules(switch: SwitchWhen) -> Rules {
-        Rules { switch, give_up: GiveUpWhen { passes: Some(5), bytes: Some(Bytes(1000)), after: Micros(1_000_000) } }
+        Rules {
+            switch,
+            finish: SwitchWhen::Never,
+            give_up: GiveUpWhen { passes: Some(5), bytes: Some(Bytes(1000)), after: Micros(1_000_000) },
+        }
     }
 
     fn action(rules: Rules, seen: Observation) -> Option<Action> {
@@ -108,6 +123,17 @@ mod tests {
         let late = rules(SwitchWhen::After(Micros(10)));
         assert_eq!(action(late, Observation { active_us: None, ..seen }), None);
         assert_eq!(action(late, Observation { active_us: Some(10), ..seen }), Some(Action::StartPostcopy));
+    }
+
+    #[test]
+    fn pre_copy_is_told_to_finish_once_and_before_it_is_given_up() {
+        let rules = Rules { finish: SwitchWhen::AfterPass(3), ..rules(SwitchWhen::Never) };
+        let seen = Observation { pass: 3, ..Observation::default() };
+        assert_eq!(action(rules, seen), None);
+        assert_eq!(action(rules, Observation { pass: 9, ..seen }), Some(Action::Finish));
+        let asked = Observation { pass: 4, finish_asked: true, ..seen };
+        assert_eq!(action(rules, asked), None);
+        assert_eq!(action(rules, Observation { pass: 9, ..asked }), Some(Action::GiveUp));
     }
 
     #[test]

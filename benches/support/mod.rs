@@ -1,6 +1,7 @@
 //! What the benchmarks share: arguments, medians with their intervals, tables, and QEMUs to measure.
 #![expect(dead_code, reason = "each benchmark uses a part")]
 
+pub(crate) mod memory;
 pub(crate) mod qemu;
 pub(crate) mod stats;
 

@@ -4,9 +4,10 @@
 
 use super::row::RunRow;
 use super::schedule::Visit;
+use crate::text::each_line;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// A visit that took place.
@@ -35,15 +36,8 @@ impl Journal {
     /// What the file system says; and for a line that is none of ours.
     pub fn open(path: &Path) -> io::Result<Journal> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        let text = io::read_to_string(&mut file)?;
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        let mut done = Vec::new();
-        for (number, line) in text[..whole].lines().enumerate() {
-            let visited = serde_json::from_str(line);
-            let named = |error| io::Error::new(io::ErrorKind::InvalidData, format!("line {} is no visit: {error}", number + 1));
-            done.push(visited.map_err(named)?);
-        }
-        file.set_len(whole as u64)?;
+        let (done, whole) = visits(BufReader::new(&mut file))?;
+        file.set_len(whole)?;
         file.seek(SeekFrom::End(0))?;
         Ok(Journal { file, done })
     }
@@ -53,9 +47,7 @@ impl Journal {
     /// # Errors
     /// As [`Journal::open`].
     pub fn read(path: &Path) -> io::Result<Vec<Visited>> {
-        let text = std::fs::read_to_string(path)?;
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        text[..whole].lines().map(|line| serde_json::from_str(line).map_err(io::Error::from)).collect()
+        Ok(visits(BufReader::new(File::open(path)?))?.0)
     }
 
     /// Writes a visit down; it is on disk when this returns. If it could not be, the line is taken back, so that the file stays whole.
@@ -79,6 +71,31 @@ impl Journal {
     #[must_use]
     pub fn has(&self, visit: Visit) -> bool {
         self.done.iter().any(|done| done.visit == visit)
+    }
+}
+
+/// A visit has some KiB for each run that was made together.
+const LONGEST_VISIT: usize = 16 << 20;
+
+/// The visits, and how many bytes they take: what comes after the last whole line is none.
+fn visits(from: impl BufRead) -> io::Result<(Vec<Visited>, u64)> {
+    let (mut done, mut whole, mut number) = (Vec::new(), 0u64, 0u64);
+    let mut wrong = None;
+    each_line(from, LONGEST_VISIT, |line| {
+        number += 1;
+        if wrong.is_some() || !line.ends_with(b"\n") {
+            return;
+        }
+        whole += line.len() as u64;
+        match serde_json::from_slice(line) {
+            Ok(visited) => done.push(visited),
+            Err(error) => wrong = Some(format!("line {number} is no visit: {error}")),
+        }
+    })
+    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    match wrong {
+        Some(wrong) => Err(io::Error::new(io::ErrorKind::InvalidData, wrong)),
+        None => Ok((done, whole)),
     }
 }
 

@@ -7,6 +7,7 @@
 use super::definition::{Cell, Setting};
 use super::metrics;
 use super::row::RunRow;
+use crate::record::guarded;
 use crate::scenario::spelling;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int64Type};
@@ -200,7 +201,7 @@ pub fn read(path: &Path) -> Result<(String, Vec<Read>), ResultsError> {
     let named = path.display().to_string();
     let broken = |source| ResultsError::Parquet { path: named.clone(), source };
     let file = File::open(path).map_err(|source| ResultsError::Read { path: named.clone(), source })?;
-    let reader = SerializedFileReader::new(file).map_err(broken)?;
+    let reader = guarded(|| SerializedFileReader::new(file)).map_err(broken)?;
     let metadata = reader.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
     let said = |key: &str| metadata.iter().find(|entry| entry.key == key).and_then(|entry| entry.value.clone());
     let found = said(SCHEMA_KEY).unwrap_or_else(|| "none".to_owned());
@@ -209,10 +210,8 @@ pub fn read(path: &Path) -> Result<(String, Vec<Read>), ResultsError> {
     }
     let keys: Vec<String> = said(KEYS_KEY).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
     let names: Vec<String> = metrics::all().into_iter().map(|metric| metric.name).collect();
-    let mut rows = Vec::new();
-    for row in reader.get_row_iter(None).map_err(broken)? {
-        rows.push(read_row(&row.map_err(broken)?, &keys, &names));
-    }
+    let read = || reader.get_row_iter(None)?.map(|row| Ok(read_row(&row?, &keys, &names))).collect();
+    let rows = guarded(read).map_err(broken)?;
     Ok((said(NAME_KEY).unwrap_or_default(), rows))
 }
 

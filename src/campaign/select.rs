@@ -5,9 +5,10 @@
 
 use super::definition::{Setting, name_of};
 use super::results::{self, Read, ResultsError};
-use super::sweep::{CAMPAIGN_JSON, RESULTS};
+use super::sweep::{CAMPAIGN_JSON, LONGEST_CAMPAIGN, RESULTS};
 use super::{Metric, Row, Table, metrics};
 use crate::record::{Outcome, RUN_JSON, RecordError, Run};
+use crate::text::read_all;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -153,7 +154,7 @@ fn what_there_is(rows: &[Read]) -> String {
 
 fn kept(path: &Path) -> Result<Table, SelectError> {
     let broken = |detail: String| SelectError::Kept { path: path.to_owned(), detail };
-    let text = std::fs::read_to_string(path).map_err(|error| broken(error.to_string()))?;
+    let text = read_all(path, LONGEST_CAMPAIGN).map_err(|error| broken(error.to_string()))?;
     serde_json::from_str(&text).map_err(|error| broken(error.to_string()))
 }
 
@@ -182,7 +183,7 @@ impl Selection {
         let nothing = || SelectError::Nothing(self.path.clone());
         let shards = std::fs::read_dir(&self.path).map_err(|_| nothing())?.filter_map(Result::ok).map(|entry| entry.path());
         let mut all = std::iter::once(self.path.clone()).chain(shards);
-        let text = all.find_map(|path| std::fs::read_to_string(path.join(CAMPAIGN_JSON)).ok()).ok_or_else(nothing)?;
+        let text = all.find_map(|path| read_all(&path.join(CAMPAIGN_JSON), LONGEST_CAMPAIGN).ok()).ok_or_else(nothing)?;
         let campaign: Value = serde_json::from_str(&text).map_err(|_| nothing())?;
         let of = |value: &Value| serde_json::from_value::<Vec<Setting>>(value.clone()).unwrap_or_default();
         let baseline = of(&campaign["baseline"]);

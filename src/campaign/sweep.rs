@@ -17,6 +17,7 @@ use crate::plan::Support;
 use crate::record::{Outcome, Switchover};
 use crate::run::{Finished, Options, RunError, in_lab_again};
 use crate::scenario::Scenario;
+use crate::text::read_all;
 use serde_json::{Value, json};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ use tokio::sync::watch;
 const SCHEMA: &str = "switchover.campaign/1";
 /// What is run, and whether this directory is of it.
 pub const CAMPAIGN_JSON: &str = "campaign.json";
+/// It has a scenario for each cell, of which there may be 100,000.
+pub(super) const LONGEST_CAMPAIGN: u64 = 512 << 20;
 /// A line for each visit.
 pub const JOURNAL: &str = "visits.jsonl";
 /// A row for each run.
@@ -136,8 +139,7 @@ pub async fn sweep(definition: &Definition, mut options: SweepOptions) -> Result
             left: standing::left(definition, &journal.done, &waiting),
         });
         let began = monotonic_ns();
-        let progress = (options.progress)();
-        let Some(rows) = sweep.visit(cell, visit, &mut options.interrupt, progress).await? else { break };
+        let Some(rows) = sweep.visit(cell, visit, &mut options.interrupt, &mut *options.progress).await? else { break };
         journal
             .add(Visited { visit, seconds: seconds_since(began), rows })
             .map_err(|source| write_error(&options.out.join(JOURNAL), source))?;
@@ -176,7 +178,7 @@ fn open(definition: &Definition, options: &SweepOptions) -> Result<Journal, Swee
     let now = campaign_json(definition);
     if options.resume {
         let nothing = |source| SweepError::Nothing { path: out.clone(), source };
-        let text = std::fs::read_to_string(&path).map_err(nothing)?;
+        let text = read_all(&path, LONGEST_CAMPAIGN).map_err(nothing)?;
         let before: Value = serde_json::from_str(&text).map_err(|error| nothing(error.into()))?;
         if let Some(difference) = difference(&before, &now) {
             return Err(SweepError::Another { path: out.clone(), difference });
@@ -238,26 +240,49 @@ struct Sweep<'a> {
 }
 
 impl Sweep<'_> {
-    /// The rows; `None` if the user wanted out. What could not be recorded is no result: it is an error.
+    /// The rows; `None` if the user wanted out. A run that does not complete is the last of its guest: the rest is made with another.
     async fn visit(
         &mut self,
         cell: &Cell,
         visit: Visit,
         interrupt: &mut Interrupt,
-        progress: OnProgress,
+        progress: &mut (dyn FnMut() -> OnProgress + Send),
     ) -> Result<Option<Vec<RunRow>>, SweepError> {
         let repeats: Vec<u32> =
             (0..self.definition.runs_of(visit.round)).map(|run| self.definition.first_repeat(visit.round) + run).collect();
+        let mut rows = Vec::new();
+        for guest in 1.. {
+            let open = &repeats[rows.len()..];
+            if open.is_empty() {
+                break;
+            }
+            let Some(made) = self.guest(cell, visit, guest, open, interrupt, progress()).await? else { return Ok(None) };
+            rows.extend(made);
+        }
+        Ok(Some(rows))
+    }
+
+    /// One fresh guest, and at least one of these runs; `None` if the user wanted out. What could not be recorded is no result: it is an error.
+    async fn guest(
+        &mut self,
+        cell: &Cell,
+        visit: Visit,
+        guest: u32,
+        repeats: &[u32],
+        interrupt: &mut Interrupt,
+        progress: OnProgress,
+    ) -> Result<Option<Vec<RunRow>>, SweepError> {
         let none =
             |ended, reason: &str| repeats.iter().map(|repeat| RunRow::none(visit, *repeat, ended, reason.to_owned())).collect();
         if let Some((_, reason)) = self.refused.iter().find(|(cell, _)| *cell == visit.cell) {
             return Ok(Some(none(Ended::NotStarted, reason)));
         }
-        let directory = format!("{RUNS}/{:03}-{:03}", visit.cell, visit.round);
+        let more = if guest > 1 { format!("-{guest}") } else { String::new() };
+        let directory = format!("{RUNS}/{:03}-{:03}{more}", visit.cell, visit.round);
         let out = self.out.join(&directory);
         // Of a visit that was cut off.
         let _ = std::fs::remove_dir_all(&out);
-        let scenario = self.scenario(cell, visit);
+        let scenario = self.scenario(cell, visit, repeats.len());
         let timeout = Duration::from_micros(self.definition.timeout.0);
         let (result, timed_out) = match bounded(scenario, &out, &mut self.known, timeout, interrupt, progress).await {
             Made::Interrupted => {
@@ -271,7 +296,7 @@ impl Sweep<'_> {
             Ok(Finished { record_error: Some(error), .. }) | Err(RunError::Record(error)) => {
                 return Err(write_error(&out, io::Error::other(with_causes(&error))));
             }
-            Ok(finished) => rows(&finished, self.definition.warm_up, visit, &repeats, &directory, timed_out),
+            Ok(finished) => rows(&finished, self.definition.warm_up, visit, repeats, &directory, timed_out),
             Err(RunError::Drive(DriveError::Interrupted)) => {
                 none(Ended::TimedOut, &format!("not over within {}", self.definition.timeout))
             }
@@ -287,9 +312,9 @@ impl Sweep<'_> {
         Ok(Some(rows))
     }
 
-    fn scenario(&self, cell: &Cell, visit: Visit) -> Scenario {
+    fn scenario(&self, cell: &Cell, visit: Visit, runs: usize) -> Scenario {
         let mut scenario = cell.scenario.clone();
-        scenario.repeat = self.definition.warm_up + self.definition.runs_of(visit.round);
+        scenario.repeat = self.definition.warm_up.saturating_add(u32::try_from(runs).unwrap_or(u32::MAX));
         // The same guest in all cells of a round, and another in the next; unless a cell says which.
         if !cell.settings.iter().any(|setting| setting.key == "guest.seed") {
             scenario.guest.seed = self.definition.seed.wrapping_mul(1000).wrapping_add(u64::from(visit.round));
@@ -370,10 +395,12 @@ fn rows(finished: &Finished, warm_up: u32, visit: Visit, repeats: &[u32], direct
         directory: directory.to_owned(),
         values: if alone { metrics::of_summary(summary) } else { metrics::of_switchover(switchover) },
     };
-    let mut rows: Vec<RunRow> = repeats.iter().zip(&measured).map(|(repeat, switchover)| row(*repeat, switchover)).collect();
-    // One that fails is the last of its guest.
+    let rows: Vec<RunRow> = repeats.iter().zip(&measured).map(|(repeat, switchover)| row(*repeat, switchover)).collect();
+    if !rows.is_empty() {
+        return rows;
+    }
+    // It ended while it warmed up, and would do so again.
     let ended = if timed_out { Ended::TimedOut } else { Ended::NotStarted };
     let reason = format!("the series had ended: {}", summary.reason);
-    rows.extend(repeats.iter().skip(measured.len()).map(|repeat| RunRow::none(visit, *repeat, ended, reason.clone())));
-    rows
+    repeats.iter().map(|repeat| RunRow::none(visit, *repeat, ended, reason.clone())).collect()
 }

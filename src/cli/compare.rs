@@ -36,8 +36,8 @@ pub(super) fn compare(args: &CompareArgs) -> Exit {
         output::result(&format!("{:#}\n", serde_json::json!({ "comparisons": comparisons, "checks": checks })));
     } else {
         let texts: Vec<String> = comparisons.iter().map(report::comparison::text).collect();
-        output::result(&texts.join("\n"));
-        output::result(&report::checks(&checks));
+        output::page(&texts.join("\n"));
+        output::page(&report::checks(&checks));
     }
     Exit::code(if checks.iter().all(|check| check.pass) { 0 } else { 4 })
 }

@@ -18,7 +18,7 @@ pub(super) fn diagnose(args: &DiagnoseArgs) -> Exit {
     };
     match diagnosed(&Run::open(&args.run), &scenario) {
         Ok(diagnosis) if args.json => output::result(&format!("{}\n", json(&diagnosis))),
-        Ok(diagnosis) => output::result(&report::diagnosis(&diagnosis)),
+        Ok(diagnosis) => output::page(&report::diagnosis(&diagnosis)),
         Err(error @ DiagnoseError::Record(_)) => return Exit::usage(&error),
         Err(error) => return Exit::error(5, &error),
     }

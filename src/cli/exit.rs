@@ -10,6 +10,10 @@ use std::process::ExitCode;
 use switchover::causes::with_causes;
 use switchover::drive::DriveError;
 use switchover::run::RunError;
+use switchover::text::{cut, printable};
+
+/// It may quote a peer or a file.
+const LONGEST_MESSAGE: usize = 16 << 10;
 
 /// How the command ends.
 #[derive(Debug)]
@@ -55,7 +59,7 @@ impl Exit {
     #[expect(clippy::print_stderr, reason = "the one place where errors are printed")]
     pub(super) fn finish(self, signal: Option<i32>) -> ExitCode {
         if let Some(message) = self.message {
-            eprintln!("switchover: {message}");
+            eprintln!("switchover: {}", printable(&cut(&message, LONGEST_MESSAGE)));
         }
         if let Some(signal) = signal.filter(|_| !self.by_signal) {
             // Dying of it tells the shell the truth: a script that was interrupted stops.

@@ -25,7 +25,7 @@ pub(super) async fn inspect(args: InspectArgs) -> Exit {
         let json = json!({ "qemus": seen, "differences": differing });
         output::result(&format!("{}\n", serde_json::to_string_pretty(&json).unwrap_or_default()));
     } else {
-        output::result(&report::inspection(&seen, &differing));
+        output::page(&report::inspection(&seen, &differing));
     }
     Exit::code(0)
 }

@@ -1,10 +1,12 @@
 //! Where the command writes: results to stdout, everything else to stderr.
 
 use indicatif::{ProgressBar, ProgressStyle};
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use switchover::campaign::Standing;
 use switchover::drive::Progress;
 use switchover::report::{self, ProgressLine};
+use switchover::text::{Shown, cut, printable};
 use tracing_subscriber::EnvFilter;
 
 /// Logs to stderr: warnings; with -v what is decided; with -vv everything. `SWITCHOVER_LOG` overrides.
@@ -15,13 +17,28 @@ pub(super) fn start_log(verbose: u8) {
         _ => "debug",
     };
     let filter = EnvFilter::try_from_env("SWITCHOVER_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).without_time().init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| Shown(io::stderr()))
+        .with_target(false)
+        .without_time()
+        .init();
 }
 
-/// Writes a result. A reader that has gone away (`| head`) is no error.
+/// A line of a page is not longer: what a peer or a file says may have no end.
+const LONGEST_LINE: usize = 4 << 10;
+
+/// Writes a result, without anything that a terminal would obey: parts of it were said by a QEMU, a guest, or the maker of a run directory. A reader that
+/// has gone away (`| head`) is no error.
 pub(super) fn result(text: &str) {
     let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let _ = out.write_all(printable(text).as_bytes()).and_then(|()| out.flush());
+}
+
+/// Writes what people read.
+pub(super) fn page(text: &str) {
+    let lines: Vec<Cow<'_, str>> = text.split('\n').map(|line| cut(line, LONGEST_LINE)).collect();
+    result(&lines.join("\n"));
 }
 
 /// A progress line on stderr, if a person watches.
@@ -37,7 +54,7 @@ pub(super) fn progress() -> Box<dyn FnMut(&Progress) + Send> {
     // The bar clears itself when it is dropped with this closure, at the end of the migration.
     let bar = ClearOnDrop(bar);
     Box::new(move |progress| {
-        bar.0.set_message(line.update(progress));
+        bar.0.set_message(printable(&line.update(progress)).into_owned());
         bar.0.tick();
     })
 }
@@ -47,6 +64,7 @@ pub(super) fn standing() -> Box<dyn FnMut(&Standing) + Send> {
     let ends_with = if io::stderr().is_terminal() { "\r\x1b[K" } else { "\n" };
     Box::new(move |standing| {
         let line = report::standing(standing);
+        let line = printable(&line);
         let mut out = io::stderr().lock();
         let _ = if ends_with == "\n" { writeln!(out, "{line}") } else { write!(out, "{ends_with}{line} ") }
             .and_then(|()| out.flush());

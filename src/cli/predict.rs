@@ -33,7 +33,7 @@ pub(super) async fn predict(args: PredictArgs, interrupt: Interrupt) -> Exit {
     let mut json = predicted.judged.to_json();
     add(&mut json, &predicted);
     if !args.common.json {
-        output::result(&report::predicted(&predicted.captured, &predicted.setup, &predicted.judged, &predicted.spread));
+        output::page(&report::predicted(&predicted.captured, &predicted.setup, &predicted.judged, &predicted.spread));
     }
     let Some(destination) = args.destination.filter(|_| args.verify) else {
         if args.common.json {
@@ -52,7 +52,7 @@ pub(super) async fn predict(args: PredictArgs, interrupt: Interrupt) -> Exit {
         output::result(&format!("{json}\n"));
         return Exit::code(exit_code(&finished.summary));
     }
-    output::result(&report::verified(&predicted.judged, &finished.summary));
+    output::page(&report::verified(&predicted.judged, &finished.summary));
     conclude(Ok(finished), &args.common)
 }
 

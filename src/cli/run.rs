@@ -57,7 +57,7 @@ pub(super) fn conclude(result: Result<Finished, RunError>, args: &CommonArgs) ->
         let json = serde_json::to_string_pretty(&finished.summary).unwrap_or_default();
         output::result(&format!("{json}\n"));
     } else {
-        output::result(&report::summary(&finished.summary, &finished.switchovers, &finished.timeline, &finished.path));
+        output::page(&report::summary(&finished.summary, &finished.switchovers, &finished.timeline, &finished.path));
     }
     match (unusable, finished.record_error) {
         (Some(error), _) if code == 0 => Exit::usage(&error),

@@ -42,7 +42,7 @@ pub(super) async fn recover(args: RecoverArgs) -> Exit {
 fn conclude(taken: Result<Status, StepError>, as_json: bool) -> Exit {
     match taken {
         Ok(status) if as_json => output::result(&format!("{}\n", json!({ "status": status.to_string() }))),
-        Ok(status) => output::result(&format!("the source is now in state {status}\n")),
+        Ok(status) => output::page(&format!("the source is now in state {status}\n")),
         Err(error @ StepError::NoEffect { .. }) => return Exit::error(7, &error),
         Err(error @ (StepError::Unfit(_) | StepError::Qmp(_))) => return Exit::error(5, &error),
         Err(error) => return Exit::error(8, &error),

@@ -27,7 +27,13 @@ pub struct Boundaries {
 #[must_use]
 pub fn boundaries(setup: &Setup) -> Boundaries {
     // Not by when it is given up, but whether at all.
-    let setup = Setup { switch: Switch::Never, timeout: setup.timeout.max(600.0), throttle: None, ..setup.clone() };
+    let setup = Setup {
+        switch: Switch::Never,
+        finish: Switch::Never,
+        timeout: setup.timeout.max(600.0),
+        throttle: None,
+        ..setup.clone()
+    };
     let with_rate = |factor: f64| converges(&Setup { workload: setup.workload.faster(factor), ..setup.clone() });
     let with_set = |factor: f64| {
         let larger = setup.workload.larger(factor);

@@ -67,6 +67,7 @@ pub fn of_observed(observed: Observed, scenario: &Scenario, outcome: Option<Outc
         workload,
         capacity: way(&asked, observed.bandwidth),
         switch: Switch::Never,
+        finish: Switch::Never,
         ..asked
     };
     Ok(Diagnosis { judgement: judge(&setup), observed, outcome, setup })

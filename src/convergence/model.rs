@@ -110,11 +110,17 @@ fn run(setup: &Setup, records: bool) -> Prediction {
     let quantum = if limited { WINDOW } else { SLICE };
     let (mut passes, mut same, mut last) = (Vec::new(), 0, f64::INFINITY);
     loop {
-        if state.switches() {
+        if state.is_due(setup.switch) {
             return state.by_postcopy(passes);
         }
         // Nothing is known of the bandwidth in the first window, so nothing is below the threshold.
-        let below = if state.now < WINDOW { 0.0 } else { threshold };
+        let below = if state.now < WINDOW {
+            0.0
+        } else if state.is_due(setup.finish) {
+            f64::INFINITY
+        } else {
+            threshold
+        };
         if state.all() < below || state.all() <= 0.0 {
             state.sync();
             let pending = state.all();
@@ -129,7 +135,7 @@ fn run(setup: &Setup, records: bool) -> Prediction {
             let is_same = settled && setup.throttle.is_none();
             same = if is_same { same + 1 } else { 0 };
             last = pending;
-            if same >= SAME_PASSES && setup.switch == Switch::Never {
+            if same >= SAME_PASSES && setup.switch == Switch::Never && setup.finish == Switch::Never {
                 return state.stuck(passes, pending);
             }
             // The driver asks for post-copy on the event of this sync, not when the next pass is sent.
@@ -171,8 +177,8 @@ impl<'a> Loop<'a> {
         self.pending.iter().sum::<f64>() + self.still + self.zero
     }
 
-    fn switches(&self) -> bool {
-        match self.setup.switch {
+    fn is_due(&self, when: Switch) -> bool {
+        match when {
             Switch::Never => false,
             Switch::AtOnce => true,
             Switch::AfterSyncs(syncs) => self.syncs >= syncs,

@@ -43,6 +43,8 @@ pub struct Setup {
     pub xbzrle: Option<Xbzrle>,
     /// When post-copy starts.
     pub switch: Switch,
+    /// When pre-copy is told to finish, whatever the blackout.
+    pub finish: Switch,
     /// Then it is given up, s.
     pub timeout: f64,
 }
@@ -75,7 +77,7 @@ pub struct Xbzrle {
     pub encoded: f64,
 }
 
-/// When post-copy starts.
+/// When post-copy starts, or pre-copy is told to finish.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Switch {
     /// Not at all.
@@ -121,6 +123,7 @@ impl Setup {
                 encoded: encoded(scenario),
             }),
             switch: switch(scenario),
+            finish: finish(scenario),
             timeout: seconds(scenario.timeout),
         }
     }
@@ -178,6 +181,14 @@ fn encoded(scenario: &Scenario) -> f64 {
     match (scenario.guest.touch, scenario.guest.content) {
         (Touch::Words, _) | (Touch::Page, Content::Delta | Content::Zero) => 100.0,
         (Touch::Page, Content::Random | Content::Compressible) => super::workload::PAGE,
+    }
+}
+
+fn finish(scenario: &Scenario) -> Switch {
+    match (scenario.finish.after_pass, scenario.finish.after) {
+        (_, Some(after)) => Switch::After(after.0 as f64 / 1e6),
+        (Some(passes), None) => Switch::AfterSyncs(passes),
+        (None, None) => Switch::Never,
     }
 }
 

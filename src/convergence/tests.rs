@@ -23,6 +23,7 @@ fn validation(rate_mib: u32, limit_s: f64) -> Setup {
         throttle: None,
         xbzrle: None,
         switch: Switch::Never,
+        finish: Switch::Never,
         timeout: 60.0,
     }
 }
@@ -118,6 +119,12 @@ proptest! {
             prop_assert!(prediction.bytes >= setup.filled * 0.999);
         }
         prop_assert!(prediction.total.is_finite() && prediction.bytes.is_finite() && prediction.pending >= 0.0);
+    }
+
+    #[test]
+    fn pre_copy_that_is_told_to_finish_always_completes(setup in any_setup()) {
+        let prediction = predict(&Setup { finish: Switch::After(1.0), timeout: 60.0, ..setup });
+        prop_assert!(prediction.converges, "{prediction:?}");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::observe::Latest;
 use crate::plan::{Listen, Plan, Side};
 use crate::qmp::{Closed, MigrationInfo, Notice, Notices, QmpError, Request, Session};
 use crate::record::{Entry, Outcome, Sink};
+use crate::scenario::MOST_DOWNTIME;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -459,6 +460,7 @@ impl Driver {
         let request = match command {
             Command::StartPostcopy => Request::typed(&qapi::qmp::migrate_start_postcopy {}),
             Command::Cancel => cancel(),
+            Command::Finish => Request::raw("migrate-set-parameters", json!({ "downtime-limit": MOST_DOWNTIME.as_millis() })),
             Command::Continue => {
                 Request::typed(&qapi::qmp::migrate_continue { state: qapi::qmp::MigrationStatus::pre_switchover })
             }

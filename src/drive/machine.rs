@@ -18,6 +18,7 @@ use crate::plan::{Listen, Plan, Side};
 use crate::policy::{Action, Observation, Rules};
 use crate::qmp::{Event, MigrationInfo, Status};
 use crate::record::Outcome;
+use crate::scenario::MOST_DOWNTIME;
 use alone::{Out, SourceOut, without_source};
 use cancel::{Hold, WAS_HELD, Why};
 use doubt::Doubt;
@@ -43,6 +44,8 @@ pub struct Machine {
     since_ns: u64,
     started_ns: u64,
     active_ns: Option<u64>,
+    /// By its downtime-limit: until it has sent the rest of RAM, QEMU answers nothing.
+    may_stand_ns: u64,
     seen: Observation,
     /// Asked for a cancel that had to be put off, and why.
     wants_out: Option<(Why, String)>,
@@ -83,7 +86,7 @@ impl Machine {
     #[must_use]
     pub fn new(plan: &Plan) -> Machine {
         Machine {
-            rules: Rules { switch: plan.switch, give_up: plan.give_up },
+            rules: Rules { switch: plan.switch, finish: plan.finish, give_up: plan.give_up },
             cancel_is_guarded: plan.cancel_is_guarded,
             listens_after: matches!(plan.listen, Listen::After(_)),
             told_to_listen: false,
@@ -91,6 +94,7 @@ impl Machine {
             since_ns: 0,
             started_ns: 0,
             active_ns: None,
+            may_stand_ns: plan.downtime_limit.0 * 1000,
             seen: Observation::default(),
             wants_out: None,
             why: None,
@@ -402,6 +406,7 @@ impl Machine {
                 self.seen.postcopy_asked = true;
                 self.note("none", &format!("QEMU refused to start post-copy: {text}"), effects);
             }
+            Command::Finish => self.note("none", &format!("QEMU refused to raise downtime-limit: {text}"), effects),
             Command::Recover if self.recovery.is_trying() => {
                 self.recovery.failed(text, now_ns);
                 self.note("none", &format!("the attempt to recover failed: {text}"), effects);
@@ -437,6 +442,12 @@ impl Machine {
                 self.sent_postcopy = true;
                 effects.push(Effect::Send(Command::StartPostcopy));
             }
+            Some((Action::Finish, reason)) => {
+                self.note("finish", &reason, effects);
+                self.seen.finish_asked = true;
+                self.may_stand_ns = MOST_DOWNTIME.0 * 1000;
+                effects.push(Effect::Send(Command::Finish));
+            }
             Some((Action::GiveUp, reason)) => self.cancel(Why::GaveUp, reason, now_ns, effects),
             None => {}
         }
@@ -445,6 +456,7 @@ impl Machine {
     fn watch_deadlines(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
         let here_ns = now_ns.saturating_sub(self.since_ns);
         let over = |deadline| here_ns > deadline;
+        let switchover_ns = SWITCHOVER_DEADLINE_NS.saturating_add(self.may_stand_ns);
         match self.phase {
             Phase::Ended => {}
             Phase::Doubt => self.watch_doubt(now_ns, effects),
@@ -461,17 +473,20 @@ impl Machine {
                 self.end(Outcome::Unknown, reason.to_owned(), effects);
             }
             // The state can stay `device` when starting post-copy fails (facts/qemu.md §4.4).
-            Phase::Switchover if over(SWITCHOVER_DEADLINE_NS) => {
-                let reason = "stopped for switchover for 30 s without getting anywhere".to_owned();
+            Phase::Switchover if over(switchover_ns) => {
+                let seconds = switchover_ns / 1_000_000_000;
+                let reason = format!("stopped for switchover for {seconds} s without getting anywhere");
                 if self.cancel_is_guarded && !self.source_done && !self.hold_refused {
                     self.begin_cancel(Why::Trouble, reason, now_ns, effects);
                 } else {
                     self.cancel(Why::Trouble, reason, now_ns, effects);
                 }
-                if self.phase == Phase::Switchover && over(2 * SWITCHOVER_DEADLINE_NS) {
-                    let reason =
-                        "stopped for switchover for 60 s; it cannot be cancelled safely. See query-migrate on both sides";
-                    self.end(Outcome::Unknown, reason.to_owned(), effects);
+                if self.phase == Phase::Switchover && over(2 * switchover_ns) {
+                    let seconds = 2 * seconds;
+                    let reason = format!(
+                        "stopped for switchover for {seconds} s; it cannot be cancelled safely. See query-migrate on both sides"
+                    );
+                    self.end(Outcome::Unknown, reason, effects);
                 }
             }
             // The cancel that was refused said that it had begun, or it could not be cancelled; and then nothing came of it.

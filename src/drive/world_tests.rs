@@ -547,6 +547,8 @@ fn plan(mode: Mode, cancel_is_guarded: bool) -> Plan {
         listen: Listen::Already,
         stream: Stream::default(),
         switch,
+        finish: SwitchWhen::Never,
+        downtime_limit: Micros(0),
         give_up: GiveUpWhen { passes: None, bytes: None, after: Micros(100_000_000) },
         cancel_is_guarded,
         return_path: true,

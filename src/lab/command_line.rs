@@ -2,7 +2,7 @@
 
 use super::boot::{Boot, Disk};
 use crate::record::vm_name;
-use crate::scenario::{Accel, Guest, Machine, OwnGuest, Scenario, spelling};
+use crate::scenario::{Accel, Guest, OwnGuest, Scenario, spelling};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -61,7 +61,7 @@ pub(super) fn arguments(scenario: &Scenario, accel: Accel, role: &Role, place: &
     let mut list: Vec<OsString> = Vec::new();
     let mut add = |words: &[&str]| list.extend(words.iter().map(OsString::from));
     add(&["-name", &format!("switchover-{}", place.name), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
-    add(&["-machine", &machine(&scenario.qemu.machine, accel, boot), "-m", &format!("{mib}M"), "-smp", "1"]);
+    add(&["-machine", &machine(scenario, accel, boot), "-m", &format!("{mib}M"), "-smp", "1"]);
     match (accel, boot) {
         (Accel::Kvm, _) => add(&["-cpu", "host"]),
         // Without it Linux thinks that the timer stops when the CPU is idle, and where it has no other, its sleeps last up to 4 ms.
@@ -100,20 +100,22 @@ pub(super) fn arguments(scenario: &Scenario, accel: Accel, role: &Role, place: &
     list
 }
 
-fn machine(machine: &Machine, accel: Accel, boot: &Boot) -> String {
-    let accel = spelling(&accel);
-    let name = machine.name();
+fn machine(scenario: &Scenario, accel: Accel, boot: &Boot) -> String {
+    let name = scenario.qemu.machine.name();
+    // QEMU takes only one of the two; the user's may say more: `-accel kvm,dirty-ring-size=4096`.
+    let own = scenario.qemu.arguments.iter().any(|word| word == "-accel");
+    let accel = if own { String::new() } else { format!(",accel={}", spelling(&accel)) };
     match (name, boot) {
         // No clock devices beyond the PIT that the guest calibrates on; the serial port is its console; and microvm would add its
         // virtio devices to the guest's command line.
         ("microvm", Boot::Micro { .. }) => {
-            format!("microvm,accel={accel},isa-serial=on,pit=on,pic=on,rtc=off,auto-kernel-cmdline=off")
+            format!("microvm{accel},isa-serial=on,pit=on,pic=on,rtc=off,auto-kernel-cmdline=off")
         }
         // Linux would wait a second for an RTC that is not there. Without ACPI there is less to find out, and the PIT is its timer.
         ("microvm", Boot::Linux { .. }) => {
-            format!("microvm,accel={accel},isa-serial=on,pit=on,pic=on,rtc=on,acpi=off,auto-kernel-cmdline=off")
+            format!("microvm{accel},isa-serial=on,pit=on,pic=on,rtc=on,acpi=off,auto-kernel-cmdline=off")
         }
-        _ => format!("{name},accel={accel}"),
+        _ => format!("{name}{accel}"),
     }
 }
 
@@ -232,6 +234,14 @@ mod tests {
             assert_eq!(destination[..source.len()], source);
             assert_eq!(destination[source.len()..], ["-incoming", "defer"]);
         }
+    }
+
+    #[test]
+    fn an_accelerator_of_the_users_own_takes_the_place_of_ours() {
+        let (mut scenario, boot) = (Scenario::default(), Boot::Micro { image: "/g".into() });
+        assert!(line(&scenario, 0, &boot).iter().any(|word| word.starts_with("microvm,accel=tcg,")));
+        scenario.qemu.arguments = vec!["-accel".to_owned(), "kvm,dirty-ring-size=4096".to_owned()];
+        assert!(line(&scenario, 0, &boot).iter().any(|word| word.starts_with("microvm,isa-serial=on,")));
     }
 
     #[test]

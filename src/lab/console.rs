@@ -6,7 +6,7 @@ use crate::clock::Stamp;
 use crate::record::{Entry, Sink, vm_name};
 use std::collections::HashMap;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
@@ -14,26 +14,31 @@ use tokio::time::timeout;
 
 /// How an unasked line begins that says how much was written.
 const RATE: &str = "rate ";
+/// A line that is longer is recorded in parts.
+const LINE_MAX: u64 = 16 << 10;
+/// Lines that nobody has asked for yet. The longest answer has some hundred.
+const LINES_WAITING: usize = 1024;
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The guest's console on one side.
 #[derive(Debug)]
 pub struct Console {
     vm: u32,
-    lines: mpsc::UnboundedReceiver<String>,
+    lines: mpsc::Receiver<String>,
     writer: OwnedWriteHalf,
     last: LastWords,
 }
 
 /// Records every line as it comes, whether or not anybody asked, and passes on what is not a report of the write rate.
-async fn read_all(vm: u32, mut reader: BufReader<OwnedReadHalf>, sink: Sink, lines: mpsc::UnboundedSender<String>) {
+async fn read_all(vm: u32, mut reader: BufReader<OwnedReadHalf>, sink: Sink, lines: mpsc::Sender<String>) {
     let mut bytes = Vec::new();
-    while reader.read_until(b'\n', &mut bytes).await.is_ok_and(|read| read > 0) {
+    while (&mut reader).take(LINE_MAX).read_until(b'\n', &mut bytes).await.is_ok_and(|read| read > 0) {
         let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
         bytes.clear();
         sink.give(Entry::Guest(vm, Stamp::now(), line.clone()));
         if !line.starts_with(RATE) {
-            let _ = lines.send(line);
+            // A guest that says so much unasked is not one of ours; what is asked of it then has no answer.
+            let _ = lines.try_send(line);
         }
     }
 }
@@ -84,7 +89,7 @@ pub struct LoadStatus {
 impl Console {
     pub(super) fn new(vm: u32, stream: UnixStream, sink: Sink) -> Console {
         let (reader, writer) = stream.into_split();
-        let (sender, lines) = mpsc::unbounded_channel();
+        let (sender, lines) = mpsc::channel(LINES_WAITING);
         tokio::spawn(read_all(vm, BufReader::new(reader), sink, sender));
         Console { vm, lines, writer, last: LastWords::default() }
     }

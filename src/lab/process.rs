@@ -1,6 +1,7 @@
 //! One QEMU process that we started: in a process group of its own, so that Ctrl-C reaches us and not it.
 
 use super::{LabError, system};
+use crate::text::tail;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+/// Of its log, where its last lines are.
+const LOOKED_AT: u64 = 16 << 10;
 /// How much of its log is shown when it dies.
 const LAST_LINES: usize = 6;
 
@@ -96,7 +99,7 @@ async fn watch(mut child: Child, killed: oneshot::Receiver<()>, exited: watch::S
 
 fn describe(status: Option<ExitStatus>, log: &Path) -> String {
     let ended = status.map_or_else(|| "ended".to_owned(), |status| format!("ended with {status}"));
-    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let text = tail(log, LOOKED_AT);
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
     if last.is_empty() {

@@ -13,6 +13,9 @@ use tokio::time::timeout;
 /// A line that is longer is recorded in parts.
 const LINE_MAX: usize = 4096;
 
+/// So much is looked through for a text, at least.
+const SEEN_MOST: usize = 64 << 10;
+
 /// What a guest writes. It is asked nothing.
 #[derive(Debug)]
 pub(super) struct Serial {
@@ -43,6 +46,12 @@ impl Serial {
                 // What was looked through is of no more use but for its last lines.
                 if let Some((at, _)) = seen.rmatch_indices('\n').nth(1).filter(|_| !wanted.contains('\n')) {
                     seen.drain(..at);
+                }
+                // Nor is what a guest without ends of lines wrote long ago.
+                let most = SEEN_MOST.max(2 * wanted.len());
+                if seen.len() > 2 * most {
+                    let from = (seen.len() - most..seen.len()).find(|at| seen.is_char_boundary(*at));
+                    seen.drain(..from.unwrap_or(0));
                 }
             }
             false

@@ -77,7 +77,7 @@ pub enum Listen {
     After(Request),
 }
 
-/// When post-copy is asked for.
+/// When post-copy is asked for, or pre-copy is told to finish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SwitchWhen {
     /// Not at all.
@@ -116,6 +116,10 @@ pub struct Plan {
     pub stream: Stream,
     /// When post-copy is asked for.
     pub switch: SwitchWhen,
+    /// When pre-copy shall finish, whatever the blackout.
+    pub finish: SwitchWhen,
+    /// How long the guest may stand by the `downtime-limit` that is set, if one is.
+    pub downtime_limit: Micros,
     /// When pre-copy is given up.
     pub give_up: GiveUpWhen,
     /// Whether this source refuses `migrate_cancel` in post-copy by itself. 7.2 does not and would lose the guest, so once
@@ -192,13 +196,17 @@ pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, ground
         (false, _) => Listen::Before(stream.incoming(destination)),
     };
     let reads_later = matches!(listen, Listen::After(_));
+    let source_settings = settings.remove(&Side::Source).unwrap_or_default();
+    let downtime_limit = source_settings.parameters.get("downtime-limit").and_then(Value::as_u64).unwrap_or(0);
     Ok(Plan {
         mode: scenario.mode,
-        source: settings.remove(&Side::Source).unwrap_or_default(),
+        source: source_settings,
         destination: settings.remove(&Side::Destination).unwrap_or_default(),
         listen,
         stream,
         switch: switch_when(scenario),
+        finish: finish_when(scenario),
+        downtime_limit: Micros(downtime_limit.saturating_mul(1000)),
         give_up: GiveUpWhen {
             passes: scenario.give_up.passes,
             bytes: scenario.give_up.bytes,
@@ -233,6 +241,8 @@ pub fn adopt(scenario: &Scenario, source: &Support, destination: &Support) -> Re
         listen: Listen::Already,
         stream: Stream::default(),
         switch: SwitchWhen::Never,
+        finish: SwitchWhen::Never,
+        downtime_limit: Micros(0),
         give_up: GiveUpWhen { passes: scenario.give_up.passes, bytes: scenario.give_up.bytes, after: scenario.timeout },
         cancel_is_guarded: source.version >= (10, 0, 0),
         return_path: on("return-path") || on("postcopy-ram"),
@@ -285,6 +295,14 @@ fn switch_when(scenario: &Scenario) -> SwitchWhen {
         (Mode::Postcopy, ..) => SwitchWhen::AtOnce,
         (Mode::Hybrid, _, Some(after)) => SwitchWhen::After(after),
         (Mode::Hybrid, pass, None) => SwitchWhen::AfterPass(pass.unwrap_or(1)),
+    }
+}
+
+fn finish_when(scenario: &Scenario) -> SwitchWhen {
+    match (scenario.finish.after_pass, scenario.finish.after) {
+        (_, Some(after)) => SwitchWhen::After(after),
+        (Some(pass), None) => SwitchWhen::AfterPass(pass),
+        (None, None) => SwitchWhen::Never,
     }
 }
 

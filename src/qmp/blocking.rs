@@ -3,6 +3,7 @@
 //! Sampling flat out is bound by QEMU's own 105 µs a query (facts/qapi.md §3.1), so what we add must be next to nothing: one
 //! blocking thread, one write and one read a sample, and the next query leaves before the last answer is looked at.
 
+use super::bounds::{Beyond, LONGEST_SAMPLE};
 use super::tunnel::{self, Tunnel};
 use super::wire::{self, Line};
 use super::{Endpoint, QmpError, Result};
@@ -133,8 +134,8 @@ impl Blocking {
             }
             self.searched = self.filled;
             if self.filled == self.buffer.len() {
-                if self.filled >= 16 << 20 {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a line of more than 16 MiB"));
+                if self.filled >= LONGEST_SAMPLE {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, Beyond::SampleLength.to_string()));
                 }
                 self.buffer.resize(self.filled * 2, 0);
             }

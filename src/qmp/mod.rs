@@ -7,11 +7,12 @@
 //! Requests are `qapi`'s typed ones (a name, whether it may go out of band, checked arguments). Its connection is not used: one
 //! event that its closed enums don't know ends it, and it cannot send out of band (facts/qapi.md, verdict).
 //!
-//! Map: [`endpoint`](Endpoint) where a QEMU listens · `tunnel` ssh to it · `wire` lines to messages and back, pure · [`session`](Session) the
+//! Map: [`endpoint`](Endpoint) where a QEMU listens · `tunnel` ssh to it · `wire` lines to messages and back, pure · `bounds` what a peer can make us hold · [`session`](Session) the
 //! connection · `blocking` the same wire for a thread that only samples · [`schema`](Schema) what a QEMU knows ·
 //! `info` the answer of `query-migrate` · `peer` the process at the other end · [`error`](QmpError).
 
 mod blocking;
+mod bounds;
 mod endpoint;
 mod error;
 mod info;

@@ -4,6 +4,7 @@
 //! ask for features and do not compare versions.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::collections::HashMap;
 
 /// The schema of one QEMU.
@@ -71,8 +72,8 @@ impl Schema {
     /// Reads the answer of `query-qmp-schema`. Entries of a shape that we don't know are left out.
     #[must_use]
     pub fn parse(answer: &str) -> Schema {
-        let entries: Vec<serde_json::Value> = serde_json::from_str(answer).unwrap_or_default();
-        let known = entries.into_iter().filter_map(|entry| serde_json::from_value::<Entry>(entry).ok());
+        let entries: Vec<&RawValue> = serde_json::from_str(answer).unwrap_or_default();
+        let known = entries.into_iter().filter_map(|entry| serde_json::from_str::<Entry>(entry.get()).ok());
         Schema { entries: known.map(|entry| (entry.name.clone(), entry)).collect() }
     }
 

@@ -4,11 +4,13 @@
 //! finds no waiter and is let go. Urgent requests go before background ones (sampling on a shared connection), and at most one
 //! background request is on its way, because QEMU answers in order.
 
+use super::bounds::{self, Beyond, ERROR_KEPT, LONGEST_LINE, Waiting};
 use super::peer::Peer;
 use super::tunnel::{self, Tunnel};
 use super::wire::{self, Direction, Greeting, Line, Notice, Reply, Request};
 use super::{Endpoint, MigrationInfo, QmpError, Result, Schema};
 use crate::clock::Stamp;
+use crate::text::cut;
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -22,11 +24,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixListener, UnixStream, tcp, unix};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
-/// The longest line we take: `query-qmp-schema` of 11.1 is 0.2 MiB. Of a peer that sends more, nothing more is read.
-const LONGEST_LINE: usize = 16 << 20;
 const READ_AT_ONCE: usize = 64 << 10;
 /// For what is asked through `ssh`, at least: another host may be far.
 const FAR: Duration = Duration::from_secs(10);
@@ -51,9 +51,14 @@ impl fmt::Debug for Tap {
 #[error("{0}")]
 pub struct Closed(pub String);
 
-/// What QEMU says unasked, in order, until the connection ends.
+/// What QEMU says unasked, in order, until the connection ends. What waits to be taken is bounded: a peer that sends more than some thousand events
+/// in between is no QEMU, and the connection ends.
 #[derive(Debug)]
-pub struct Notices(mpsc::UnboundedReceiver<Notice>, Shared);
+pub struct Notices(mpsc::UnboundedReceiver<Weighed>, Shared);
+
+/// A notice, and what it was counted as while it waits.
+#[derive(Debug)]
+struct Weighed(Notice, usize);
 
 impl Notices {
     /// The next notice, or why there will be no more. Cancel-safe.
@@ -62,7 +67,10 @@ impl Notices {
     /// [`Closed`] once the connection has ended and everything that came before is delivered.
     pub async fn next(&mut self) -> Result<Notice, Closed> {
         match self.0.recv().await {
-            Some(notice) => Ok(notice),
+            Some(Weighed(notice, weight)) => {
+                self.1.waiting.take(weight);
+                Ok(notice)
+            }
             None => Err(Closed(self.1.end_reason())),
         }
     }
@@ -99,7 +107,13 @@ struct Job {
 
 /// State that both tasks see. The lock is held for a look-up at most, never across an await.
 #[derive(Clone, Debug, Default)]
-struct Shared(Arc<Mutex<State>>);
+struct Shared {
+    state: Arc<Mutex<State>>,
+    /// Notices that nobody has taken yet.
+    waiting: Arc<Waiting>,
+    /// Nothing more is read, so nothing more is written: the socket is closed, and the next client may have it.
+    ended: Arc<Notify>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -110,7 +124,7 @@ struct State {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn end_reason(&self) -> String {
@@ -122,6 +136,7 @@ impl Shared {
         let mut state = self.lock();
         state.end.get_or_insert(reason);
         state.pending.clear();
+        self.ended.notify_one();
     }
 }
 
@@ -218,7 +233,21 @@ impl Session {
             Ok(accepted) => accepted.map_err(|error| connect_error(side, &endpoint, error))?.0,
             Err(_) => return Err(connect_error(side, &endpoint, io::ErrorKind::TimedOut.into())),
         };
-        Session::negotiate(side, &endpoint, (Stream::Unix(stream), None), tap, deadline).await
+        Session::over_unix(side, &endpoint, stream, tap, deadline).await
+    }
+
+    /// Negotiates on a connection that a QEMU made to us.
+    ///
+    /// # Errors
+    /// As [`Session::connect`].
+    pub async fn over_unix(
+        side: &str,
+        endpoint: &Endpoint,
+        stream: UnixStream,
+        tap: Option<Tap>,
+        deadline: Duration,
+    ) -> Result<(Session, Notices)> {
+        Session::negotiate(side, endpoint, (Stream::Unix(stream), None), tap, deadline).await
     }
 
     async fn negotiate(
@@ -246,7 +275,7 @@ impl Session {
                 (Box::new(QuickAck(read)), Writer::Tcp(write))
             }
         };
-        let mut lines = Lines { reader, buffer: Vec::new(), searched: 0, arrived: Stamp::now() };
+        let mut lines = Lines { reader, buffer: Vec::new(), handed_out: 0, searched: 0, arrived: Stamp::now() };
         let greeting = match timeout(deadline, lines.next()).await {
             Err(_) => {
                 let (side, endpoint) = (side.to_owned(), endpoint.clone());
@@ -257,15 +286,18 @@ impl Session {
                 let source = io::Error::new(io::ErrorKind::UnexpectedEof, format!("it closed before its greeting: {end}{said}"));
                 return Err(connect_error(side, endpoint, source));
             }
-            Ok(Ok(line)) => match wire::classify(&line, lines.arrived) {
-                Line::Greeting(greeting) => {
-                    if let Some(tap) = &tap {
-                        tap.0(Direction::Received, lines.arrived, &line);
+            Ok(Ok((line, arrived))) => {
+                let beyond = bounds::values_of(line).err();
+                match (beyond, wire::classify(line, arrived)) {
+                    (None, Line::Greeting(greeting)) => {
+                        if let Some(tap) = &tap {
+                            tap.0(Direction::Received, arrived, line);
+                        }
+                        greeting
                     }
-                    greeting
+                    _ => return Err(not_qmp(side, endpoint, line)),
                 }
-                _ => return Err(not_qmp(side, endpoint, &line)),
-            },
+            }
         };
 
         let shared = Shared::default();
@@ -387,7 +419,9 @@ impl Session {
     }
 
     fn decode_error(&self, command: &str, error: &serde_json::Error) -> QmpError {
-        QmpError::Decode { side: self.side.to_string(), command: command.to_owned(), detail: error.to_string() }
+        // It may quote what QEMU said.
+        let detail = cut(&error.to_string(), ERROR_KEPT).into_owned();
+        QmpError::Decode { side: self.side.to_string(), command: command.to_owned(), detail }
     }
 
     async fn submit(
@@ -462,34 +496,56 @@ fn not_qmp(side: &str, endpoint: &Endpoint, line: &[u8]) -> QmpError {
 async fn read_task(
     mut lines: Lines,
     shared: Shared,
-    notices: mpsc::UnboundedSender<Notice>,
+    notices: mpsc::UnboundedSender<Weighed>,
     tap: Option<Tap>,
     way: Option<Weak<Tunnel>>,
 ) {
     let reason = loop {
-        let line = match lines.next().await {
+        let (line, arrived) = match lines.next().await {
             Ok(line) => line,
             Err(reason) => break reason,
         };
         if let Some(tap) = &tap {
-            tap.0(Direction::Received, lines.arrived, &line);
+            tap.0(Direction::Received, arrived, line);
         }
-        match wire::classify(&line, lines.arrived) {
-            Line::Reply { id, reply } => {
-                let waiter = shared.lock().pending.remove(&id);
-                // No waiter: a late reply to a call that was given up, or an id that we never sent. Neither is ours to judge.
-                if let Some(waiter) = waiter {
-                    let _ = waiter.send(reply);
-                }
-            }
-            Line::Notice(notice) => {
-                let _ = notices.send(notice);
-            }
-            Line::Greeting(_) => {}
+        if let Err(beyond) = take(line, arrived, &shared, &notices) {
+            break beyond.to_string();
+        }
+        // What a socket holds of events comes at once when we were held up; on one thread, nobody could take any in between.
+        if shared.waiting.is_much() {
+            tokio::task::yield_now().await;
         }
     };
     let said = way.and_then(|way| way.upgrade()).map(|tunnel| tunnel.said()).unwrap_or_default();
     shared.end(reason + &said);
+}
+
+/// Gives a line to whom it is meant for.
+fn take(
+    line: &[u8],
+    arrived: Stamp,
+    shared: &Shared,
+    notices: &mpsc::UnboundedSender<Weighed>,
+) -> std::result::Result<(), Beyond> {
+    let values = bounds::values_of(line)?;
+    match wire::classify(line, arrived) {
+        Line::Reply { id, reply } => {
+            let waiter = shared.lock().pending.remove(&id);
+            // No waiter: a late reply to a call that was given up, or an id that we never sent. Neither is ours to judge.
+            if let Some(waiter) = waiter {
+                let _ = waiter.send(reply);
+            }
+        }
+        // Nobody listens any more.
+        Line::Notice(_) if notices.is_closed() => {}
+        Line::Notice(notice) => {
+            let weight = bounds::weight(&notice, line, values);
+            shared.waiting.add(weight)?;
+            let _ = notices.send(Weighed(notice, weight));
+        }
+        Line::Greeting(_) => {}
+    }
+    Ok(())
 }
 
 async fn write_task(
@@ -505,6 +561,7 @@ async fn write_task(
     loop {
         let (job, was_background) = tokio::select! {
             biased;
+            () = shared.ended.notified() => break,
             job = urgent.recv() => (job, false),
             job = background.recv(), if on_its_way.is_none() => (job, true),
             () = answered(&mut on_its_way), if on_its_way.is_some() => continue,
@@ -570,36 +627,47 @@ impl AsyncRead for QuickAck {
 struct Lines {
     reader: Box<dyn AsyncRead + Send + Unpin>,
     buffer: Vec<u8>,
+    /// So many bytes at its beginning were handed out as a line.
+    handed_out: usize,
     searched: usize,
     arrived: Stamp,
 }
 
 impl Lines {
-    /// The next line without its end, or why there is none. Empty lines are passed over.
-    async fn next(&mut self) -> std::result::Result<Vec<u8>, String> {
-        loop {
+    /// The next line without its end, and when it had arrived; or why there is none. Empty lines are passed over.
+    async fn next(&mut self) -> std::result::Result<(&[u8], Stamp), String> {
+        let (from, to) = loop {
             if let Some(at) = self.buffer[self.searched..].iter().position(|b| *b == b'\n') {
-                let mut line: Vec<u8> = self.buffer.drain(..=self.searched + at).collect();
-                self.searched = 0;
-                while line.last().is_some_and(u8::is_ascii_whitespace) {
-                    line.pop();
-                }
-                if line.is_empty() {
+                let (from, to) = (self.handed_out, self.searched + at);
+                (self.handed_out, self.searched) = (to + 1, to + 1);
+                if self.buffer[from..to].trim_ascii_end().is_empty() {
                     continue;
                 }
-                return Ok(line);
+                break (from, to);
             }
+            // Only where there is no whole line any more, so that many short ones are not moved one by one.
+            self.buffer.drain(..self.handed_out);
+            self.handed_out = 0;
             self.searched = self.buffer.len();
             if self.searched > LONGEST_LINE {
-                return Err(format!("it sent a line of more than {} MiB", LONGEST_LINE >> 20));
+                return Err(Beyond::Length.to_string());
             }
-            self.buffer.reserve(READ_AT_ONCE);
+            self.make_room();
             match self.reader.read_buf(&mut self.buffer).await {
                 Ok(0) => return Err("QEMU closed it (has the process ended?)".to_owned()),
                 Ok(_) => self.arrived = Stamp::now(),
                 Err(error) => return Err(format!("reading from it failed: {error}")),
             }
+        };
+        Ok((self.buffer[from..to].trim_ascii_end(), self.arrived))
+    }
+
+    /// For one more read. No more than that, so that a long line takes what it has and not twice as much; and what the last long one took is given back.
+    fn make_room(&mut self) {
+        if self.buffer.is_empty() && self.buffer.capacity() > 2 * READ_AT_ONCE {
+            self.buffer = Vec::new();
         }
+        self.buffer.reserve_exact(READ_AT_ONCE);
     }
 }
 

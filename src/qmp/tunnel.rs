@@ -7,6 +7,7 @@
 
 use super::endpoint::{Remote, is_plain_path};
 use crate::janitor::{Janitor, private_directory};
+use crate::text::tail;
 use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -22,6 +23,8 @@ const PROGRAM: &str = "SWITCHOVER_SSH";
 pub(super) const POLL: Duration = Duration::from_millis(10);
 /// So many looks: logging in takes some round trips, and `ssh` itself gives up after 10 s where nobody answers.
 pub(super) const POLLS: u32 = 2000;
+/// Of its log, where its last lines are.
+const LOOKED_AT: u64 = 4 << 10;
 /// How much of what it said is told.
 const LAST_LINES: usize = 4;
 
@@ -95,7 +98,7 @@ impl Tunnel {
 
     /// What `ssh` said of late, for a message: `; ssh said: ...`, or nothing.
     pub(super) fn said(&self) -> String {
-        let text = std::fs::read_to_string(self.directory.path().join("ssh.log")).unwrap_or_default();
+        let text = tail(&self.directory.path().join("ssh.log"), LOOKED_AT);
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         match &lines[lines.len().saturating_sub(LAST_LINES)..] {
             [] => String::new(),

@@ -3,7 +3,9 @@
 //! Why shortest: QEMU's monitor reads one byte a system call, about 2.7 µs each (facts/qapi.md §3.1), so an empty
 //! `"arguments":{}` costs 40 µs and every blank counts.
 
+use super::bounds::{ERROR_KEPT, LONGEST_EVENT, UNKNOWN_KEPT};
 use crate::clock::Stamp;
+use crate::text::cut;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -102,7 +104,7 @@ pub enum Notice {
     Event(Event),
     /// A line that is no message we know. Kept, never fatal.
     Unknown {
-        /// The line.
+        /// The line; of a long one, its beginning.
         line: String,
         /// When it arrived.
         arrived: Stamp,
@@ -131,17 +133,57 @@ pub(super) enum Line {
     Notice(Notice),
 }
 
+/// As little of it as possible is built before it is known what it is: a value that is not used stays text, in the line.
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow, rename = "return")]
     value: Option<&'a RawValue>,
-    error: Option<WireError>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
     id: Option<u32>,
-    event: Option<String>,
-    data: Option<Value>,
+    #[serde(borrow)]
+    event: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
     timestamp: Option<Timestamp>,
-    #[serde(rename = "QMP")]
-    greeting: Option<WireGreeting>,
+    #[serde(borrow, rename = "QMP")]
+    greeting: Option<&'a RawValue>,
+}
+
+impl Envelope<'_> {
+    fn event(&self, arrived: Stamp) -> Option<Event> {
+        let name = read(self.event?)?;
+        let qemu_us = self.timestamp.as_ref().and_then(|t| {
+            let (seconds, micros) = (u64::try_from(t.seconds).ok()?, u64::try_from(t.microseconds).ok()?);
+            seconds.checked_mul(1_000_000)?.checked_add(micros)
+        });
+        let data = self.data.map_or(Some(Value::Null), read)?;
+        Some(Event { name, data, qemu_us, arrived })
+    }
+
+    fn greeting(&self) -> Option<Greeting> {
+        let greeting: WireGreeting = read(self.greeting?)?;
+        let WireTriple { major, minor, micro } = greeting.version.qemu;
+        let oob = greeting.capabilities.iter().any(|c| c == "oob");
+        let package = cut(&greeting.version.package, ERROR_KEPT).into_owned();
+        Some(Greeting { version: (major, minor, micro), package, oob })
+    }
+
+    fn reply(&self) -> Option<Reply> {
+        match (self.value, self.error) {
+            (Some(value), None) => Some(Reply::Return(value.get().to_owned())),
+            (None, Some(error)) => {
+                let WireError { class, desc } = read(error)?;
+                let [class, description] = [class, desc].map(|text| cut(&text, ERROR_KEPT).into_owned());
+                Some(Reply::Error { class, description })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
+    serde_json::from_str(raw.get()).ok()
 }
 
 #[derive(Deserialize)]
@@ -180,28 +222,27 @@ struct WireTriple {
 
 /// Sorts one line (without its line end). Never fails: what is not understood is an unknown notice.
 pub(super) fn classify(line: &[u8], arrived: Stamp) -> Line {
-    let unknown = || Line::Notice(Notice::Unknown { line: String::from_utf8_lossy(line).into_owned(), arrived });
-    let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(line) else { return unknown() };
-    if let Some(name) = envelope.event {
-        let qemu_us = envelope.timestamp.and_then(|t| {
-            let (seconds, micros) = (u64::try_from(t.seconds).ok()?, u64::try_from(t.microseconds).ok()?);
-            seconds.checked_mul(1_000_000)?.checked_add(micros)
-        });
-        let data = envelope.data.unwrap_or(Value::Null);
-        return Line::Notice(Notice::Event(Event { name, data, qemu_us, arrived }));
+    sorted(line, arrived).unwrap_or_else(|| {
+        let text = String::from_utf8_lossy(&line[..line.len().min(UNKNOWN_KEPT)]);
+        let more = if line.len() > UNKNOWN_KEPT { format!("… ({} bytes in all)", line.len()) } else { String::new() };
+        Line::Notice(Notice::Unknown { line: text.into_owned() + &more, arrived })
+    })
+}
+
+fn sorted(line: &[u8], arrived: Stamp) -> Option<Line> {
+    let envelope: Envelope<'_> = serde_json::from_slice(line).ok()?;
+    if (envelope.event.is_some() || envelope.greeting.is_some()) && line.len() > LONGEST_EVENT {
+        return None;
     }
-    if let Some(greeting) = envelope.greeting {
-        let WireTriple { major, minor, micro } = greeting.version.qemu;
-        let oob = greeting.capabilities.iter().any(|c| c == "oob");
-        return Line::Greeting(Greeting { version: (major, minor, micro), package: greeting.version.package, oob });
+    if envelope.event.is_some() {
+        return envelope.event(arrived).map(|event| Line::Notice(Notice::Event(event)));
+    }
+    if envelope.greeting.is_some() {
+        return envelope.greeting().map(Line::Greeting);
     }
     // An error without id is QEMU's complaint about bytes that it could not parse; no waiter is meant by it.
-    let Some(id) = envelope.id else { return unknown() };
-    match (envelope.value, envelope.error) {
-        (Some(value), None) => Line::Reply { id, reply: Reply::Return(value.get().to_owned()) },
-        (None, Some(error)) => Line::Reply { id, reply: Reply::Error { class: error.class, description: error.desc } },
-        _ => unknown(),
-    }
+    let id = envelope.id?;
+    Some(Line::Reply { id, reply: envelope.reply()? })
 }
 
 #[cfg(test)]

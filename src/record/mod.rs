@@ -5,12 +5,13 @@
 //! through [`Run`]. Knows nothing of how a run was produced.
 //!
 //! Map: here the names · `sink` where records go in · `writer` the thread that writes · `samples` the stream of samples and
-//! its Parquet form · `glance` what of them tells of convergence · `reader` a run as it lies on disk · `summary` run.json · `blackout` its `downtime` · `application` its `guest.application`.
+//! its Parquet form · `glance` what of them tells of convergence · `guarded` damaged Parquet · `reader` a run as it lies on disk · `summary` run.json · `blackout` its `downtime` · `application` its `guest.application`.
 
 mod application;
 mod blackout;
 mod brownout;
 mod glance;
+mod guarded;
 mod link;
 mod reader;
 mod repeat;
@@ -25,8 +26,9 @@ pub use application::Application;
 pub use blackout::{Best, Breakdown, DeviceTime, Downtime, Span, Spans, Views};
 pub use brownout::{Brownout, Phases, WriteRate};
 pub use glance::Glance;
+pub(crate) use guarded::guarded;
 pub use link::LinkView;
-pub use reader::{AnsweredRecord, BeatRecord, EventRecord, FlowRecord, Run};
+pub use reader::{AnsweredRecord, BeatRecord, EventRecord, FlowRecord, Run, TranscriptRecord};
 pub use repeat::Repeat;
 pub use samples::{SampleRow, append_line};
 pub use series::{Distribution, Quantile};

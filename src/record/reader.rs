@@ -2,14 +2,27 @@
 
 use super::{
     ANSWERS, Answered, Beat, DECISIONS, EVENTS, Flow, Glance, HEARTBEATS, LINK, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM,
-    SWITCHOVERS, SampleRow, Summary, Switchover, glance, samples, vm_name,
+    SWITCHOVERS, SampleRow, Summary, Switchover, TRANSCRIPT, glance, samples, vm_name,
 };
 use crate::plan::Side;
-use serde::Deserialize;
+use crate::qmp::Direction;
+use crate::text::{LONGEST_LINE, TooLong, each_line, read_all, read_bytes};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+
+/// A summary has some 10 KiB.
+const LONGEST_SUMMARY: u64 = 16 << 20;
+/// A trace has some KiB, and 200 bytes for each page that post-copy asked for.
+const LONGEST_TRACE: u64 = 1 << 30;
+/// A line of QMP in quotes, each of whose bytes may have become six.
+const LONGEST_TRANSCRIPT_LINE: usize = 16 << 20;
+/// Beats and the like, unpacked: two VMs at 1 kHz for two days.
+const MOST_UNPACKED: u64 = 8 << 30;
+/// 8 MiB.
+const WINDOW_LOG: u32 = 23;
 
 /// An event as recorded.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -67,6 +80,21 @@ impl EventRecord {
     }
 }
 
+/// A line of QMP as recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct TranscriptRecord {
+    /// The name of the VM ([`vm_name`]).
+    pub side: String,
+    /// Which way it went.
+    pub direction: Direction,
+    /// When it was sent or had arrived, on our monotonic clock, ns.
+    pub mono_ns: u64,
+    /// On our wall clock, ns since 1970.
+    pub wall_ns: u64,
+    /// The line.
+    pub line: String,
+}
+
 /// Answers of an application as recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnsweredRecord {
@@ -110,14 +138,14 @@ impl Run {
     /// [`RecordError::Read`] for a run that was cut off, [`RecordError::Content`].
     pub fn summary(&self) -> Result<Summary, RecordError> {
         let path = self.path.join(RUN_JSON);
-        let text = std::fs::read_to_string(&path).map_err(|source| RecordError::Read { path: path.clone(), source })?;
+        let text = read_all(&path, LONGEST_SUMMARY).map_err(|source| RecordError::Read { path: path.clone(), source })?;
         serde_json::from_str(&text).map_err(|error| RecordError::Content { path, detail: error.to_string() })
     }
 
     /// Its migrations, one or many.
     ///
     /// # Errors
-    /// [`RecordError::Read`].
+    /// [`RecordError::Read`], [`RecordError::Content`].
     pub fn switchovers(&self) -> Result<Vec<Switchover>, RecordError> {
         self.lines(SWITCHOVERS)
     }
@@ -125,7 +153,7 @@ impl Run {
     /// Its events, of both sides, in the order of arrival. A torn last line is passed over.
     ///
     /// # Errors
-    /// [`RecordError::Read`].
+    /// [`RecordError::Read`], [`RecordError::Content`].
     pub fn events(&self) -> Result<Vec<EventRecord>, RecordError> {
         let mut events: Vec<EventRecord> = self.lines(EVENTS)?;
         events.sort_by_key(|event| event.mono_ns);
@@ -135,7 +163,7 @@ impl Run {
     /// Its decisions.
     ///
     /// # Errors
-    /// [`RecordError::Read`].
+    /// [`RecordError::Read`], [`RecordError::Content`].
     pub fn decisions(&self) -> Result<Vec<Value>, RecordError> {
         self.lines(DECISIONS)
     }
@@ -143,12 +171,9 @@ impl Run {
     /// Its heartbeats, in the order in which they arrived.
     ///
     /// # Errors
-    /// [`RecordError::Read`].
+    /// [`RecordError::Read`], [`RecordError::Content`].
     pub fn heartbeats(&self) -> Result<Vec<BeatRecord>, RecordError> {
-        let path = self.path.join(HEARTBEATS);
-        let failed = |source| RecordError::Read { path: path.clone(), source };
-        let decoder = zstd::Decoder::new(File::open(&path).map_err(failed)?).map_err(failed)?;
-        let mut beats: Vec<BeatRecord> = json_lines(BufReader::new(decoder));
+        let mut beats: Vec<BeatRecord> = self.packed_lines(HEARTBEATS)?;
         beats.sort_by_key(|record| record.beat.arrived_ns);
         Ok(beats)
     }
@@ -156,8 +181,7 @@ impl Run {
     /// What passed over the link, in the order of time; nothing where there was none.
     #[must_use]
     pub fn flows(&self) -> Vec<FlowRecord> {
-        let decoder = File::open(self.path.join(LINK)).and_then(zstd::Decoder::new);
-        let lines: Vec<(u32, u32, u8, u64, u64, u64)> = decoder.map(|d| json_lines(BufReader::new(d))).unwrap_or_default();
+        let lines: Vec<(u32, u32, u8, u64, u64, u64)> = self.packed_lines(LINK).unwrap_or_default();
         let record = |(migration, channel, direction, at_ns, bytes, held)| FlowRecord {
             migration,
             flow: Flow { at_ns, channel, back: direction == 1, bytes, held },
@@ -170,8 +194,7 @@ impl Run {
     /// What an application answered, in the order of arrival; nothing where there was none.
     #[must_use]
     pub fn answers(&self) -> Vec<AnsweredRecord> {
-        let decoder = File::open(self.path.join(ANSWERS)).and_then(zstd::Decoder::new);
-        let lines: Vec<(u32, u8, u64)> = decoder.map(|d| json_lines(BufReader::new(d))).unwrap_or_default();
+        let lines: Vec<(u32, u8, u64)> = self.packed_lines(ANSWERS).unwrap_or_default();
         let record = |(vm, count, arrived_ns)| AnsweredRecord { vm, answered: Answered { count, arrived_ns } };
         let mut answers: Vec<AnsweredRecord> = lines.into_iter().map(record).collect();
         answers.sort_by_key(|record| record.answered.arrived_ns);
@@ -181,10 +204,14 @@ impl Run {
     /// What the guest wrote on the console of a VM: arrival in ns, line.
     #[must_use]
     pub fn guest_lines(&self, vm: u32) -> Vec<(u64, String)> {
-        let text = std::fs::read(self.path.join(format!("guest.{}.log", vm_name(vm)))).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
+        let Ok(file) = File::open(self.path.join(format!("guest.{}.log", vm_name(vm)))) else { return Vec::new() };
         let line = |line: &str| line.split_once(' ').and_then(|(at, said)| Some((at.parse().ok()?, said.to_owned())));
-        text.lines().filter_map(line).collect()
+        let mut all = Vec::new();
+        // A guest may write what it likes: what comes after a line that is too long is passed over.
+        let _ = each_line(BufReader::new(file), LONGEST_LINE, |bytes| {
+            all.extend(line(String::from_utf8_lossy(bytes).trim_end_matches(['\r', '\n'])));
+        });
+        all
     }
 
     /// What a VM traced.
@@ -193,7 +220,18 @@ impl Run {
     /// [`RecordError::Read`].
     pub fn trace(&self, vm: u32) -> Result<Vec<u8>, RecordError> {
         let path = self.path.join(format!("trace.{}.log", vm_name(vm)));
-        std::fs::read(&path).map_err(|source| RecordError::Read { path, source })
+        read_bytes(&path, LONGEST_TRACE).map_err(|source| RecordError::Read { path, source })
+    }
+
+    /// Calls `each` with every QMP line of its transcript, in the order in which they were written down; a run has one only where it was asked for.
+    ///
+    /// # Errors
+    /// [`RecordError::Read`], [`RecordError::Content`].
+    pub fn transcript(&self, mut each: impl FnMut(TranscriptRecord)) -> Result<(), RecordError> {
+        let path = self.path.join(TRANSCRIPT);
+        let decoder = unpack(&path)?;
+        let take = |line: &[u8]| serde_json::from_slice(line).into_iter().for_each(&mut each);
+        each_line(BufReader::new(decoder), LONGEST_TRANSCRIPT_LINE, take).map_err(|error| too_long(&path, &error))
     }
 
     /// Its samples, from Parquet, or from the stream of a run that was cut off before there was any.
@@ -217,18 +255,41 @@ impl Run {
 
     fn lines<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Vec<T>, RecordError> {
         let path = self.path.join(name);
-        let file = File::open(&path).map_err(|source| RecordError::Read { path, source })?;
-        Ok(json_lines(BufReader::new(file)))
+        let file = File::open(&path).map_err(|source| RecordError::Read { path: path.clone(), source })?;
+        json_lines(&path, BufReader::new(file))
+    }
+
+    fn packed_lines<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Vec<T>, RecordError> {
+        let path = self.path.join(name);
+        // However small the file: what is held is bounded by what comes out of it.
+        let mut unpacked = unpack(&path)?.take(MOST_UNPACKED);
+        let all = json_lines(&path, BufReader::new(&mut unpacked))?;
+        if unpacked.limit() == 0 {
+            let detail = format!("it has more than {} GiB, unpacked", MOST_UNPACKED >> 30);
+            return Err(RecordError::Content { path, detail });
+        }
+        Ok(all)
     }
 }
 
+/// The text of a compressed file, as far as it goes.
+pub(super) fn unpack(path: &Path) -> Result<impl Read + use<>, RecordError> {
+    let failed = |source| RecordError::Read { path: path.to_owned(), source };
+    let mut decoder = zstd::Decoder::new(File::open(path).map_err(failed)?).map_err(failed)?;
+    // What a frame may ask for as its window; the writer's level 1 asks for 512 KiB.
+    decoder.window_log_max(WINDOW_LOG).map_err(failed)?;
+    Ok(decoder)
+}
+
+/// A line is beyond its bound.
+pub(super) fn too_long(path: &Path, error: &TooLong) -> RecordError {
+    RecordError::Content { path: path.to_owned(), detail: error.to_string() }
+}
+
 /// Every line that reads as `T`. Others (unknown lines of QEMU, a torn end) are passed over.
-fn json_lines<T: serde::de::DeserializeOwned>(mut from: impl BufRead) -> Vec<T> {
+fn json_lines<T: serde::de::DeserializeOwned>(path: &Path, from: impl BufRead) -> Result<Vec<T>, RecordError> {
     let mut all = Vec::new();
-    let mut text = String::new();
-    while from.read_line(&mut text).is_ok_and(|read| read > 0) {
-        all.extend(serde_json::from_str::<T>(&text));
-        text.clear();
-    }
-    all
+    each_line(from, LONGEST_LINE, |line| all.extend(serde_json::from_slice::<T>(line)))
+        .map_err(|error| too_long(path, &error))?;
+    Ok(all)
 }

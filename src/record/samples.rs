@@ -3,9 +3,10 @@
 //! The line holds QEMU's answer as it came, so that nothing that we don't understand is lost and nothing is parsed in the
 //! sampler's way; the row has a column for every member that we know, and `other` for the rest.
 
-use super::RecordError;
+use super::{RecordError, guarded, reader};
 use crate::plan::Side;
 use crate::qmp::MigrationInfo;
+use crate::text::{LONGEST_LINE, each_line};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
 use parquet::errors::ParquetError;
@@ -19,7 +20,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufReader, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -80,15 +81,9 @@ pub(super) fn read_stream(path: &Path, mut each: impl FnMut(SampleRow)) -> Resul
 /// # Errors
 /// As [`read_stream`].
 pub(super) fn lines(path: &Path, mut each: impl FnMut(&str)) -> Result<(), RecordError> {
-    let failed = |source| RecordError::Read { path: path.to_owned(), source };
-    let decoder = zstd::Decoder::new(File::open(path).map_err(failed)?).map_err(failed)?;
-    let mut lines = BufReader::with_capacity(256 << 10, decoder);
-    let mut text = String::new();
-    while lines.read_line(&mut text).is_ok_and(|read| read > 0) {
-        each(&text);
-        text.clear();
-    }
-    Ok(())
+    let lines = BufReader::with_capacity(256 << 10, reader::unpack(path)?);
+    let take = |line: &[u8]| std::str::from_utf8(line).into_iter().for_each(&mut each);
+    each_line(lines, LONGEST_LINE, take).map_err(|error| reader::too_long(path, &error))
 }
 
 fn parse_line(text: &str) -> Option<SampleRow> {
@@ -212,13 +207,13 @@ pub(super) fn to_parquet(stream: &Path, parquet: &Path, mut look: impl FnMut(&Sa
 pub(super) fn read_parquet(path: &Path, mut each: impl FnMut(SampleRow)) -> Result<(), RecordError> {
     let failed = |error: ParquetError| RecordError::Content { path: path.to_owned(), detail: error.to_string() };
     let file = File::open(path).map_err(|source| RecordError::Read { path: path.to_owned(), source })?;
-    let reader = SerializedFileReader::new(file).map_err(failed)?;
-    for row in reader.get_row_iter(None).map_err(failed)? {
-        if let Some(row) = row_from(&row.map_err(failed)?) {
-            each(row);
+    let read = || {
+        for row in SerializedFileReader::new(file)?.get_row_iter(None)? {
+            row_from(&row?).into_iter().for_each(&mut each);
         }
-    }
-    Ok(())
+        Ok(())
+    };
+    guarded(read).map_err(failed)
 }
 
 /// Puts a row together again, by way of the JSON that it came from: its columns are QEMU's own names.

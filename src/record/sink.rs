@@ -5,7 +5,9 @@ use crate::plan::Side;
 use crate::qmp::{Direction, Notice, Tap};
 use serde_json::Value;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
 
 /// One heartbeat of the guest, as it arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,46 @@ pub enum Entry {
     Guest(u32, Stamp, String),
 }
 
+impl Entry {
+    /// What it is, for a message; what it holds may be long.
+    fn name(&self) -> &'static str {
+        match self {
+            Entry::Samples(_) => "samples",
+            Entry::Notice(..) => "an event",
+            Entry::Decision(_) => "a decision",
+            Entry::Beats(..) => "beats",
+            Entry::Answers(..) => "answers",
+            Entry::Link(..) => "figures of the link",
+            Entry::Transcript(..) => "a QMP line",
+            Entry::Guest(..) => "a line of the guest",
+        }
+    }
+
+    /// About what it takes in memory.
+    fn weight(&self) -> usize {
+        size_of::<Message>()
+            + match self {
+                Entry::Samples(bytes) | Entry::Transcript(_, _, _, bytes) => bytes.len(),
+                Entry::Notice(_, _, Notice::Event(event)) => weight_of(&event.data),
+                Entry::Notice(_, _, Notice::Unknown { line, .. }) | Entry::Guest(_, _, line) => line.len(),
+                Entry::Decision(value) => weight_of(value),
+                Entry::Beats(_, all) => size_of_val(all.as_slice()),
+                Entry::Answers(_, all) => size_of_val(all.as_slice()),
+                Entry::Link(_, all) => size_of_val(all.as_slice()),
+            }
+    }
+}
+
+fn weight_of(value: &Value) -> usize {
+    size_of::<Value>()
+        + match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+            Value::String(text) => text.len(),
+            Value::Array(all) => all.iter().map(weight_of).sum(),
+            Value::Object(all) => all.iter().map(|(key, value)| key.len() + weight_of(value)).sum(),
+        }
+}
+
 /// What goes through the channel. The end is said in so many words, as clones of the sink live on in tasks that end later.
 #[derive(Debug)]
 pub(super) enum Message {
@@ -71,23 +113,96 @@ pub(super) enum Message {
     Close,
 }
 
+/// What may wait for the writer: so many records, and about so many bytes of them, whatever a peer makes of its lines. A batch of samples is one record of
+/// some 64 KiB.
+const MOST_RECORDS: usize = 1024;
+const MOST_BYTES: usize = 64 << 20;
+/// Who waits for room looks this often.
+const NAP: Duration = Duration::from_millis(2);
+
 /// The way into the record, cheap to clone. Records after the end of the run go nowhere.
 #[derive(Clone, Debug)]
-pub struct Sink(pub(super) SyncSender<Message>);
+pub struct Sink {
+    sender: SyncSender<Message>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Where they come out.
+#[derive(Debug)]
+pub(super) struct Records {
+    receiver: Receiver<Message>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Records {
+    pub(super) fn next(&self, at_most: Duration) -> Result<Message, RecvTimeoutError> {
+        let message = self.receiver.recv_timeout(at_most)?;
+        give_back(&self.waiting, &message);
+        Ok(message)
+    }
+}
+
+/// What was never taken is gone: nobody shall wait for room any more.
+impl Drop for Records {
+    fn drop(&mut self) {
+        self.waiting.store(0, Ordering::Release);
+    }
+}
+
+fn give_back(waiting: &AtomicUsize, message: &Message) {
+    if let Message::Record(entry) = message {
+        let less = |waiting: usize| Some(waiting.saturating_sub(entry.weight()));
+        let _ = waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
+    }
+}
 
 impl Sink {
+    pub(super) fn new() -> (Sink, Records) {
+        let (sender, receiver) = sync_channel(MOST_RECORDS);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        (Sink { sender, waiting: Arc::clone(&waiting) }, Records { receiver, waiting })
+    }
+
     /// Gives a record, never waiting: the loop that drives the migration calls this. When the writer is thousands of records
     /// behind (a disk that hangs), the record is dropped with a warning.
     pub fn give(&self, entry: Entry) {
-        if let Err(TrySendError::Full(dropped)) = self.0.try_send(Message::Record(entry)) {
-            tracing::warn!(?dropped, "the disk does not keep up; a record was dropped");
+        let name = entry.name();
+        if !self.reserve(entry.weight()) {
+            tracing::warn!("the disk does not keep up; {name} was dropped");
+            return;
+        }
+        match self.sender.try_send(Message::Record(entry)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(message)) => {
+                give_back(&self.waiting, &message);
+                tracing::warn!("the disk does not keep up; {name} was dropped");
+            }
+            Err(TrySendError::Disconnected(message)) => give_back(&self.waiting, &message),
         }
     }
 
     /// Gives a record from a thread of its own (sampler, heartbeat), waiting while the writer is behind, so that nothing piles
     /// up in memory.
     pub fn give_and_wait(&self, entry: Entry) {
-        let _ = self.0.send(Message::Record(entry));
+        while !self.reserve(entry.weight()) {
+            std::thread::park_timeout(NAP);
+        }
+        if let Err(SendError(message)) = self.sender.send(Message::Record(entry)) {
+            give_back(&self.waiting, &message);
+        }
+    }
+
+    /// The last record has been given.
+    pub(super) fn close(&self) {
+        let _ = self.sender.send(Message::Close);
+    }
+
+    /// Room for so many bytes. One record always has it: it is held already.
+    fn reserve(&self, weight: usize) -> bool {
+        let fits = |waiting: usize| {
+            (waiting == 0 || waiting.saturating_add(weight) <= MOST_BYTES).then(|| waiting.saturating_add(weight))
+        };
+        self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok()
     }
 
     /// A tap that puts every line of a session with this VM into the transcript.
@@ -97,5 +212,43 @@ impl Sink {
         Tap(Arc::new(move |direction, stamp, line| {
             sink.give(Entry::Transcript(vm, direction, stamp, line.to_vec()));
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(bytes: usize) -> Entry {
+        Entry::Samples(vec![0; bytes])
+    }
+
+    #[test]
+    fn a_writer_that_is_behind_holds_so_many_bytes_and_no_more() {
+        let (sink, records) = Sink::new();
+        for _ in 0..MOST_RECORDS {
+            sink.give(line(1 << 20));
+        }
+        let mut waiting = 0;
+        while let Ok(Message::Record(_)) = records.next(Duration::ZERO) {
+            waiting += 1;
+        }
+        assert_eq!(waiting, 63);
+        assert_eq!(sink.waiting.load(Ordering::Acquire), 0);
+        sink.give(line(2 * MOST_BYTES));
+        assert!(matches!(records.next(Duration::ZERO), Ok(Message::Record(_))), "one record always has room");
+    }
+
+    #[test]
+    fn so_many_records_wait_and_no_more_and_after_the_end_none() {
+        let (sink, records) = Sink::new();
+        for _ in 0..2 * MOST_RECORDS {
+            sink.give(line(1));
+        }
+        assert_eq!(sink.waiting.load(Ordering::Acquire), MOST_RECORDS * line(1).weight());
+        drop(records);
+        sink.give(line(1));
+        sink.give_and_wait(line(2 * MOST_BYTES));
+        assert_eq!(sink.waiting.load(Ordering::Acquire), 0);
     }
 }

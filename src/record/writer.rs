@@ -1,7 +1,7 @@
 //! The thread that writes the run directory while the run goes on, and what makes it whole at the end.
 
 use super::samples::{self, SampleRow};
-use super::sink::Message;
+use super::sink::{Message, Records};
 use super::{
     ANSWERS, Answered, DECISIONS, EVENTS, Entry, Flow, HEARTBEATS, LINK, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM,
     SCENARIO, SWITCHOVERS, Sink, Summary, Switchover, TRANSCRIPT, vm_name,
@@ -13,12 +13,10 @@ use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::RecvTimeoutError;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Records that may wait for the writer. A batch of samples is one record of some 64 KiB: a disk that hangs costs 64 MiB at most.
-const QUEUE: usize = 1024;
 /// What was measured is on disk this long after, even if we are killed (safety rule 5).
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
 
@@ -56,9 +54,9 @@ impl RunDir {
         let scenario = self.path.join(SCENARIO);
         fs::write(&scenario, scenario_toml).map_err(|source| RecordError::Write { path: scenario, source })?;
         let files = Files::open(&self.path, transcript)?;
-        let (sender, receiver) = sync_channel(QUEUE);
-        self.sink = Some(Sink(sender));
-        self.writer = Some(std::thread::spawn(move || files.write_all(&receiver)));
+        let (sink, records) = Sink::new();
+        self.sink = Some(sink);
+        self.writer = Some(std::thread::spawn(move || files.write_all(&records)));
         Ok(())
     }
 
@@ -72,7 +70,7 @@ impl RunDir {
     #[must_use]
     pub fn sink(&self) -> Sink {
         // Only `close` and `discard` take it, and both consume the directory.
-        self.sink.clone().unwrap_or_else(|| Sink(sync_channel(1).0))
+        self.sink.clone().unwrap_or_else(|| Sink::new().0)
     }
 
     /// Ends the writer and turns the stream of samples into Parquet; `look` sees every sample on the way.
@@ -92,7 +90,7 @@ impl RunDir {
 
     fn end_writer(&mut self) -> Result<(), RecordError> {
         let (Some(sink), Some(writer)) = (self.sink.take(), self.writer.take()) else { return Ok(()) };
-        let _ = sink.0.send(Message::Close);
+        sink.close();
         writer.join().unwrap_or_else(|_| {
             let source = io::Error::other("the writer ended unexpectedly");
             Err(RecordError::Write { path: self.path.clone(), source })
@@ -201,11 +199,11 @@ impl Files {
     }
 
     /// Writes until it is told to end. After a failure it goes on taking records, so that nobody waits for it.
-    fn write_all(mut self, records: &Receiver<Message>) -> Result<(), RecordError> {
+    fn write_all(mut self, records: &Records) -> Result<(), RecordError> {
         let mut failure = None;
         let mut flushed_ns = monotonic_ns();
         loop {
-            let mut result = match records.recv_timeout(FLUSH_EVERY) {
+            let mut result = match records.next(FLUSH_EVERY) {
                 Ok(Message::Record(entry)) if failure.is_none() => self.write(&entry),
                 Ok(Message::Record(_)) | Err(RecvTimeoutError::Timeout) => Ok(()),
                 Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => break,

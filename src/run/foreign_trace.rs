@@ -8,6 +8,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Of what it grew by, so much is kept.
+const LONGEST: u64 = 1 << 30;
 const DEADLINE: Duration = Duration::from_secs(10);
 const POINTS: &str = "vmstate_downtime_*";
 
@@ -38,8 +40,8 @@ impl ForeignTrace {
         // A source that is gone by now has traced all that it ever will.
         let _ = switch(&self.session, false).await;
         let mut traced = Vec::new();
-        let kept = self
-            .file
+        let kept = (&mut self.file)
+            .take(LONGEST)
             .read_to_end(&mut traced)
             .and_then(|_| std::fs::write(directory.join(format!("trace.{}.log", vm_name(self.vm))), &traced));
         if let Err(error) = kept {

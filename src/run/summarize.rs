@@ -13,6 +13,7 @@ use crate::record::{
     Application, Brownout, Environment, Guest, Integrity, Outcome, Phases, Policy, SCHEMA, Stalls, Summary, Switchover,
 };
 use crate::scenario::{Scenario, spelling};
+use crate::text::tail;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -156,12 +157,15 @@ fn application(seen: &Seen, recorded: &Recorded) -> Option<Application> {
     Some(application::application(spelling(&load), &recorded.answers, &marks, status, *asked_ns))
 }
 
+/// Where the last line is.
+const LAST_WORDS: u64 = 4 << 10;
+
 /// The last line that each QEMU printed: what went wrong on the destination is often only there.
 fn last_words(directory: &Path) -> Vec<String> {
     let sides = [Side::Source, Side::Destination].into_iter();
     sides
         .filter_map(|side| {
-            let text = std::fs::read_to_string(directory.join(format!("qemu.{side}.log"))).ok()?;
+            let text = tail(&directory.join(format!("qemu.{side}.log")), LAST_WORDS);
             let line = text.lines().rfind(|line| !line.trim().is_empty())?;
             Some(format!("the {side} printed: {line}"))
         })

@@ -1,9 +1,13 @@
 //! Text to a checked scenario: layers (defaults, file, settings), unknown keys with the nearest valid one, impossible values.
 
 use super::{GuestKind, Mode, Scenario};
+use crate::text::read_all;
 use crate::units::Micros;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
+
+/// The longest file that is read; a person writes some KiB.
+pub const LONGEST_SCENARIO: u64 = 4 << 20;
 
 /// Every key of a scenario but the free tables. A test holds it against the types.
 pub(super) const KEYS: &[&str] = &[
@@ -52,6 +56,8 @@ pub(super) const KEYS: &[&str] = &[
     "limits.postcopy_bandwidth",
     "switch.after_pass",
     "switch.after",
+    "finish.after_pass",
+    "finish.after",
     "give_up.passes",
     "give_up.bytes",
     "give_up.after",
@@ -168,7 +174,7 @@ impl Loader {
     /// # Errors
     /// [`ScenarioError::Read`], [`ScenarioError::Syntax`], [`ScenarioError::UnknownKey`].
     pub fn file(&mut self, path: &Path) -> Result<&mut Loader, ScenarioError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ScenarioError::Read { path: path.to_owned(), source })?;
+        let text = read_all(path, LONGEST_SCENARIO).map_err(|source| ScenarioError::Read { path: path.to_owned(), source })?;
         self.text(&path.display().to_string(), &text)
     }
 
@@ -303,7 +309,7 @@ fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     if let Some((key, problem)) = guest {
         return impossible(key, problem);
     }
-    if scenario.limits.downtime.is_some_and(|limit| limit.0 > 2_000_000_000) {
+    if scenario.limits.downtime.is_some_and(|limit| limit > super::MOST_DOWNTIME) {
         return impossible("limits.downtime", "QEMU takes at most 2000s (migrate_params_check)".to_owned());
     }
     if scenario.switch.after_pass.is_some() && scenario.switch.after.is_some() {
@@ -314,6 +320,12 @@ fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
             "switch",
             "only mode = \"hybrid\" has a moment to switch; post-copy starts at once, pre-copy never".to_owned(),
         );
+    }
+    if scenario.finish.after_pass.is_some() && scenario.finish.after.is_some() {
+        return impossible("finish", "give after_pass or after, not both".to_owned());
+    }
+    if scenario.mode != Mode::Precopy && scenario.finish != super::Switch::default() {
+        return impossible("finish", "only mode = \"precopy\" has to be brought to an end; post-copy ends by itself".to_owned());
     }
     if scenario.timeout.0 == 0 {
         return impossible("timeout", "must be more than nothing".to_owned());
@@ -369,6 +381,8 @@ mod tests {
         scenario.limits.postcopy_bandwidth = Some(Limit::At(Rate(1 << 20)));
         scenario.switch.after_pass = Some(1);
         scenario.switch.after = Some(Micros(1));
+        scenario.finish.after_pass = Some(1);
+        scenario.finish.after = Some(Micros(1));
         scenario.give_up.passes = Some(3);
         scenario.give_up.bytes = Some(Bytes(1));
         scenario.give_up.after = Some(Micros(1));

@@ -13,7 +13,7 @@ mod tls;
 
 pub use guest::{Content, DiskAccess, DiskFormat, Guest, GuestKind, Load, OwnGuest, Pattern, Touch};
 pub use link::{Figures, Link, LinkKind, LinkPreset, Outage, Way};
-pub use load::{Loader, ScenarioError};
+pub use load::{LONGEST_SCENARIO, Loader, ScenarioError};
 pub use stream::{Socket, Transport};
 pub use tls::{Credentials, Tls};
 
@@ -55,6 +55,8 @@ pub struct Scenario {
     pub limits: Limits,
     /// When hybrid starts post-copy.
     pub switch: Switch,
+    /// When pre-copy shall finish, whatever the blackout.
+    pub finish: Switch,
     /// When pre-copy is given up.
     pub give_up: GiveUp,
     /// Commands at the moments when the guest changes hosts.
@@ -189,7 +191,10 @@ pub struct Limits {
     pub postcopy_bandwidth: Option<Limit>,
 }
 
-/// When hybrid starts post-copy. Pure post-copy starts at once.
+/// QEMU takes no higher `downtime-limit` (migrate_params_check).
+pub const MOST_DOWNTIME: Micros = Micros(2_000_000_000);
+
+/// When hybrid starts post-copy (pure post-copy starts at once), and when pre-copy shall finish.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Switch {
@@ -300,6 +305,7 @@ impl Default for Scenario {
             guest: Guest::default(),
             limits: Limits::default(),
             switch: Switch::default(),
+            finish: Switch::default(),
             give_up: GiveUp::default(),
             hooks: Hooks::default(),
             recovery: Recovery::default(),

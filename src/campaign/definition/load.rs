@@ -2,7 +2,8 @@
 
 use super::matrix::{self, Combination, Matrix, setting};
 use super::{Cell, Definition, Keep, Order};
-use crate::scenario::{Loader, Scenario, ScenarioError};
+use crate::scenario::{LONGEST_SCENARIO, Loader, Scenario, ScenarioError};
+use crate::text::read_all;
 use crate::units::Micros;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,8 @@ use toml::Table;
 
 /// More cells than this are a mistake.
 const MOST_CELLS: usize = 100_000;
+/// More runs than this are one too, and their order would not fit into memory.
+const MOST_RUNS: u64 = 10_000_000;
 
 /// Why there is no campaign. Nothing was run.
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +130,7 @@ impl Definition {
     /// [`DefinitionError`].
     pub fn file(path: &Path, overrides: &Overrides) -> Result<Definition, DefinitionError> {
         let read = |source| DefinitionError::Read { path: path.to_owned(), source };
-        let text = std::fs::read_to_string(path).map_err(read)?;
+        let text = read_all(path, LONGEST_SCENARIO).map_err(read)?;
         let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let place = path.parent().unwrap_or(Path::new("."));
         Definition::text(&path.display().to_string(), &stem, place, &text, overrides)
@@ -180,6 +183,9 @@ fn check(file: &File, combinations: &[Combination], baseline: &Combination) -> R
     }
     if file.repeats == 0 || file.together == 0 {
         return Err("repeats and together are at least 1".to_owned());
+    }
+    if combinations.len() as u64 * u64::from(file.repeats) > MOST_RUNS {
+        return Err(format!("{} cells of {} repeats are more than {MOST_RUNS} runs", combinations.len(), file.repeats));
     }
     for (key, value) in baseline {
         let wanted = setting(key, value);

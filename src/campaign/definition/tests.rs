@@ -83,3 +83,29 @@ fn a_campaign_that_cannot_be_is_refused_with_the_reason() {
     insta::assert_snapshot!(refused("scenario = \"none.toml\"\n"), @"c.toml: cell 1 (): cannot read the scenario /nonexistent/none.toml");
     insta::assert_snapshot!(refused("[vary]\nguest.seed = { from = 1, to = 900, steps = 900 }\nguest.rate = { from = \"1MiB/s\", to = \"900MiB/s\", steps = 900 }\n"), @"c.toml: [vary] guest.rate makes more than 100000 cells");
 }
+
+/// All under fixtures/campaigns, at any depth; with what it is called and how many cells it has.
+#[test]
+fn the_campaigns_that_come_with_it_can_be_run() {
+    fn found(directory: &Path, files: &mut Vec<std::path::PathBuf>) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                found(&path, files);
+            } else if path.extension().is_some_and(|kind| kind == "toml") {
+                files.push(path);
+            }
+        }
+    }
+    let mut files = Vec::new();
+    found(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/campaigns"), &mut files);
+    files.sort();
+    assert!(files.len() > 10, "{files:?}");
+    for file in files {
+        let definition =
+            Definition::file(&file, &Overrides::default()).unwrap_or_else(|error| panic!("{}: {error:?}", file.display()));
+        assert!(definition.cells.len() > 1, "{}", file.display());
+        // What is compared has something to be compared with.
+        assert!(!definition.baseline.is_empty(), "{}", file.display());
+    }
+}

@@ -55,6 +55,7 @@ impl Machine {
             Phase::Cancelling => self.cancel_again(effects),
             Phase::Switchover if self.sent_continue => effects.push(Effect::Send(Command::Continue)),
             Phase::Precopy if self.sent_postcopy => effects.push(Effect::Send(Command::StartPostcopy)),
+            Phase::Precopy if self.seen.finish_asked => effects.push(Effect::Send(Command::Finish)),
             _ => {}
         }
     }

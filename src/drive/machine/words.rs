@@ -46,6 +46,8 @@ pub enum Input<'a> {
 pub enum Command {
     /// `migrate-start-postcopy` on the source.
     StartPostcopy,
+    /// `downtime-limit` as high as it goes, on the source: it stops its guest and sends the rest, however much.
+    Finish,
     /// `stop` on the destination, while it still waits for the guest: it then never starts it by itself.
     Hold,
     /// `cont` on the destination, which was held and has the guest.

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
-use switchover::campaign::{Journal, RunRow, results};
+use switchover::campaign::{Ended, Journal, RunRow, results};
+use switchover::record::Outcome;
 
 const SMALL: &str =
     "[set]\nguest.memory = \"64MiB\"\nguest.working_set = \"16MiB\"\nguest.rate = \"20MiB/s\"\nqemu.accel = \"tcg\"\n";
@@ -67,6 +68,19 @@ fn a_campaign_gives_a_row_for_each_run_and_what_differs() {
     Switchover::new(&scratch, &["compare", "campaign:mode=precopy", "--keep", "kept.json"]).run().assert_code(0);
     let limit = ["compare", "kept.json", "campaign:mode=postcopy", "--fail-if", "time_us.total > 0.01 ms"];
     Switchover::new(&scratch, &limit).run().assert_code(4);
+    scratch.assert_clean();
+}
+
+/// A run that does not converge is the last of its guest; the next has a fresh one.
+#[test]
+fn where_a_guest_goes_on_and_on_each_run_that_does_not_converge_counts() {
+    let Some(qemu) = qemu("10.0") else { return };
+    let scratch = Scratch::new();
+    let stuck = ["--set", "limits.bandwidth=10MiB/s", "--set", "limits.downtime=1ms", "--set", "give_up.after=300ms"];
+    let done = sweep(&scratch, qemu, "repeats = 3\ntogether = 3\n", &stuck).run();
+    done.assert_code(0);
+    assert_eq!(counts(&rows(&done)), each_once(1, 3), "{}", done.story());
+    assert!(rows(&done).iter().all(|row| row.ended == Ended::Ran(Outcome::NotConverged)), "{:?}", rows(&done));
     scratch.assert_clean();
 }
 

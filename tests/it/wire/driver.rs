@@ -24,6 +24,8 @@ fn plan(mode: Mode) -> Plan {
             Mode::Postcopy => SwitchWhen::AtOnce,
             Mode::Hybrid => SwitchWhen::AfterPass(1),
         },
+        finish: SwitchWhen::Never,
+        downtime_limit: Micros(0),
         give_up: GiveUpWhen { passes: Some(2), bytes: None, after: Micros(60_000_000) },
         cancel_is_guarded: true,
         return_path: true,

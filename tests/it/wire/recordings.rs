@@ -161,6 +161,8 @@ fn plan_of(header: &Header) -> Plan {
             Mode::Postcopy => SwitchWhen::AtOnce,
             Mode::Hybrid => SwitchWhen::AfterPass(1),
         },
+        finish: SwitchWhen::Never,
+        downtime_limit: Micros(0),
         give_up: GiveUpWhen { passes: None, bytes: None, after: Micros(seconds * 1_000_000) },
         cancel_is_guarded: !header.qemu.starts_with("7."),
         return_path: true,

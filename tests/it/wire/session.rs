@@ -177,7 +177,7 @@ async fn lines_may_come_in_any_pieces() {
 #[tokio::test]
 async fn long_lines_arrive_whole() {
     let (session, _notices, mut peer) = connected().await;
-    for length in [120 << 10, 1 << 20, 15 << 20] {
+    for length in [120 << 10, 500 << 10, (1 << 20) - 100] {
         let long = "x".repeat(length);
         let serve = async {
             let asked = peer.expect("query-status").await;
@@ -203,9 +203,9 @@ async fn a_line_without_end_ends_the_session_and_no_more_of_it_is_taken() {
         closed = notices.next() => closed.unwrap_err(),
         () = flood => unreachable!(),
     };
-    insta::assert_snapshot!(closed, @"it sent a line of more than 16 MiB");
-    // What a socket buffers comes on top of the 16.
-    assert!(taken < 20, "{taken} MiB were taken");
+    insta::assert_snapshot!(closed, @"it sent a line of more than 1 MiB, which no QEMU does: it is broken, or means harm");
+    // What a socket buffers comes on top of the 1.
+    assert!(taken < 6, "{taken} MiB were taken");
     assert!(matches!(session.execute(status(), DEADLINE).await, Err(QmpError::Closed { .. })));
 }
 
