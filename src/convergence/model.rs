@@ -139,7 +139,7 @@ fn run(setup: &Setup, records: bool) -> Prediction {
                 return state.stuck(passes, pending);
             }
             // The driver asks for post-copy on the event of this sync, not when the next pass is sent.
-            if state.switches() {
+            if state.is_due(setup.switch) {
                 return state.by_postcopy(passes);
             }
         }

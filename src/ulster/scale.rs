@@ -59,6 +59,10 @@ impl Scale {
     #[must_use]
     pub fn whole(self, setup: &Setup) -> Setup {
         let memory = self.memory();
+        let later = |when: Switch| match when {
+            Switch::After(seconds) => Switch::After(seconds * self.time),
+            other => other,
+        };
         Setup {
             ram: setup.ram * memory,
             filled: setup.filled * memory,
@@ -73,10 +77,8 @@ impl Scale {
             fixed: setup.fixed,
             throttle: setup.throttle,
             xbzrle: setup.xbzrle.map(|xbzrle| Xbzrle { cache: xbzrle.cache * memory, ..xbzrle }),
-            switch: match setup.switch {
-                Switch::After(seconds) => Switch::After(seconds * self.time),
-                other => other,
-            },
+            switch: later(setup.switch),
+            finish: later(setup.finish),
             timeout: setup.timeout * self.time,
         }
     }
