@@ -164,6 +164,8 @@ fn plan() -> Plan {
         listen: Listen::Already,
         stream: Stream::default(),
         switch: SwitchWhen::AfterPass(1000),
+        finish: SwitchWhen::Never,
+        downtime_limit: Micros(0),
         give_up: GiveUpWhen { passes: Some(10_000), bytes: None, after: Micros(60_000_000) },
         cancel_is_guarded: true,
         return_path: true,
