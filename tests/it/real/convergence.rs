@@ -22,10 +22,12 @@ fn json(scratch: &Scratch, arguments: &[&str]) -> Value {
     serde_json::from_str(&done.stdout).unwrap()
 }
 
-/// Never; and what `diagnose` makes of it.
-fn stuck(name: &str, version: &'static str, verdict: &str) {
+/// Never; and what `diagnose` makes of it. `further` takes it away from the boundary, at which the files stand to within a few per cent: on a machine that has other
+/// work QEMU's idea of the bandwidth is off by more than that, and it does end. How close to the boundary they hold is for `cargo bench --bench model` to say.
+fn stuck(name: &str, version: &'static str, verdict: &str, further: &[&str]) {
     let scratch = Scratch::new();
-    let Some(done) = run(&scratch, version, name, &["--expect", "not-converged"]) else { return };
+    let arguments = [&["--expect", "not-converged"], further].concat();
+    let Some(done) = run(&scratch, version, name, &arguments) else { return };
     done.assert_code(0);
     let diagnosis = json(&scratch, &["diagnose", "run"]);
     assert_eq!(diagnosis["verdict"], verdict, "{diagnosis:#}");
@@ -45,23 +47,23 @@ fn converges(name: &str, version: &'static str, arguments: &[&str]) {
 }
 
 cells! { stuck;
-    a_working_set_above_the_threshold_on_7_2: "working-set", "7.2", "capped-by-max-bandwidth";
-    a_working_set_above_the_threshold_on_10_0: "working-set", "10.0", "capped-by-max-bandwidth";
-    a_working_set_above_the_threshold_on_the_newest: "working-set", "newest", "capped-by-max-bandwidth";
-    a_write_rate_that_is_too_high_at_100_ms: "write-rate-100ms", "10.0", "capped-by-max-bandwidth";
-    a_write_rate_that_is_too_high_at_300_ms_on_7_2: "write-rate-300ms", "7.2", "capped-by-max-bandwidth";
-    a_write_rate_that_is_too_high_at_300_ms_on_10_0: "write-rate-300ms", "10.0", "capped-by-max-bandwidth";
-    a_write_rate_that_is_too_high_at_300_ms_on_the_newest: "write-rate-300ms", "newest", "capped-by-max-bandwidth";
-    a_write_rate_that_is_too_high_at_600_ms: "write-rate-600ms", "10.0", "capped-by-max-bandwidth";
-    a_write_rate_that_is_too_high_at_100_ms_on_7_2: "write-rate-100ms", "7.2", "capped-by-max-bandwidth";
-    a_write_rate_that_is_too_high_at_100_ms_on_the_newest: "write-rate-100ms", "newest", "capped-by-max-bandwidth";
-    a_write_rate_that_is_too_high_at_600_ms_on_7_2: "write-rate-600ms", "7.2", "capped-by-max-bandwidth";
-    a_write_rate_that_is_too_high_at_600_ms_on_the_newest: "write-rate-600ms", "newest", "capped-by-max-bandwidth";
-    qemus_own_limit_of_the_bandwidth: "default-bandwidth", "10.0", "capped-by-max-bandwidth";
-    a_window_that_is_too_small_for_its_link: "link-window", "10.0", "window-limited-link";
-    a_cache_that_is_too_small_for_xbzrle: "xbzrle-cache", "10.0", "xbzrle-useless";
-    a_throttle_that_is_too_weak: "auto-converge-too-weak", "10.0", "throttle-too-weak";
-    an_expected_downtime_of_seconds: "expected-downtime-of-seconds", "10.0", "capped-by-max-bandwidth";
+    a_working_set_above_the_threshold_on_7_2: "working-set", "7.2", "capped-by-max-bandwidth", &["--set", "guest.working_set=40MiB"];
+    a_working_set_above_the_threshold_on_10_0: "working-set", "10.0", "capped-by-max-bandwidth", &["--set", "guest.working_set=40MiB"];
+    a_working_set_above_the_threshold_on_the_newest: "working-set", "newest", "capped-by-max-bandwidth", &["--set", "guest.working_set=40MiB"];
+    a_write_rate_that_is_too_high_at_100_ms: "write-rate-100ms", "10.0", "capped-by-max-bandwidth", &["--set", "guest.rate=140MiB/s"];
+    a_write_rate_that_is_too_high_at_300_ms_on_7_2: "write-rate-300ms", "7.2", "capped-by-max-bandwidth", &["--set", "guest.rate=180MiB/s"];
+    a_write_rate_that_is_too_high_at_300_ms_on_10_0: "write-rate-300ms", "10.0", "capped-by-max-bandwidth", &["--set", "guest.rate=180MiB/s"];
+    a_write_rate_that_is_too_high_at_300_ms_on_the_newest: "write-rate-300ms", "newest", "capped-by-max-bandwidth", &["--set", "guest.rate=180MiB/s"];
+    a_write_rate_that_is_too_high_at_600_ms: "write-rate-600ms", "10.0", "capped-by-max-bandwidth", &["--set", "guest.rate=300MiB/s"];
+    a_write_rate_that_is_too_high_at_100_ms_on_7_2: "write-rate-100ms", "7.2", "capped-by-max-bandwidth", &["--set", "guest.rate=140MiB/s"];
+    a_write_rate_that_is_too_high_at_100_ms_on_the_newest: "write-rate-100ms", "newest", "capped-by-max-bandwidth", &["--set", "guest.rate=140MiB/s"];
+    a_write_rate_that_is_too_high_at_600_ms_on_7_2: "write-rate-600ms", "7.2", "capped-by-max-bandwidth", &["--set", "guest.rate=300MiB/s"];
+    a_write_rate_that_is_too_high_at_600_ms_on_the_newest: "write-rate-600ms", "newest", "capped-by-max-bandwidth", &["--set", "guest.rate=300MiB/s"];
+    qemus_own_limit_of_the_bandwidth: "default-bandwidth", "10.0", "capped-by-max-bandwidth", &[];
+    a_window_that_is_too_small_for_its_link: "link-window", "10.0", "window-limited-link", &[];
+    a_cache_that_is_too_small_for_xbzrle: "xbzrle-cache", "10.0", "xbzrle-useless", &[];
+    a_throttle_that_is_too_weak: "auto-converge-too-weak", "10.0", "throttle-too-weak", &[];
+    an_expected_downtime_of_seconds: "expected-downtime-of-seconds", "10.0", "capped-by-max-bandwidth", &[];
 }
 
 cells! { converges;
