@@ -123,7 +123,7 @@ impl Setup {
                 encoded: encoded(scenario),
             }),
             switch: switch(scenario),
-            finish: finish(scenario),
+            finish: moment(&scenario.finish).unwrap_or(Switch::Never),
             timeout: seconds(scenario.timeout),
         }
     }
@@ -184,20 +184,17 @@ fn encoded(scenario: &Scenario) -> f64 {
     }
 }
 
-fn finish(scenario: &Scenario) -> Switch {
-    match (scenario.finish.after_pass, scenario.finish.after) {
-        (_, Some(after)) => Switch::After(after.0 as f64 / 1e6),
-        (Some(passes), None) => Switch::AfterSyncs(passes),
-        (None, None) => Switch::Never,
-    }
+/// The moment that a scenario names, if it names one.
+fn moment(named: &crate::scenario::Switch) -> Option<Switch> {
+    let after = named.after.map(|after| Switch::After(after.0 as f64 / 1e6));
+    after.or_else(|| named.after_pass.map(Switch::AfterSyncs))
 }
 
 fn switch(scenario: &Scenario) -> Switch {
     use crate::scenario::Mode;
-    match (scenario.mode, scenario.switch.after_pass, scenario.switch.after) {
-        (Mode::Precopy, ..) => Switch::Never,
-        (Mode::Postcopy, ..) => Switch::AtOnce,
-        (Mode::Hybrid, _, Some(after)) => Switch::After(after.0 as f64 / 1e6),
-        (Mode::Hybrid, passes, None) => Switch::AfterSyncs(passes.unwrap_or(1)),
+    match scenario.mode {
+        Mode::Precopy => Switch::Never,
+        Mode::Postcopy => Switch::AtOnce,
+        Mode::Hybrid => moment(&scenario.switch).unwrap_or(Switch::AfterSyncs(1)),
     }
 }

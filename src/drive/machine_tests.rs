@@ -503,6 +503,7 @@ fn any_happening() -> impl Strategy<Value = Happening> {
     let held = prop::sample::select(vec![Held::Waits, Held::Stopped, Held::Runs, Held::Stands]);
     let command = prop::sample::select(vec![
         Command::StartPostcopy,
+        Command::Finish,
         Command::Hold,
         Command::Release,
         Command::Quell(Source),
@@ -533,10 +534,13 @@ fn any_happening() -> impl Strategy<Value = Happening> {
 
 fn any_plan() -> impl Strategy<Value = Plan> {
     let modes = vec![Mode::Precopy, Mode::Postcopy, Mode::Hybrid];
-    (prop::sample::select(modes), any::<bool>(), any::<bool>()).prop_map(|(mode, guarded, through_a_file)| {
-        let plan = plan(mode, guarded);
-        if through_a_file { into_a_file(plan) } else { plan }
-    })
+    (prop::sample::select(modes), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(mode, guarded, through_a_file, finishes)| {
+            let finish = if finishes && mode == Mode::Precopy { SwitchWhen::AfterPass(2) } else { SwitchWhen::Never };
+            let plan = Plan { finish, ..plan(mode, guarded) };
+            if through_a_file { into_a_file(plan) } else { plan }
+        },
+    )
 }
 
 proptest! {

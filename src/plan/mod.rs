@@ -22,7 +22,7 @@ pub use tls::{OBJECT, Tls};
 pub use uri::Uri;
 
 use crate::qmp::{Request, Status};
-use crate::scenario::{Handover, Hooks, Mode, Scenario};
+use crate::scenario::{Handover, Hooks, Mode, Scenario, Switch};
 use crate::units::{Bytes, Micros};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -205,7 +205,7 @@ pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, ground
         listen,
         stream,
         switch: switch_when(scenario),
-        finish: finish_when(scenario),
+        finish: moment(&scenario.finish).unwrap_or(SwitchWhen::Never),
         downtime_limit: Micros(downtime_limit.saturating_mul(1000)),
         give_up: GiveUpWhen {
             passes: scenario.give_up.passes,
@@ -290,20 +290,16 @@ fn wanted_capabilities(scenario: &Scenario, source: &Support, destination: &Supp
 }
 
 fn switch_when(scenario: &Scenario) -> SwitchWhen {
-    match (scenario.mode, scenario.switch.after_pass, scenario.switch.after) {
-        (Mode::Precopy, ..) => SwitchWhen::Never,
-        (Mode::Postcopy, ..) => SwitchWhen::AtOnce,
-        (Mode::Hybrid, _, Some(after)) => SwitchWhen::After(after),
-        (Mode::Hybrid, pass, None) => SwitchWhen::AfterPass(pass.unwrap_or(1)),
+    match scenario.mode {
+        Mode::Precopy => SwitchWhen::Never,
+        Mode::Postcopy => SwitchWhen::AtOnce,
+        Mode::Hybrid => moment(&scenario.switch).unwrap_or(SwitchWhen::AfterPass(1)),
     }
 }
 
-fn finish_when(scenario: &Scenario) -> SwitchWhen {
-    match (scenario.finish.after_pass, scenario.finish.after) {
-        (_, Some(after)) => SwitchWhen::After(after),
-        (Some(pass), None) => SwitchWhen::AfterPass(pass),
-        (None, None) => SwitchWhen::Never,
-    }
+/// The moment that a scenario names, if it names one.
+fn moment(named: &Switch) -> Option<SwitchWhen> {
+    named.after.map(SwitchWhen::After).or_else(|| named.after_pass.map(SwitchWhen::AfterPass))
 }
 
 #[cfg(test)]
