@@ -5,6 +5,7 @@
 
 use super::DriveError;
 use super::hooks::{self, Hook};
+use super::limit::Limit;
 use super::machine::{Command, Effect, Ending, Held, Input, Machine, Phase};
 use super::prepare::{self, Own, Prepared};
 use super::recover::{Recoverer, Rejoin};
@@ -16,7 +17,6 @@ use crate::observe::Latest;
 use crate::plan::{Listen, Plan, Side};
 use crate::qmp::{Closed, MigrationInfo, Notice, Notices, QmpError, Request, Session};
 use crate::record::{Entry, Outcome, Sink};
-use crate::scenario::MOST_DOWNTIME;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -136,8 +136,8 @@ pub struct Report {
     pub ends: Option<[End; 2]>,
     /// What went wrong with hooks after the point of no return, which changes nothing.
     pub hook_problems: Vec<String>,
-    /// TLS credentials that are still there, because they may be needed.
-    pub left_behind: Option<String>,
+    /// What could not be made as it was before: a warning each.
+    pub left_behind: Vec<String>,
 }
 
 /// A hook that runs.
@@ -201,6 +201,7 @@ impl Driver {
         let started = Stamp::now();
         let hooks = self.plan.hooks.clone();
         let given = outgoing.is_some().then(|| self.given.clone());
+        let limit = Limit::before(&self.plan, &self.source.session).await;
         let (ending, decisions, ends, mut hook_problems) = match tokio::spawn(self.drive(outgoing)).await {
             Ok((ending, decisions, ends, problem)) => (ending, decisions, Some(ends), Vec::from_iter(problem)),
             Err(panic) => (settle::rescue(&sessions, cancel_is_safe, &panic.to_string()).await, 0, None, Vec::new()),
@@ -222,7 +223,8 @@ impl Driver {
             Some(given) => given,
             None => Given::found(&sessions).await,
         };
-        let left_behind = given.take_back_after(ending.outcome, &sessions).await;
+        let mut left_behind = Vec::from_iter(given.take_back_after(ending.outcome, &sessions).await);
+        left_behind.extend(limit.put_back_after(ending.outcome, &sessions[0]).await);
         Report { ending, started, ended, run_states, last, decisions, ends, hook_problems, left_behind }
     }
 
@@ -460,7 +462,7 @@ impl Driver {
         let request = match command {
             Command::StartPostcopy => Request::typed(&qapi::qmp::migrate_start_postcopy {}),
             Command::Cancel => cancel(),
-            Command::Finish => Request::raw("migrate-set-parameters", json!({ "downtime-limit": MOST_DOWNTIME.as_millis() })),
+            Command::Finish => Limit::raise(),
             Command::Continue => {
                 Request::typed(&qapi::qmp::migrate_continue { state: qapi::qmp::MigrationStatus::pre_switchover })
             }

@@ -44,7 +44,8 @@ pub struct Machine {
     since_ns: u64,
     started_ns: u64,
     active_ns: Option<u64>,
-    /// By its downtime-limit: until it has sent the rest of RAM, QEMU answers nothing.
+    /// By the downtime-limit that was set, and by the one that holds now: until it has sent the rest of RAM, QEMU answers nothing.
+    limit_ns: u64,
     may_stand_ns: u64,
     seen: Observation,
     /// Asked for a cancel that had to be put off, and why.
@@ -94,7 +95,8 @@ impl Machine {
             since_ns: 0,
             started_ns: 0,
             active_ns: None,
-            may_stand_ns: plan.downtime_limit.0 * 1000,
+            limit_ns: plan.downtime_limit.0.saturating_mul(1000),
+            may_stand_ns: plan.downtime_limit.0.saturating_mul(1000),
             seen: Observation::default(),
             wants_out: None,
             why: None,
@@ -406,7 +408,10 @@ impl Machine {
                 self.seen.postcopy_asked = true;
                 self.note("none", &format!("QEMU refused to start post-copy: {text}"), effects);
             }
-            Command::Finish => self.note("none", &format!("QEMU refused to raise downtime-limit: {text}"), effects),
+            Command::Finish => {
+                self.may_stand_ns = self.limit_ns;
+                self.note("none", &format!("QEMU refused to raise downtime-limit: {text}"), effects);
+            }
             Command::Recover if self.recovery.is_trying() => {
                 self.recovery.failed(text, now_ns);
                 self.note("none", &format!("the attempt to recover failed: {text}"), effects);

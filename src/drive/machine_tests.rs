@@ -576,7 +576,9 @@ proptest! {
     fn silence_ends_it_too(plan in any_plan(), story in prop::collection::vec(any_happening(), 0..20)) {
         let mut watched = Watched::start(&plan);
         watched.tell(&story);
-        watched.tell(&[Wait(101); 12]);
+        // Told to finish, a guest may stand for 2000 s.
+        let silence = if plan.finish == SwitchWhen::Never { 101 } else { 2031 };
+        watched.tell(&[Wait(silence); 12]);
         prop_assert!(watched.ending.is_some(), "{:?}", watched.machine);
     }
 
@@ -845,6 +847,10 @@ fn pre_copy_that_shall_finish_is_told_once_and_may_stand_as_long_as_it_takes() {
         @"[Finish Finish] completed: completed by pre-copy"
     );
     insta::assert_snapshot!(told(&plan, &[ACTIVE, Pass(2), Refused(Command::Finish), Pass(6), HELD, CANCELLED]), @"[Finish Hold Cancel] not-converged: not converged after 5 passes");
+    // It stands no longer than without, then.
+    insta::assert_snapshot!(told(&plan, &[ACTIVE, Pass(2), STOPPED, Wait(31)]), @"[Finish] not over: Switchover");
+    insta::assert_snapshot!(told(&plan, &[ACTIVE, Pass(2), STOPPED, Wait(2031), HELD, CANCELLED]), @"[Finish Hold Cancel] failed: stopped for switchover for 2030 s without getting anywhere");
+    insta::assert_snapshot!(told(&plan, &[ACTIVE, Pass(2), Refused(Command::Finish), STOPPED, Wait(31), HELD, CANCELLED]), @"[Finish Hold Cancel] failed: stopped for switchover for 30 s without getting anywhere");
 }
 
 #[test]

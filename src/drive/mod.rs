@@ -4,12 +4,13 @@
 //! ARCHITECTURE.md. Knows nothing of the lab.
 //!
 //! Map: `machine` what to do next, a pure function of what was seen · `driver` the one loop that sees and does ·
-//! `prepare` the settings, in order · `hold` a destination that must not start its guest · `hooks` commands of the user's · `reopen` a connection that
+//! `prepare` the settings, in order · `hold` a destination that must not start its guest · `hooks` commands of the user's · `limit` a downtime-limit that is raised · `reopen` a connection that
 //! ended · `settle` what is checked before an ending is said · `tls` credentials, made and taken back · `recovery` when a broken post-copy is tried again, `recover` how.
 
 mod driver;
 mod hold;
 mod hooks;
+mod limit;
 mod machine;
 #[cfg(test)]
 mod machine_tests;

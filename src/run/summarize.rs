@@ -220,7 +220,7 @@ fn distrust(summary: &Summary) -> Option<String> {
 fn warnings(summary: &Summary, seen: &Seen, digests: &[Digest]) -> Vec<String> {
     let mut warnings = seen.warnings.clone();
     warnings.extend(seen.migrations.iter().flat_map(|migration| migration.report.hook_problems.iter().cloned()));
-    warnings.extend(seen.migrations.iter().filter_map(|migration| migration.report.left_behind.clone()));
+    warnings.extend(seen.migrations.iter().flat_map(|migration| migration.report.left_behind.clone()));
     warnings.extend(distrust(summary));
     let mut warn = |text: String| warnings.push(text);
     if summary.guest.integrity == Integrity::Corrupt {

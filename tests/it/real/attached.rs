@@ -2,6 +2,7 @@
 
 use super::cells;
 use crate::harness::{Done, Pair, Scratch, Switchover, Vm, Wish, loses_writes, qemu};
+use serde_json::json;
 use switchover::drive::Interrupt;
 use switchover::record::Outcome;
 use switchover::run::{Attach, Options, attached};
@@ -129,6 +130,25 @@ cells! { gives_up_and_tries_again;
     after_giving_up_on_7_2_a_second_try_with_a_fresh_destination_succeeds: "7.2";
     after_giving_up_on_10_0_a_second_try_with_a_fresh_destination_succeeds: "10.0";
     after_giving_up_on_the_newest_a_second_try_with_a_fresh_destination_succeeds: "newest";
+}
+
+fn finishes(version: &'static str) {
+    let Some(qemu) = qemu(version) else { return };
+    let scratch = Scratch::new();
+    let mut pair = Pair::start(&scratch, qemu, qemu, &Wish { rate: 200, ..Wish::default() });
+    let slow = ["--max-bandwidth", "64MiB/s", "--downtime-limit", "1ms", "--set", "finish.after_pass=1"];
+    let done = migrate(&scratch, &pair.endpoints(), &slow);
+    assert_moved(version, &mut pair, &done, &scratch);
+    let decisions = std::fs::read_to_string(done.out().join("decisions.jsonl")).unwrap();
+    assert!(decisions.contains("\"finish\""), "{decisions}");
+    let parameters = pair.source.qmp.execute("query-migrate-parameters", json!({}));
+    assert_eq!(parameters["downtime-limit"], 1, "{parameters}");
+}
+
+cells! { finishes;
+    told_to_finish_7_2_does_and_its_downtime_limit_is_as_before: "7.2";
+    told_to_finish_10_0_does_and_its_downtime_limit_is_as_before: "10.0";
+    told_to_finish_the_newest_does_and_its_downtime_limit_is_as_before: "newest";
 }
 
 #[test]

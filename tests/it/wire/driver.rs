@@ -234,6 +234,54 @@ async fn a_start_of_post_copy_that_is_refused_leaves_pre_copy_to_finish() {
     assert_eq!((report.ending.outcome, report.ending.postcopy_happened), (Outcome::Completed, false));
 }
 
+/// Gives the source's limit before, and answers it from then on.
+async fn start_finishing() -> Running {
+    let mut running = start(Plan { finish: SwitchWhen::AfterPass(1), ..plan(Mode::Precopy) }).await;
+    let asked = running.source.expect("query-migrate-parameters").await;
+    running.source.answer(&asked, json!({"downtime-limit": 77, "of-another-version": {}})).await;
+    let migrate = running.source.expect("migrate").await;
+    running.source.answer(&migrate, json!({})).await;
+    running.source.status("active").await;
+    running.source.event("MIGRATION_PASS", json!({"pass": 2})).await;
+    let raise = running.source.serve_until("migrate-set-parameters", &[]).await;
+    assert_eq!(raise.arguments, json!({"downtime-limit": 2_000_000}));
+    running.source.answer(&raise, json!({})).await;
+    running
+}
+
+#[tokio::test]
+async fn a_limit_that_was_raised_is_put_back_when_it_comes_to_nothing() {
+    let mut running = start_finishing().await;
+    running.interrupt.send(true).unwrap();
+    running.held().await;
+    let cancel = running.source.serve_until("migrate_cancel", &[]).await;
+    running.source.answer(&cancel, json!({})).await;
+    running.source.status("cancelled").await;
+    let waiting = tokio::spawn(async move { running.destination.serve(&state("failed", "inmigrate")).await });
+    let lower = running.source.serve_until("migrate-set-parameters", &state("cancelled", "running")).await;
+    assert_eq!(lower.arguments, json!({"downtime-limit": 77}));
+    running.source.answer(&lower, json!({})).await;
+    let report = reported(running.migration).await;
+    running.record.discard();
+    waiting.abort();
+    insta::assert_snapshot!(words(&report), @"cancelled: interrupted");
+    assert_eq!(report.left_behind, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_limit_that_cannot_be_put_back_is_said() {
+    let mut running = start_finishing().await;
+    running.source.status("failed").await;
+    let waiting = tokio::spawn(async move { running.destination.serve(&state("failed", "inmigrate")).await });
+    let lower = running.source.serve_until("migrate-set-parameters", &state("failed", "running")).await;
+    running.source.refuse(&lower, "GenericError", "not today").await;
+    let report = reported(running.migration).await;
+    running.record.discard();
+    waiting.abort();
+    insta::assert_snapshot!(words(&report), @"failed: source: the migration failed");
+    insta::assert_snapshot!(report.left_behind.join("\n"), @"source: downtime-limit may still be 2000s, to which it was raised to let pre-copy finish (source: QEMU refused migrate-set-parameters: not today (GenericError)); before it was 77 ms");
+}
+
 #[tokio::test]
 async fn giving_up_waits_until_the_guest_runs_on_the_source() {
     let mut running = start_copying(plan(Mode::Precopy)).await;
