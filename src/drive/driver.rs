@@ -4,6 +4,7 @@
 //! effects go out. The loop runs as a task of its own: should it panic, the session is still there to cancel with.
 
 use super::DriveError;
+use super::commands;
 use super::hooks::{self, Hook};
 use super::limit::Limit;
 use super::machine::{Command, Effect, Ending, Held, Input, Machine, Phase};
@@ -14,8 +15,8 @@ use super::tls::Given;
 use super::{hold, reopen, settle};
 use crate::clock::{Stamp, monotonic_ns};
 use crate::observe::Latest;
-use crate::plan::{Listen, Plan, Side};
-use crate::qmp::{Closed, MigrationInfo, Notice, Notices, QmpError, Request, Session};
+use crate::plan::{Plan, Side};
+use crate::qmp::{Closed, MigrationInfo, Notice, Notices, QmpError, Session};
 use crate::record::{Entry, Outcome, Sink};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -24,7 +25,6 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 pub(super) const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
-const MIGRATE_DEADLINE: Duration = Duration::from_secs(30);
 pub(super) const TICK: Duration = Duration::from_millis(20);
 /// A side that no sampler has reported for this long is asked by the loop itself.
 const ASK_AFTER_NS: u64 = 500_000_000;
@@ -246,7 +246,7 @@ impl Driver {
         let mut decisions = 0;
         let started_ns = monotonic_ns();
         if let Some(outgoing) = outgoing
-            && let Some(ending) = begin(&self.source.session, outgoing).await
+            && let Some(ending) = commands::begin(&self.source.session, outgoing).await
         {
             return (ending, decisions);
         }
@@ -459,62 +459,22 @@ impl Driver {
 
     /// Sends a command without waiting for its answer: the loop must go on seeing events.
     fn send(&self, command: Command, heard: &mpsc::UnboundedSender<Heard>) {
-        let request = match command {
-            Command::StartPostcopy => Request::typed(&qapi::qmp::migrate_start_postcopy {}),
-            Command::Cancel => cancel(),
-            Command::Finish => Limit::raise(),
-            Command::Continue => {
-                Request::typed(&qapi::qmp::migrate_continue { state: qapi::qmp::MigrationStatus::pre_switchover })
-            }
-            Command::Release => Request::typed(&qapi::qmp::cont {}),
-            Command::Quell(_) => Request::typed(&qapi::qmp::stop {}),
-            // Several commands, with looks in between: not sent here.
-            Command::Recover | Command::Hold => return,
-            Command::Listen => match &self.plan.listen {
-                Listen::After(request) => request.clone(),
-                // The machine asks for it only where the plan has it.
-                Listen::Already | Listen::Before(_) => return,
-            },
-        };
-        let to_destination = matches!(command, Command::Listen | Command::Release | Command::Quell(Side::Destination));
-        let side = if to_destination { Side::Destination } else { Side::Source };
+        let Some((side, request)) = commands::request(command, &self.plan) else { return };
         let (session, heard) = (self.end(side).session.clone(), heard.clone());
         tokio::spawn(async move {
-            match session.execute(request, COMMAND_DEADLINE).await {
-                Err(QmpError::Refused { description, .. }) => {
-                    let _ = heard.send(Heard::Refused(command, description));
-                }
+            let _ = match (session.execute(request, COMMAND_DEADLINE).await, command) {
+                (Ok(_), Command::Release) => heard.send(Heard::Released),
+                (Ok(_), Command::Quell(_)) => heard.send(Heard::Quelled),
                 // Told, it stops as soon as it can: its vCPU waits for a page that never comes, and `stop` for the vCPU.
-                Err(QmpError::Deadline { .. }) if command == Command::Quell(Side::Destination) => {
-                    let _ = heard.send(Heard::Quelled);
-                }
+                (Err(QmpError::Deadline { .. }), Command::Quell(Side::Destination)) => heard.send(Heard::Quelled),
+                (Err(QmpError::Refused { description, .. }), _) => heard.send(Heard::Refused(command, description)),
                 // No answer: what it did shows in the status, which the loop watches with deadlines of its own.
-                Err(error) => tracing::warn!(%error, ?command, "not answered"),
-                Ok(_) => {
-                    let _ = match command {
-                        Command::Release => heard.send(Heard::Released),
-                        Command::Quell(_) => heard.send(Heard::Quelled),
-                        _ => Ok(()),
-                    };
+                (Err(error), _) => {
+                    tracing::warn!(%error, ?command, "not answered");
+                    return;
                 }
-            }
+                (Ok(_), _) => return,
+            };
         });
     }
-}
-
-/// Sends `migrate`; an ending if that is all.
-async fn begin(source: &Session, outgoing: Value) -> Option<Ending> {
-    let (outcome, reason) = match source.execute(Request::raw("migrate", outgoing), MIGRATE_DEADLINE).await {
-        Ok(_) => return None,
-        Err(error) if error.is_refusal() => (Outcome::Failed, error.to_string()),
-        Err(error) => {
-            let _ = source.execute(cancel(), COMMAND_DEADLINE).await;
-            (Outcome::Unknown, error.to_string())
-        }
-    };
-    Some(Ending { outcome, reason, postcopy_happened: false, let_go: false, passes: 0 })
-}
-
-pub(super) fn cancel() -> Request {
-    Request::typed(&qapi::qmp::migrate_cancel {})
 }

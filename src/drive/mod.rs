@@ -3,10 +3,11 @@
 //! Takes a plan, rules and two sessions; gives an [`Ending`]: how it went and where the guest is. Holds the safety rules of
 //! ARCHITECTURE.md. Knows nothing of the lab.
 //!
-//! Map: `machine` what to do next, a pure function of what was seen · `driver` the one loop that sees and does ·
+//! Map: `machine` what to do next, a pure function of what was seen · `driver` the one loop that sees and does · `commands` in QMP's words ·
 //! `prepare` the settings, in order · `hold` a destination that must not start its guest · `hooks` commands of the user's · `limit` a downtime-limit that is raised · `reopen` a connection that
 //! ended · `settle` what is checked before an ending is said · `tls` credentials, made and taken back · `recovery` when a broken post-copy is tried again, `recover` how.
 
+mod commands;
 mod driver;
 mod hold;
 mod hooks;

@@ -1,6 +1,7 @@
 //! After the loop: what is held against both sides' run states before it is said, and what is left to do should the loop have broken.
 
-use super::driver::{COMMAND_DEADLINE, RunStates, TICK, cancel};
+use super::commands::cancel;
+use super::driver::{COMMAND_DEADLINE, RunStates, TICK};
 use super::hold;
 use super::machine::{Ending, Held};
 use crate::qmp::{MigrationInfo, Session, Status};

@@ -8,7 +8,7 @@
 //! event that its closed enums don't know ends it, and it cannot send out of band (facts/qapi.md, verdict).
 //!
 //! Map: [`endpoint`](Endpoint) where a QEMU listens · `tunnel` ssh to it · `wire` lines to messages and back, pure · `bounds` what a peer can make us hold · [`session`](Session) the
-//! connection · `blocking` the same wire for a thread that only samples · [`schema`](Schema) what a QEMU knows ·
+//! connection, `tasks` what works for it, `stream` its socket, `lines` what it reads · `blocking` the same wire for a thread that only samples · [`schema`](Schema) what a QEMU knows ·
 //! `info` the answer of `query-migrate` · `peer` the process at the other end · [`error`](QmpError).
 
 mod blocking;
@@ -16,9 +16,12 @@ mod bounds;
 mod endpoint;
 mod error;
 mod info;
+mod lines;
 mod peer;
 mod schema;
 mod session;
+mod stream;
+mod tasks;
 mod tunnel;
 mod wire;
 
@@ -28,5 +31,6 @@ pub use endpoint::{Endpoint, EndpointError, Remote};
 pub use error::{QmpError, Result};
 pub use info::{MigrationInfo, RamStats, Status, XbzrleStats};
 pub use schema::{Kind, Member, Schema};
-pub use session::{Closed, Notices, OnLine, Session, Tap};
+pub use session::{Closed, Notices, Session};
+pub use tasks::{OnLine, Tap};
 pub use wire::{Direction, Event, Greeting, Notice, Request};

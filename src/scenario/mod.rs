@@ -3,9 +3,10 @@
 //! Takes TOML and `table.key=value` settings (every flag of the command line is one of those); gives a checked [`Scenario`].
 //! Knows nothing of what a QEMU answers: whether this QEMU can do it is `plan`'s question.
 //!
-//! Map: here the types and their defaults · `guest` the guest and its load · `link` the network · `stream` transports and sockets · `tls` its encryption · `load` text to a scenario, unknown keys, checks.
+//! Map: here the types and their defaults · `guest` the guest and its load · `link` the network · `stream` transports and sockets · `tls` its encryption · `load` text to a scenario, checks · `keys` which there are.
 
 mod guest;
+mod keys;
 mod link;
 mod load;
 mod stream;

@@ -1,7 +1,8 @@
 //! What a side means that can no longer be asked, or is no more.
 
 use super::cancel::{Hold, Why};
-use super::{Command, Effect, Machine, OTHER_SIDE_DEADLINE_NS, Phase};
+use super::deadlines::OTHER_SIDE_DEADLINE_NS;
+use super::{Command, Effect, Machine, Phase};
 use crate::plan::Side;
 use crate::record::Outcome;
 
