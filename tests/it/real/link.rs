@@ -187,7 +187,7 @@ fn recovers(version: &'static str, outage: &str, more: &[&str]) {
     let guest = ["--set", "guest.memory=128MiB", "--set", "guest.working_set=64MiB"];
     let common = [&guest[..], &["--mode", "postcopy", "--set", "link.rate=50MiB/s", "--set", &outage]].concat();
     let Some(done) = run(&scratch, version, &[&common[..], more].concat()) else { return };
-    let summary = done.assert_completed("10.0");
+    let summary = done.assert_completed(version);
     assert_eq!(summary["postcopy_happened"], true);
     let recovery = &summary["recovery"];
     assert_eq!(recovery["recovered"], 1, "{}", done.story());

@@ -80,8 +80,8 @@ fn as_in_the_paper(load_memory: &str, mode: &str, outcome: &str) {
 
 cells! { as_in_the_paper;
     pre_copy_ends_below_the_papers_threshold: "12MiB", "precopy", "completed";
-    pre_copy_does_not_end_above_the_papers_threshold: "32MiB", "precopy", "not-converged";
-    post_copy_ends_above_the_papers_threshold: "32MiB", "postcopy", "completed";
+    pre_copy_does_not_end_above_the_papers_threshold: "64MiB", "precopy", "not-converged";
+    post_copy_ends_above_the_papers_threshold: "64MiB", "postcopy", "completed";
 }
 
 #[test]
