@@ -1,7 +1,11 @@
-//! One step, by hand, on a migration that somebody else drives: pause, cancel, switch, go on, recover.
+//! One step, by hand, on a migration that somebody else drives: pause, cancel, switch, go on, recover, revive.
 //!
 //! Takes sessions; gives the state that the step led to, or the reason why it would not be safe. Nothing is sent that would break a safety rule
 //! (ARCHITECTURE.md).
+
+mod revive;
+
+pub use revive::revive;
 
 use crate::drive::{RecoverError, Recoverer, Rejoin};
 use crate::qmp::{QmpError, Request, Session, Status};
@@ -37,6 +41,17 @@ pub enum StepError {
         /// So long.
         after: Duration,
     },
+    /// It was revived, and does not run.
+    #[error("the source's gdb stub was told to let the guest run, but its run state is {run_state} after {after:?}")]
+    StillStands {
+        /// Its run state.
+        run_state: String,
+        /// So long.
+        after: Duration,
+    },
+    /// A socket of ours.
+    #[error("a socket to the source's gdb stub could not be made")]
+    Socket(#[source] io::Error),
     /// The attempt to recover failed; it can be made again.
     #[error(transparent)]
     Recover(#[from] RecoverError),

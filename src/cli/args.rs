@@ -46,6 +46,8 @@ pub(super) enum Subcommand {
     Continue(StepArgs),
     /// Bring a post-copy back whose channel broke, over a new one.
     Recover(RecoverArgs),
+    /// Start a guest that a failed post-copy left standing on its source for good, when the destination never had it (QEMU before 10.2).
+    Revive(ReviveArgs),
     /// Run a campaign: many runs over a matrix of settings, in an order that drift does not masquerade in; go on after any interruption.
     Sweep(SweepArgs),
     /// Say what differs between runs: of one campaign, of two, of a kept baseline; how much, and how sure that is.
@@ -80,6 +82,7 @@ impl Subcommand {
             ],
             Subcommand::Attach(args) => vec![Some(&args.source), Some(&args.destination)],
             Subcommand::Recover(args) => vec![Some(&args.step.source), Some(&args.destination)],
+            Subcommand::Revive(args) => vec![Some(&args.step.source), args.destination.as_ref()],
             Subcommand::Pause(args) | Subcommand::Cancel(args) | Subcommand::Switch(args) | Subcommand::Continue(args) => {
                 vec![Some(&args.source)]
             }
@@ -207,6 +210,18 @@ pub(super) struct RecoverArgs {
     /// Where the destination shall listen: tcp:HOST:PORT (port 0 takes a free one) or unix:PATH.
     #[arg(long)]
     pub(super) uri: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReviveArgs {
+    #[command(flatten)]
+    pub(super) step: StepArgs,
+    /// QMP socket of the destination, which must have failed before it had the guest.
+    #[arg(long, value_name = "QMP", required_unless_present = "destination_is_gone")]
+    pub(super) destination: Option<Endpoint>,
+    /// The destination's process has ended, or its host is down, and stays so.
+    #[arg(long, conflicts_with = "destination")]
+    pub(super) destination_is_gone: bool,
 }
 
 #[derive(Debug, Args)]

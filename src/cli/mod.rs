@@ -55,6 +55,7 @@ pub(crate) fn main() -> ExitCode {
                 Subcommand::Switch(args) => step::step(args, step::Step::Switch).await,
                 Subcommand::Continue(args) => step::step(args, step::Step::Continue).await,
                 Subcommand::Recover(args) => step::recover(args).await,
+                Subcommand::Revive(args) => step::revive(args).await,
                 Subcommand::Predict(args) => predict::predict(args, caught.interrupt()).await,
                 Subcommand::Capture(args) => capture::capture(args).await,
                 Subcommand::Diagnose(args) => diagnose::diagnose(&args),

@@ -1,6 +1,6 @@
-//! `switchover pause`, `cancel`, `switch`, `continue`, `recover`
+//! `switchover pause`, `cancel`, `switch`, `continue`, `recover`, `revive`
 
-use super::args::{RecoverArgs, StepArgs};
+use super::args::{RecoverArgs, ReviveArgs, StepArgs};
 use super::connect::connect;
 use super::exit::Exit;
 use super::output;
@@ -39,13 +39,40 @@ pub(super) async fn recover(args: RecoverArgs) -> Exit {
     conclude(taken.await, args.step.json)
 }
 
+pub(super) async fn revive(args: ReviveArgs) -> Exit {
+    let taken = async {
+        let source = connect("source", &args.step.source).await?;
+        let destination = match &args.destination {
+            Some(endpoint) => Some(connect("destination", endpoint).await?),
+            None => None,
+        };
+        step::revive(&source, destination.as_ref()).await
+    };
+    match taken.await {
+        Ok(run_state) if args.step.json => output::result(&format!("{}\n", json!({ "run_state": run_state }))),
+        Ok(_) => output::page(
+            "the guest runs again, on the source, from where it stood. End the destination. This QEMU will migrate nothing again: let the guest shut \
+             down in its own time\n",
+        ),
+        Err(error) => return refused(&error),
+    }
+    Exit::code(0)
+}
+
 fn conclude(taken: Result<Status, StepError>, as_json: bool) -> Exit {
     match taken {
         Ok(status) if as_json => output::result(&format!("{}\n", json!({ "status": status.to_string() }))),
         Ok(status) => output::page(&format!("the source is now in state {status}\n")),
-        Err(error @ StepError::NoEffect { .. }) => return Exit::error(7, &error),
-        Err(error @ (StepError::Unfit(_) | StepError::Qmp(_))) => return Exit::error(5, &error),
-        Err(error) => return Exit::error(8, &error),
+        Err(error) => return refused(&error),
     }
     Exit::code(0)
+}
+
+fn refused(error: &StepError) -> Exit {
+    let code = match error {
+        StepError::NoEffect { .. } | StepError::StillStands { .. } => 7,
+        StepError::Unfit(_) | StepError::Qmp(_) => 5,
+        _ => 8,
+    };
+    Exit::error(code, error)
 }

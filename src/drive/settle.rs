@@ -51,6 +51,27 @@ pub(super) async fn rescue([source, destination]: &[Session; 2], cancel_is_safe:
 /// Holds the ending against both sides' run states. A guest that shall be on the source is waited for: QEMU starts it again a
 /// moment after it reports the cancel.
 pub(super) async fn settle(sessions: &[Session; 2], ending: Ending, before: &str) -> (Ending, RunStates) {
+    let (ending, states) = settled(sessions, ending, before).await;
+    (with_a_way_out(ending, &states), states)
+}
+
+/// Before 10.2 a source whose start of post-copy fails stands for good. What the destination was sent, it may have run before it ended, unless it
+/// says itself that it waits.
+fn with_a_way_out(ending: Ending, states: &RunStates) -> Ending {
+    let stands = states.source.as_deref() == Some("finish-migrate");
+    let never_had_it = match &states.destination {
+        Some(state) => state == "inmigrate",
+        None => !ending.let_go,
+    };
+    if stands && never_had_it && matches!(ending.outcome, Outcome::Lost | Outcome::Unknown) {
+        let reason =
+            format!("{}; the source has all of it: should it stand for good, `switchover revive` starts it there", ending.reason);
+        return Ending { reason, ..ending };
+    }
+    ending
+}
+
+async fn settled(sessions: &[Session; 2], ending: Ending, before: &str) -> (Ending, RunStates) {
     if ending.outcome == Outcome::Lost {
         return not_lost_after_all(sessions, ending, before).await;
     }

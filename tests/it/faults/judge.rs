@@ -67,17 +67,17 @@ pub(super) fn judge(cell: Cell, mut scene: Scene, done: &Done) -> Verdict {
         story.push_str(&attached.story());
         said.push(outcome(cell, &attached, &mut broken));
     }
-    let states = [&mut scene.pair.source, &mut scene.pair.destination].map(at_rest);
-    // One that waits for pages that nobody has is called running too.
-    let runs = states.each_ref().map(|state| {
-        state.as_ref().is_some_and(|(run_state, migration)| run_state == "running" && migration != "postcopy-paused")
-    });
-    let guest = match runs {
-        [true, true] => Guest::Both,
-        [true, false] => Guest::Source,
-        [false, true] => Guest::Destination,
-        [false, false] => Guest::Nowhere,
-    };
+    let (mut states, mut guest) = where_is_it(&mut scene);
+    let stands = states[0].as_ref().is_some_and(|(run_state, _)| run_state == "finish-migrate");
+    if guest == Guest::Nowhere && stands {
+        // As somebody would who reads that it is lost, and that the source has all of it.
+        let revived = scene.revive();
+        story.push_str(&revived.story());
+        if revived.status.success() {
+            said.push("revived".to_owned());
+            (states, guest) = where_is_it(&mut scene);
+        }
+    }
     let both_us = both_ran_us(&Run::open(done.out()));
     if cell.how == How::Confirmed && both_us > 0 {
         broken.push(format!("two copies ran for {}", Micros(both_us)));
@@ -106,6 +106,22 @@ pub(super) fn judge(cell: Cell, mut scene: Scene, done: &Done) -> Verdict {
         println!("{cell}: {broken:#?}\n{states:?}\n{story}");
     }
     Verdict { cell, in_time: scene.in_time, said, guest, both_us, broken }
+}
+
+/// Both at rest, and which of them runs the guest.
+fn where_is_it(scene: &mut Scene) -> ([Option<(String, String)>; 2], Guest) {
+    let states = [&mut scene.pair.source, &mut scene.pair.destination].map(at_rest);
+    // One that waits for pages that nobody has is called running too.
+    let runs = states.each_ref().map(|state| {
+        state.as_ref().is_some_and(|(run_state, migration)| run_state == "running" && migration != "postcopy-paused")
+    });
+    let guest = match runs {
+        [true, true] => Guest::Both,
+        [true, false] => Guest::Source,
+        [false, true] => Guest::Destination,
+        [false, false] => Guest::Nowhere,
+    };
+    (states, guest)
 }
 
 /// From the source's RESUME to its STOP, while the destination ran. By QEMU's own clock; both are on this host.
@@ -199,9 +215,6 @@ fn may_be_nowhere(cell: Cell) -> bool {
     match cell.fault {
         Fault::Kill(Side::Source) => cell.phase != Phase::Completing,
         Fault::Kill(Side::Destination) => over || switching,
-        // Before 10.2 such a source stays in device or postcopy-paused for good, its migration thread gone: it can be neither cancelled nor
-        // continued, nor recovered to a destination that never got its devices (docs/recovery.md).
-        Fault::CutLink => switching && cell.version != "newest",
         _ => false,
     }
 }
@@ -212,8 +225,9 @@ fn lie(said: &str, guest: Guest, cell: Cell) -> Option<String> {
         "completed" => guest == Guest::Destination || cell.fault.kills(Side::Destination),
         "not-converged" | "cancelled" | "failed" | "interrupted" => guest == Guest::Source,
         "lost" => guest == Guest::Nowhere,
+        "revived" => guest == Guest::Source,
         // It claims nothing. Where both sides live, somebody has carried on, and should know.
-        "unknown" => matches!(cell.fault, Fault::Kill(_)) || guest == Guest::Nowhere && may_be_nowhere(cell),
+        "unknown" => matches!(cell.fault, Fault::Kill(_)),
         _ => true,
     };
     (!true_of).then(|| format!("said {said}, and the guest is: {guest:?}"))

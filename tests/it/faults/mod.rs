@@ -91,6 +91,7 @@ fn subset() -> Vec<Cell> {
     let confirmed =
         [(Phase::Completing, Fault::CutLink), (Phase::Completing, Fault::StallLink), (Phase::FirstPass, Fault::Interrupt)];
     let postcopy = [
+        (Phase::Device, Fault::CutLink),
         (Phase::Device, Fault::Interrupt),
         (Phase::Device, Fault::CloseQmp(Side::Source)),
         (Phase::Postcopy, Fault::CutLink),

@@ -87,6 +87,14 @@ impl Scene {
         call.out(&self.scratch.join("attach")).run()
     }
 
+    /// Somebody starts a guest again that stands on the source.
+    pub(super) fn revive(&mut self) -> Done {
+        let [_, source, _, destination] = self.pair.endpoints();
+        let there =
+            if self.pair.destination.is_alive() { vec!["--destination", &destination] } else { vec!["--destination-is-gone"] };
+        Switchover::new(&self.scratch, &[&["revive", "--source", &source], &there[..]].concat()).run()
+    }
+
     /// Waits until the migration has got there; false if it ends before.
     fn reach(&self, phase: Phase, running: &mut Running) -> bool {
         if phase == Phase::Recover {

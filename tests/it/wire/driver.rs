@@ -489,4 +489,14 @@ async fn a_post_copy_after_which_both_sides_run_is_unknown() {
 async fn a_post_copy_after_which_neither_side_runs_is_a_loss() {
     let report = post_copy_that_fails_early("postmigrate", "inmigrate").await;
     assert_eq!(report.ending.outcome, Outcome::Lost, "{report:?}");
+    assert!(!report.ending.reason.contains("revive"), "{report:?}");
+}
+
+#[tokio::test]
+async fn where_the_source_stands_with_all_of_the_guest_the_way_out_is_named() {
+    let report = post_copy_that_fails_early("finish-migrate", "inmigrate").await;
+    assert_eq!(report.ending.outcome, Outcome::Lost, "{report:?}");
+    assert!(report.ending.reason.ends_with("`switchover revive` starts it there"), "{report:?}");
+    let report = post_copy_that_fails_early("finish-migrate", "running").await;
+    assert!(!report.ending.reason.contains("revive"), "{report:?}");
 }

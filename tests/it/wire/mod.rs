@@ -7,5 +7,6 @@ mod blocking;
 mod driver;
 mod hostile;
 mod recordings;
+mod revive;
 mod server;
 mod session;
