@@ -2,7 +2,6 @@
 
 use super::machine::Held;
 use crate::qmp::{QmpError, Request, Session};
-use serde::Deserialize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -11,23 +10,13 @@ use std::time::Duration;
 /// # Errors
 /// [`QmpError`]: nothing is known of it then.
 pub(super) async fn hold(destination: &Session, told: &AtomicBool, deadline: Duration) -> Result<Held, QmpError> {
-    match run_state(destination, deadline).await?.as_str() {
+    match destination.run_state(deadline).await?.as_str() {
         "inmigrate" => {}
         "running" => return Ok(Held::Runs),
         _ => return Ok(Held::Stands),
     }
     told.store(true, Ordering::Relaxed);
     destination.execute(Request::typed(&qapi::qmp::stop {}), deadline).await?;
-    let waits = run_state(destination, deadline).await? == "inmigrate";
+    let waits = destination.run_state(deadline).await? == "inmigrate";
     Ok(if waits { Held::Waits } else { Held::Stopped })
-}
-
-/// `query-status`.
-pub(super) async fn run_state(session: &Session, deadline: Duration) -> Result<String, QmpError> {
-    #[derive(Deserialize)]
-    struct Answer {
-        status: String,
-    }
-    let answer: Answer = session.call(&qapi::qmp::query_status {}, deadline).await?;
-    Ok(answer.status)
 }

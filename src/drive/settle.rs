@@ -138,7 +138,7 @@ async fn not_lost_after_all(sessions: &[Session; 2], ending: Ending, before: &st
 }
 
 async fn run_state(session: &Session) -> Option<String> {
-    hold::run_state(session, COMMAND_DEADLINE).await.ok()
+    session.run_state(COMMAND_DEADLINE).await.ok()
 }
 
 /// Adds QEMU's own text to a failure: the destination's where it has one, as the source mostly knows only that the stream broke.

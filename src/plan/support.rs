@@ -39,11 +39,6 @@ struct CapabilityState {
     state: bool,
 }
 
-#[derive(Deserialize)]
-struct RunState {
-    status: String,
-}
-
 impl Support {
     /// The guest runs, or ran until the migration stopped it.
     pub(super) fn ran(&self) -> bool {
@@ -71,8 +66,7 @@ impl Support {
         let text = session.execute(Request::typed(&qapi::qmp::query_migrate_capabilities {}), deadline).await?;
         // Read as text, not as qapi's enum: 7.2 has capabilities that the crate does not know (facts/qapi.md §1.2).
         let states: Vec<CapabilityState> = serde_json::from_str(&text).unwrap_or_default();
-        let text = session.execute(Request::typed(&qapi::qmp::query_status {}), deadline).await?;
-        let run_state = serde_json::from_str::<RunState>(&text).map(|r| r.status).unwrap_or_default();
+        let run_state = session.run_state(deadline).await?;
         let info = session.query_migrate(deadline).await?;
         Ok(Support {
             version: greeting.version,

@@ -13,6 +13,7 @@ use super::tunnel::{self, Tunnel};
 use super::wire::{self, Direction, Greeting, Line, Notice, Reply, Request};
 use super::{Endpoint, MigrationInfo, QmpError, Result, Schema};
 use crate::text::cut;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::io;
@@ -279,6 +280,20 @@ impl Session {
     pub async fn query_migrate(&self, deadline: Duration) -> Result<MigrationInfo> {
         let text = self.execute(Request::typed(&qapi::qmp::query_migrate {}), deadline).await?;
         serde_json::from_str(&text).map_err(|error| self.decode_error("query-migrate", &error))
+    }
+
+    /// The VM's run state, by `query-status`: `running`, `inmigrate`, `postmigrate`, …
+    ///
+    /// # Errors
+    /// As [`Session::call`].
+    pub async fn run_state(&self, deadline: Duration) -> Result<String> {
+        // As text: qapi's closed enum does not know every version's.
+        #[derive(Deserialize)]
+        struct Answer {
+            status: String,
+        }
+        let answer: Answer = self.call(&qapi::qmp::query_status {}, deadline).await?;
+        Ok(answer.status)
     }
 
     /// `query-qmp-schema`. Takes some ms and 0.2 MB: ask once.

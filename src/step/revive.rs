@@ -10,9 +10,7 @@
 
 use super::{DEADLINE, POLL, StepError, has, status};
 use crate::qmp::{QmpError, Request, Session, Status};
-use serde::Deserialize;
 use serde_json::{Value, json};
-use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -79,16 +77,7 @@ struct Stands {
 
 async fn looked_at(session: &Session) -> Result<Stands, QmpError> {
     let status = status(session).await?;
-    Ok(Stands { status, run_state: run_state(session).await? })
-}
-
-async fn run_state(session: &Session) -> Result<String, QmpError> {
-    #[derive(Deserialize)]
-    struct Answer {
-        status: String,
-    }
-    let answer: Answer = session.call(&qapi::qmp::query_status {}, DEADLINE).await?;
-    Ok(answer.status)
+    Ok(Stands { status, run_state: session.run_state(DEADLINE).await? })
 }
 
 /// What speaks against it on the source.
@@ -121,36 +110,40 @@ async fn activate_disks(source: &Session) -> Result<(), QmpError> {
 
 /// Is gdb for a moment, over a socket pair, of which QEMU gets one end: so there is no path that anyone else could reach.
 async fn detach(source: &Session) -> Result<String, StepError> {
-    let (mut ours, theirs) = UnixStream::pair()?;
-    let theirs = OwnedFd::from(theirs.into_std()?);
+    let (ours, theirs) = UnixStream::pair().map_err(StepError::Socket)?;
+    let theirs = theirs.into_std().map_err(StepError::Socket)?;
+    let result = attach_and_detach(source, ours, theirs.into()).await;
+    // Takes the chardev along. Where it did not come so far, what there was goes too.
+    let _ = monitor(source, "gdbserver none").await;
+    if result.is_err() {
+        for (command, key) in [("chardev-remove", "id"), ("closefd", "fdname")] {
+            let _ = source.execute(Request::raw(command, json!({ key: ID })), DEADLINE).await;
+        }
+    }
+    result
+}
+
+async fn attach_and_detach(source: &Session, mut ours: UnixStream, theirs: OwnedFd) -> Result<String, StepError> {
     source.execute_with_fd(Request::raw("getfd", json!({ "fdname": ID })), theirs, DEADLINE).await?;
     let address = json!({ "type": "fd", "data": { "str": ID } });
     let backend = json!({ "type": "socket", "data": { "addr": address, "server": false } });
     source.execute(Request::raw("chardev-add", json!({ "id": ID, "backend": backend })), DEADLINE).await?;
     monitor(source, &format!("gdbserver chardev:{ID}")).await?;
-    ours.write_all(DETACH).await?;
+    ours.write_all(DETACH).await.map_err(StepError::Socket)?;
     let mut now = String::new();
     for _ in 0..POLLS {
-        now = run_state(source).await?;
+        now = source.run_state(DEADLINE).await?;
         if now == "running" {
-            break;
+            return Ok(now);
         }
         tokio::time::sleep(POLL).await;
     }
-    // Takes the chardev along.
-    monitor(source, "gdbserver none").await?;
-    if now == "running" { Ok(now) } else { Err(StepError::StillStands { run_state: now, after: POLL * POLLS }) }
+    Err(StepError::StillStands { run_state: now, after: POLL * POLLS })
 }
 
 /// Of the human monitor, which alone has it.
 async fn monitor(source: &Session, line: &str) -> Result<(), QmpError> {
     source.execute(Request::raw("human-monitor-command", json!({ "command-line": line })), DEADLINE).await.map(drop)
-}
-
-impl From<io::Error> for StepError {
-    fn from(error: io::Error) -> StepError {
-        StepError::Socket(error)
-    }
 }
 
 #[cfg(test)]
