@@ -14,7 +14,7 @@ use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleTyp
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::reader::FileReader;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::record::{Field, Row};
 use parquet::schema::parser::parse_message_type;
@@ -201,7 +201,7 @@ pub fn read(path: &Path) -> Result<(String, Vec<Read>), ResultsError> {
     let named = path.display().to_string();
     let broken = |source| ResultsError::Parquet { path: named.clone(), source };
     let file = File::open(path).map_err(|source| ResultsError::Read { path: named.clone(), source })?;
-    let reader = guarded(|| SerializedFileReader::new(file)).map_err(broken)?;
+    let reader = guarded::open(file).map_err(broken)?;
     let metadata = reader.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
     let said = |key: &str| metadata.iter().find(|entry| entry.key == key).and_then(|entry| entry.value.clone());
     let found = said(SCHEMA_KEY).unwrap_or_else(|| "none".to_owned());
@@ -211,7 +211,7 @@ pub fn read(path: &Path) -> Result<(String, Vec<Read>), ResultsError> {
     let keys: Vec<String> = said(KEYS_KEY).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
     let names: Vec<String> = metrics::all().into_iter().map(|metric| metric.name).collect();
     let read = || reader.get_row_iter(None)?.map(|row| Ok(read_row(&row?, &keys, &names))).collect();
-    let rows = guarded(read).map_err(broken)?;
+    let rows = guarded::guarded(read).map_err(broken)?;
     Ok((said(NAME_KEY).unwrap_or_default(), rows))
 }
 

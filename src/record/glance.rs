@@ -1,13 +1,12 @@
 //! What tells of convergence in a sample, and no more: a run with a million samples is read in a second, not in ten.
 
-use super::guarded::{MOST_ROWS, guarded};
-use super::{RecordError, SampleRow, samples};
+use super::{RecordError, SampleRow, guarded, samples};
 use crate::plan::Side;
 use crate::qmp::Status;
 use parquet::column::reader::get_typed_column_reader;
 use parquet::data_type::{ByteArrayType, DataType, Int64Type};
 use parquet::errors::ParquetError;
-use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+use parquet::file::reader::{FileReader, RowGroupReader};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::fs::File;
@@ -109,19 +108,16 @@ pub(super) fn read_parquet(path: &Path, mut each: impl FnMut(Glance)) -> Result<
     let failed = |error: ParquetError| RecordError::Content { path: path.to_owned(), detail: error.to_string() };
     let file = File::open(path).map_err(|source| RecordError::Read { path: path.to_owned(), source })?;
     let read = || {
-        let reader = SerializedFileReader::new(file)?;
+        let reader = guarded::open(file)?;
         for number in 0..reader.num_row_groups() {
             glances(reader.get_row_group(number)?.as_ref())?.into_iter().for_each(&mut each);
         }
         Ok(())
     };
-    guarded(read).map_err(failed)
+    guarded::guarded(read).map_err(failed)
 }
 
 fn glances(group: &dyn RowGroupReader) -> Result<Vec<Glance>, ParquetError> {
-    if !usize::try_from(group.metadata().num_rows()).is_ok_and(|rows| rows <= MOST_ROWS) {
-        return Err(ParquetError::General(format!("a group of more than {MOST_ROWS} rows, as no sampler of ours writes them")));
-    }
     let numbers = |name: &str| -> Result<Vec<Option<u64>>, ParquetError> {
         let cells = column::<Int64Type>(group, name)?;
         Ok(cells.into_iter().map(|cell| cell.and_then(|number| u64::try_from(number).ok())).collect())

@@ -11,7 +11,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::reader::FileReader;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::record::{Field, Row};
 use parquet::schema::parser::parse_message_type;
@@ -208,12 +208,12 @@ pub(super) fn read_parquet(path: &Path, mut each: impl FnMut(SampleRow)) -> Resu
     let failed = |error: ParquetError| RecordError::Content { path: path.to_owned(), detail: error.to_string() };
     let file = File::open(path).map_err(|source| RecordError::Read { path: path.to_owned(), source })?;
     let read = || {
-        for row in SerializedFileReader::new(file)?.get_row_iter(None)? {
+        for row in guarded::open(file)?.get_row_iter(None)? {
             row_from(&row?).into_iter().for_each(&mut each);
         }
         Ok(())
     };
-    guarded(read).map_err(failed)
+    guarded::guarded(read).map_err(failed)
 }
 
 /// Puts a row together again, by way of the JSON that it came from: its columns are QEMU's own names.
@@ -337,7 +337,7 @@ mod tests {
         let parquet = dir.path().join("s.parquet");
         let mut seen = 0;
         to_parquet(&stream, &parquet, |_| seen += 1).unwrap();
-        let reader = SerializedFileReader::new(File::open(&parquet).unwrap()).unwrap();
+        let reader = parquet::file::reader::SerializedFileReader::new(File::open(&parquet).unwrap()).unwrap();
         let rows: Vec<_> = reader.get_row_iter(None).unwrap().map(Result::unwrap).collect();
         assert_eq!((seen, rows.len()), (20_000, 20_000));
         let field = |row: usize, name: &str| rows[row].get_column_iter().find(|(n, _)| *n == name).unwrap().1.clone();

@@ -111,11 +111,9 @@ pub(super) fn judge(cell: Cell, mut scene: Scene, done: &Done) -> Verdict {
 /// Both at rest, and which of them runs the guest.
 fn where_is_it(scene: &mut Scene) -> ([Option<(String, String)>; 2], Guest) {
     let states = [&mut scene.pair.source, &mut scene.pair.destination].map(at_rest);
-    // One that waits for pages that nobody has is called running too.
-    let runs = states.each_ref().map(|state| {
-        state.as_ref().is_some_and(|(run_state, migration)| run_state == "running" && migration != "postcopy-paused")
-    });
-    let guest = match runs {
+    let [source, destination] = states.each_ref().map(|state| state.as_ref().filter(|(run_state, _)| run_state == "running"));
+    // A destination that waits for pages that nobody has is called running too.
+    let guest = match [source.is_some(), destination.is_some_and(|(_, migration)| migration != "postcopy-paused")] {
         [true, true] => Guest::Both,
         [true, false] => Guest::Source,
         [false, true] => Guest::Destination,

@@ -101,8 +101,20 @@ fn a_disk_that_somebody_else_writes_is_left_alone() {
     let disk = image(&scratch).display().to_string();
     let monitor = scratch.join("monitor");
     let listener = UnixListener::bind(&monitor).unwrap();
-    let mut holder = Command::new(program)
-        .args(["-machine", "pc,accel=tcg", "-S", "-nodefaults", "-display", "none", "-device", "virtio-blk-pci,drive=disk"])
+    let mut holder = Command::new("setpriv")
+        .args([
+            "--pdeathsig",
+            "KILL",
+            program,
+            "-machine",
+            "pc,accel=tcg",
+            "-S",
+            "-nodefaults",
+            "-display",
+            "none",
+            "-device",
+            "virtio-blk-pci,drive=disk",
+        ])
         .args(["-drive", &format!("file={disk},format=raw,if=none,id=disk")])
         .args(["-qmp", &format!("unix:{},server=off", monitor.display())])
         .spawn()
