@@ -124,13 +124,14 @@ impl Route {
     /// If there can be no thread for it.
     pub fn watch(&self, tell: impl Fn(Vec<Flow>) + Send + 'static) -> io::Result<Watch> {
         let name = self.network.name(self.source).to_owned();
+        // Before anything is sent, however long the thread takes to begin.
+        let began = inside(&name, || counters().ok_or_else(|| io::Error::other("the device has no counters")))?;
         let (stop, stopped) = channel::<()>();
         let thread = std::thread::Builder::new().name("link-watch".to_owned()).spawn(move || {
             let mut totals = Totals { channels: 1, ..Totals::default() };
             if enter(&name).is_err() {
                 return totals;
             }
-            let Some(began) = counters() else { return totals };
             let mut last = began;
             while stopped.recv_timeout(WATCH_EVERY) == Err(RecvTimeoutError::Timeout) {
                 let Some(now) = counters() else { break };
