@@ -23,6 +23,8 @@ pub struct Marks {
     pub resume_ns: Option<u64>,
     /// Both sides were done, or it was given up.
     pub ended_ns: u64,
+    /// In between the guest ran without all of its memory.
+    pub postcopy: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +48,9 @@ fn phase(marks: &[Marks], from_ns: u64, to_ns: u64) -> Phase {
         }
         mark if to_ns > mark.ended_ns => Phase::After,
         mark if before(mark.stop_ns) => Phase::Precopy,
-        _ => Phase::Postcopy,
+        mark if mark.postcopy => Phase::Postcopy,
+        // The source has not heard yet that all is done: nothing to the guest.
+        _ => Phase::After,
     }
 }
 
@@ -164,8 +168,13 @@ pub fn write_rate(reports: &[(u64, u64)], started_ns: u64) -> Vec<WriteRate> {
 mod tests {
     use super::*;
 
-    const MARKS: Marks =
-        Marks { started_ns: 10_000_000, stop_ns: Some(20_500_000), resume_ns: Some(25_000_000), ended_ns: 40_000_000 };
+    const MARKS: Marks = Marks {
+        started_ns: 10_000_000,
+        stop_ns: Some(20_500_000),
+        resume_ns: Some(25_000_000),
+        ended_ns: 40_000_000,
+        postcopy: true,
+    };
 
     fn beats(arrivals_ms: &[u64]) -> BTreeMap<u32, Vec<Beat>> {
         let beats = arrivals_ms.iter().map(|ms| Beat { sequence: 0, arrived_ns: ms * 1_000_000, late_us: 0 }).collect();
@@ -180,6 +189,8 @@ mod tests {
         assert_eq!(counts(&raw), [Some(3), Some(3), Some(1), Some(2)]);
         // 3, 1 and 8 ms: 2 and 1, and 7 to 1 ms besides. 10 ms: 9 to 1.
         assert_eq!(counts(&corrected), [Some(3), Some(3 + 2 + 7), Some(1 + 9), Some(2 + 4)]);
+        let (precopy, _) = between_beats(&beats, &[Marks { postcopy: false, ..MARKS }], 1000);
+        assert_eq!(counts(&precopy), [Some(3), Some(3), None, Some(3)]);
         let near = |us: Option<u64>, wanted: u64| us.is_some_and(|us| us.abs_diff(wanted) <= wanted / 500);
         assert!(near(raw.postcopy.max_us, 10_000) && near(raw.precopy.total_us, 12_000), "{raw:?}");
     }

@@ -51,8 +51,13 @@ fn rate(answers: &[Answered], from_ns: u64, to_ns: u64) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const MARKS: [Marks; 1] =
-        [Marks { started_ns: 100_000_000, stop_ns: Some(140_000_000), resume_ns: Some(160_000_000), ended_ns: 165_000_000 }];
+    const MARKS: [Marks; 1] = [Marks {
+        started_ns: 100_000_000,
+        stop_ns: Some(140_000_000),
+        resume_ns: Some(160_000_000),
+        ended_ns: 165_000_000,
+        postcopy: true,
+    }];
 
     fn at(ms: u64, count: u8) -> Answered {
         Answered { count, arrived_ns: ms * 1_000_000 }

@@ -95,7 +95,8 @@ impl Recorded {
                 self.events.iter().rfind(is).map(|event| event.mono_ns)
             };
             let (started_ns, ended_ns) = (migration.report.started.mono_ns, migration.report.ended.mono_ns);
-            Marks { started_ns, stop_ns: of(Side::Source, "STOP"), resume_ns: of(Side::Destination, "RESUME"), ended_ns }
+            let (stop_ns, resume_ns) = (of(Side::Source, "STOP"), of(Side::Destination, "RESUME"));
+            Marks { started_ns, stop_ns, resume_ns, ended_ns, postcopy: migration.report.ending.postcopy_happened }
         };
         seen.migrations.iter().zip(1..).map(mark).collect()
     }
