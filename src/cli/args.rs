@@ -82,7 +82,7 @@ impl Subcommand {
             ],
             Subcommand::Attach(args) => vec![Some(&args.source), Some(&args.destination)],
             Subcommand::Recover(args) => vec![Some(&args.step.source), Some(&args.destination)],
-            Subcommand::Revive(args) => vec![Some(&args.step.source), args.destination.as_ref()],
+            Subcommand::Revive(args) => vec![Some(&args.step.source), Some(&args.destination)],
             Subcommand::Pause(args) | Subcommand::Cancel(args) | Subcommand::Switch(args) | Subcommand::Continue(args) => {
                 vec![Some(&args.source)]
             }
@@ -217,11 +217,8 @@ pub(super) struct ReviveArgs {
     #[command(flatten)]
     pub(super) step: StepArgs,
     /// QMP socket of the destination, which must have failed before it had the guest.
-    #[arg(long, value_name = "QMP", required_unless_present = "destination_is_gone")]
-    pub(super) destination: Option<Endpoint>,
-    /// The destination's process has ended, or its host is down, and stays so.
-    #[arg(long, conflicts_with = "destination")]
-    pub(super) destination_is_gone: bool,
+    #[arg(long, value_name = "QMP")]
+    pub(super) destination: Endpoint,
 }
 
 #[derive(Debug, Args)]

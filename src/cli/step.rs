@@ -42,11 +42,8 @@ pub(super) async fn recover(args: RecoverArgs) -> Exit {
 pub(super) async fn revive(args: ReviveArgs) -> Exit {
     let taken = async {
         let source = connect("source", &args.step.source).await?;
-        let destination = match &args.destination {
-            Some(endpoint) => Some(connect("destination", endpoint).await?),
-            None => None,
-        };
-        step::revive(&source, destination.as_ref()).await
+        let destination = connect("destination", &args.destination).await?;
+        step::revive(&source, &destination).await
     };
     match taken.await {
         Ok(run_state) if args.step.json => output::result(&format!("{}\n", json!({ "run_state": run_state }))),

@@ -55,14 +55,10 @@ pub(super) async fn settle(sessions: &[Session; 2], ending: Ending, before: &str
     (with_a_way_out(ending, &states), states)
 }
 
-/// Before 10.2 a source whose start of post-copy fails stands for good. What the destination was sent, it may have run before it ended, unless it
-/// says itself that it waits.
+/// Before 10.2 a source whose start of post-copy fails stands for good. Only the destination can say that it never had the guest.
 fn with_a_way_out(ending: Ending, states: &RunStates) -> Ending {
     let stands = states.source.as_deref() == Some("finish-migrate");
-    let never_had_it = match &states.destination {
-        Some(state) => state == "inmigrate",
-        None => !ending.let_go,
-    };
+    let never_had_it = states.destination.as_deref() == Some("inmigrate");
     if stands && never_had_it && matches!(ending.outcome, Outcome::Lost | Outcome::Unknown) {
         let reason =
             format!("{}; the source has all of it: should it stand for good, `switchover revive` starts it there", ending.reason);

@@ -27,34 +27,22 @@ const DETACH: &[u8] = b"$D#44";
 
 /// Starts a guest on its source that stands there for good, when the destination never had it. Gives the source's run state.
 ///
-/// `destination` is `None` where its process has ended.
+/// Only the destination knows that: a source in `device` may have sent everything, and one that ended may have run it before.
 ///
 /// # Errors
 /// [`StepError::Unfit`], with the reason: it runs, it may run elsewhere, or there is a better way. Else what QEMU said.
-pub async fn revive(source: &Session, destination: Option<&Session>) -> Result<String, StepError> {
+pub async fn revive(source: &Session, destination: &Session) -> Result<String, StepError> {
     let before = looked_at(source).await?;
     if let Some(reason) = why_not(&before, has(source, "release-ram").await?) {
         return Err(StepError::Unfit(reason));
     }
-    match destination {
-        Some(destination) => {
-            let there = looked_at(destination).await?;
-            if there.run_state != "inmigrate" || there.status != Status::Failed {
-                return Err(StepError::Unfit(format!(
-                    "the destination is in state {}, run state {}: it may have the guest, or get it. Only one that failed before it had it (failed, \
-                     inmigrate) leaves the guest to the source",
-                    there.status, there.run_state
-                )));
-            }
-        }
-        None if matches!(before.status, Status::Device | Status::Cancelling) => {}
-        None => {
-            return Err(StepError::Unfit(format!(
-                "the source is in state {}: the destination was sent the guest, may have run it before it ended, and the source's copy would be \
-                 older than its disks",
-                before.status
-            )));
-        }
+    let there = looked_at(destination).await?;
+    if there.run_state != "inmigrate" || there.status != Status::Failed {
+        return Err(StepError::Unfit(format!(
+            "the destination is in state {}, run state {}: it may have the guest, or get it. Only one that failed before it had it (failed, \
+             inmigrate) leaves the guest to the source",
+            there.status, there.run_state
+        )));
     }
     tokio::time::sleep(STUCK_FOR).await;
     let now = looked_at(source).await?;

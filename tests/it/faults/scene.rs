@@ -88,11 +88,9 @@ impl Scene {
     }
 
     /// Somebody starts a guest again that stands on the source.
-    pub(super) fn revive(&mut self) -> Done {
+    pub(super) fn revive(&self) -> Done {
         let [_, source, _, destination] = self.pair.endpoints();
-        let there =
-            if self.pair.destination.is_alive() { vec!["--destination", &destination] } else { vec!["--destination-is-gone"] };
-        Switchover::new(&self.scratch, &[&["revive", "--source", &source], &there[..]].concat()).run()
+        Switchover::new(&self.scratch, &["revive", "--source", &source, "--destination", &destination]).run()
     }
 
     /// Waits until the migration has got there; false if it ends before.
