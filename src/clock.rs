@@ -3,7 +3,8 @@
 //! Takes nothing; gives [`Stamp`]s. Everything else receives time as a value, so that it can be replayed and tested without
 //! waiting (`clippy.toml` forbids the standard library's clock reads elsewhere).
 
-use nix::time::{ClockId, clock_gettime};
+use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -51,6 +52,13 @@ pub fn monotonic_ns() -> u64 {
 #[must_use]
 pub fn process_cpu_ns() -> u64 {
     read(ClockId::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// CPU time that another process has used, user and system, all threads, in nanoseconds; `None` if there is no such process.
+#[must_use]
+pub fn cpu_ns_of(pid: u32) -> Option<u64> {
+    let pid = Pid::from_raw(i32::try_from(pid).ok().filter(|pid| *pid > 0)?);
+    clock_getcpuclockid(pid).ok().map(read)
 }
 
 /// CPU time that the calling thread has used, in nanoseconds.

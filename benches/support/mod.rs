@@ -26,6 +26,11 @@ impl Arguments {
         Arguments { quick: words.iter().any(|word| word == "--quick"), words }
     }
 
+    /// Whether `name` is there.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.words.iter().any(|word| word == name)
+    }
+
     /// The word after `name`.
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
         let at = self.words.iter().position(|word| word == name)?;

@@ -1,7 +1,7 @@
 //! Which figures of run.json a campaign keeps of each run. Pure.
 
 use super::{Metric, Unit};
-use crate::record::{Summary, Switchover};
+use crate::record::{Host, Summary, Switchover};
 use serde_json::Value;
 
 /// Path in run.json, what sentences call it, and its unit; the most important first.
@@ -49,6 +49,8 @@ const METRICS: &[(&str, &str, Unit)] = &[
     ("stalls.max_us", "longest memory access", Unit::Us),
     // A journal has values by their place in this list: what is new comes last.
     ("link.peak_bps", "peak rate of the link", Unit::BytesPerSecond),
+    ("host.cpu_us", "the machine's CPU time", Unit::Us),
+    ("host.others_us", "CPU time that others took", Unit::Us),
 ];
 /// So many of them a comparison shows unless others are named.
 const SHOWN: usize = 7;
@@ -80,6 +82,17 @@ pub fn of_switchover(switchover: &Switchover) -> Vec<Option<f64>> {
     of(&serde_json::to_value(switchover).unwrap_or_default())
 }
 
+/// What else the machine did, from these values.
+pub(super) fn host(values: &[Option<f64>]) -> Host {
+    let value = |name: &str| {
+        let index = METRICS.iter().position(|(path, ..)| *path == name)?;
+        values.get(index).copied().flatten()
+    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "they were whole numbers of µs")]
+    let us = |name: &str| value(name).map(|us| us as u64);
+    Host { cpu_us: us("host.cpu_us"), others_us: us("host.others_us") }
+}
+
 fn of(json: &Value) -> Vec<Option<f64>> {
     METRICS.iter().map(|(path, ..)| path.split('.').try_fold(json, |at, name| at.get(name))?.as_f64()).collect()
 }
@@ -104,6 +117,15 @@ mod tests {
             }
         }
         assert_eq!(of_summary(&example).len(), METRICS.len());
+    }
+
+    #[test]
+    fn what_else_the_machine_did_comes_back() {
+        let mut summary = crate::report::example_summary();
+        summary.host = Host { cpu_us: Some(2_000_000), others_us: Some(1_000_000) };
+        assert_eq!(host(&of_summary(&summary)), summary.host);
+        // Journals of before it was measured have fewer values.
+        assert_eq!(host(&[None; 3]), Host::default());
     }
 
     #[test]

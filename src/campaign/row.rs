@@ -2,7 +2,7 @@
 
 use super::metrics;
 use super::schedule::Visit;
-use crate::record::{Integrity, Outcome};
+use crate::record::{Host, Integrity, Outcome};
 use serde::{Deserialize, Serialize};
 
 /// How a run of a campaign ended: also one that never began is a result.
@@ -63,6 +63,12 @@ pub struct RunRow {
 }
 
 impl RunRow {
+    /// What else the machine did during it.
+    #[must_use]
+    pub fn host(&self) -> Host {
+        metrics::host(&self.values)
+    }
+
     /// Of a run that never began.
     pub(super) fn none(visit: Visit, repeat: u32, ended: Ended, reason: String) -> RunRow {
         RunRow {

@@ -304,12 +304,6 @@ impl Lab {
         self.ground.directory.path()
     }
 
-    /// Process ids: source, destination.
-    #[must_use]
-    pub fn pids(&self) -> Vec<u32> {
-        vec![self.source.pid(), self.destination.pid()]
-    }
-
     /// Ends both QEMUs and removes every file.
     pub async fn stop(self) {
         self.source.stop().await;

@@ -108,12 +108,6 @@ impl Starting {
 }
 
 impl Vm {
-    /// Its process id.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.process.pid()
-    }
-
     /// Tells when it ends by itself.
     #[must_use]
     pub fn exited(&self) -> Exited {

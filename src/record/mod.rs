@@ -5,13 +5,14 @@
 //! through [`Run`]. Knows nothing of how a run was produced.
 //!
 //! Map: here the names · `sink` where records go in · `writer` the thread that writes · `samples` the stream of samples and
-//! its Parquet form · `glance` what of them tells of convergence · `guarded` damaged Parquet · `reader` a run as it lies on disk · `summary` run.json · `blackout` its `downtime` · `application` its `guest.application`.
+//! its Parquet form · `glance` what of them tells of convergence · `guarded` damaged Parquet · `host` what else the machine did · `reader` a run as it lies on disk · `summary` run.json · `blackout` its `downtime` · `application` its `guest.application`.
 
 mod application;
 mod blackout;
 mod brownout;
 mod glance;
 pub(crate) mod guarded;
+mod host;
 mod link;
 mod reader;
 mod repeat;
@@ -26,6 +27,7 @@ pub use application::Application;
 pub use blackout::{Best, Breakdown, DeviceTime, Downtime, Span, Spans, Views};
 pub use brownout::{Brownout, Phases, WriteRate};
 pub use glance::Glance;
+pub use host::Host;
 pub use link::LinkView;
 pub use reader::{AnsweredRecord, BeatRecord, EventRecord, FlowRecord, Run, TranscriptRecord};
 pub use repeat::Repeat;

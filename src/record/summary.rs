@@ -1,6 +1,6 @@
 //! `run.json`: names that scripts rely on. Units are in the names; what was not measured is `null`, never 0.
 
-use super::{Application, Brownout, Downtime, LinkView, Repeat};
+use super::{Application, Brownout, Downtime, Host, LinkView, Repeat};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -52,6 +52,9 @@ pub struct Summary {
     /// What passed over the link, where there is one.
     #[serde(default)]
     pub link: Option<LinkView>,
+    /// What else the machine did, where that is known.
+    #[serde(default)]
+    pub host: Host,
     /// How well we looked.
     pub sampling: Sampling,
     /// The guest's word.

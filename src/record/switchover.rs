@@ -1,6 +1,6 @@
 //! One migration of a run: a line of switchovers.jsonl.
 
-use super::{Downtime, Faults, LinkView, Outcome, TimeUs, Transfer};
+use super::{Downtime, Faults, Host, LinkView, Outcome, TimeUs, Transfer};
 use serde::{Deserialize, Serialize};
 
 /// One migration of a run.
@@ -29,4 +29,7 @@ pub struct Switchover {
     /// What passed over the link, where there is one.
     #[serde(default)]
     pub link: Option<LinkView>,
+    /// What else the machine did, where that is known.
+    #[serde(default)]
+    pub host: Host,
 }

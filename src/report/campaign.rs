@@ -85,6 +85,7 @@ pub fn swept(definition: &Definition, swept: &Swept, out: &Path) -> String {
     for (reason, count) in reasons(&swept.rows) {
         let _ = writeln!(text, "  {count} × {reason}");
     }
+    text.push_str(&neighbours(&swept.rows));
     let again = if swept.open > 0 {
         format!("\n  {} visits are still to be made: go on with --resume", swept.open)
     } else {
@@ -92,6 +93,18 @@ pub fn swept(definition: &Definition, swept: &Swept, out: &Path) -> String {
     };
     let _ = writeln!(text, "  results     {}{again}", out.display());
     text
+}
+
+/// A line if others were busy on this machine.
+fn neighbours(rows: &[RunRow]) -> String {
+    let shares: Vec<f64> = rows.iter().filter_map(|row| row.host().busy_with_others()).collect();
+    let Some(most) = shares.iter().copied().reduce(f64::max) else { return String::new() };
+    format!(
+        "  during {} of {} runs others took more than a tenth of this machine's CPU time, at most {:.0} %: see host_others_us\n",
+        shares.len(),
+        rows.len(),
+        100.0 * most
+    )
 }
 
 fn head(definition: &Definition, swept: &Swept) -> String {
@@ -130,13 +143,14 @@ pub fn cells_json(definition: &Definition, rows: &[RunRow]) -> Vec<Value> {
         for row in &rows {
             *outcomes.entry(row.ended.name()).or_default() += 1;
         }
+        let busy = rows.iter().filter(|row| row.host().busy_with_others().is_some()).count();
         let completed: Vec<&&RunRow> = rows.iter().filter(|row| row.ended == Ended::Ran(Outcome::Completed)).collect();
         let figures = metrics::all().into_iter().enumerate().map(|(column, metric)| {
             let values = Ascending::of(completed.iter().filter_map(|row| row.values.get(column).copied().flatten()));
             (metric.name, json!({"values": values.values().len(), "p50": values.quantile(50), "p90": values.quantile(90)}))
         });
         let figures: BTreeMap<String, Value> = figures.filter(|(_, figure)| figure["values"] != 0).collect();
-        json!({"number": cell.number, "name": cell.name(), "settings": cell.settings, "runs": rows.len(), "outcomes": outcomes, "figures": figures})
+        json!({"number": cell.number, "name": cell.name(), "settings": cell.settings, "runs": rows.len(), "runs_with_busy_neighbours": busy, "outcomes": outcomes, "figures": figures})
     };
     definition.cells.iter().map(of_cell).collect()
 }

@@ -315,6 +315,7 @@ pub(crate) mod tests {
                 qemu_bps: Some(316_000_000),
                 held_max_bytes: Some(16 << 20),
             }),
+            host: crate::record::Host::default(),
             sampling: Sampling { source: Some(sampled), destination: None },
             guest: crate::record::Guest {
                 integrity: Integrity::Intact,

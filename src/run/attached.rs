@@ -98,7 +98,7 @@ async fn connect(
     let (_, exits) = mpsc::unbounded_channel();
     let ends = [source_end, destination_end];
     let sampling = [source_sampling, destination_sampling];
-    Ok((Sides { ends, sampling, exits, local, network: None }, private))
+    Ok((Sides { ends, sampling, exits, local, network: None, ours: false }, private))
 }
 
 async fn connect_one(side: Side, attach: &Attach, sink: &Sink, transcript: bool) -> Result<(End, Option<Blocking>), RunError> {

@@ -125,6 +125,7 @@ impl Series<'_> {
             exits: exits([lab.source.exited(), lab.destination.exited()]),
             local: Some(lab.stream_files(number)),
             network: lab.route(number),
+            ours: true,
         };
         let shown = self.shown.clone();
         let progress = move |progress: &Progress| shown.lock().unwrap_or_else(PoisonError::into_inner)(progress);

@@ -1,6 +1,7 @@
 //! One migration between two sides, wherever they come from: plan, prepare, sample, drive.
 
 use super::RunError;
+use super::host::HostWatch;
 use super::path::Path;
 use crate::clock::{Stamp, monotonic_ns};
 use crate::drive::{Driver, End, Given, Interrupt, Progress, Report};
@@ -9,7 +10,7 @@ use crate::link::Totals;
 use crate::observe::{Latest, Sampler, SharedSampler};
 use crate::plan::{Ground, OLDEST, Plan, Refused, Side, Support, adopt, plan};
 use crate::qmp::{Blocking, Session};
-use crate::record::{SampledSide, Sampling, Sink};
+use crate::record::{Host, SampledSide, Sampling, Sink};
 use crate::scenario::Scenario;
 use crate::units::SampleRate;
 use std::path::PathBuf;
@@ -29,6 +30,8 @@ pub(super) struct Sides {
     pub(super) local: Option<PathBuf>,
     /// The way between them, where it is not this host's own network.
     pub(super) network: Option<Route>,
+    /// We started them, so that what they use is not somebody else's.
+    pub(super) ours: bool,
 }
 
 /// What a migration needs besides its sides.
@@ -55,6 +58,8 @@ pub(super) struct Migration {
     pub(super) sampled_from_ns: u64,
     /// What passed over the link, where there is one.
     pub(super) passed: Option<Totals>,
+    /// What else this machine did meanwhile.
+    pub(super) host: Host,
     /// The sampling connections, to go on with.
     pub(super) connections: [Option<Blocking>; 2],
 }
@@ -90,7 +95,7 @@ pub(super) async fn migrate(
     before_migrate: impl Future<Output = ()>,
 ) -> Result<Migration, RunError> {
     let Means { number, scenario, sink, interrupt, progress, adopts } = means;
-    let Sides { ends: [source, destination], sampling, exits, local, network } = sides;
+    let Sides { ends: [source, destination], sampling, exits, local, network, ours } = sides;
     let ground = Ground {
         local: local.clone(),
         host: network.as_ref().map(|route| route.host().to_owned()),
@@ -135,10 +140,12 @@ pub(super) async fn migrate(
     let sampled_from_ns = monotonic_ns();
     let samplers = start_samplers(rates, sampling, &sessions, &sink, &latest, &pass);
     driver.on_state = path.begin();
+    let watch = ours.then(HostWatch::begin).flatten();
     let report = match outgoing {
         Some(outgoing) => driver.migrate(outgoing).await,
         None => driver.adopt().await,
     };
+    let host = watch.and_then(HostWatch::end).unwrap_or_default();
     let passed = path.end();
     let mut sampled = [None, None];
     let mut connections = [None, None];
@@ -154,6 +161,7 @@ pub(super) async fn migrate(
         sampled_from_ns,
         connections,
         passed,
+        host,
     })
 }
 

@@ -5,7 +5,7 @@
 //!
 //! Map: here the run · `in_lab` the migrations of a lab, one or many · `attached` sessions to QEMUs that are there ·
 //! `foreign_trace` their trace points · `path` what the stream goes through · `link_view` what passed there · `migration` one migration between two sides · `digest` figures gathered while samples go by ·
-//! `guest` what the lab's guest says before and after · `application` what one in it made of it · `switchovers` each migration of a run · `series` what many have in common · `convergence` why it converged or not · `recovery` of a broken post-copy · `summarize` run.json from all of it.
+//! `guest` what the lab's guest says before and after · `application` what one in it made of it · `host` what else the machine did · `switchovers` each migration of a run · `series` what many have in common · `convergence` why it converged or not · `recovery` of a broken post-copy · `summarize` run.json from all of it.
 
 mod application;
 mod attached;
@@ -13,6 +13,7 @@ mod convergence;
 mod digest;
 mod foreign_trace;
 mod guest;
+mod host;
 mod in_lab;
 mod link_view;
 mod migration;

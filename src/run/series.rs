@@ -2,7 +2,7 @@
 
 use super::Seen;
 use crate::downtime::{distribution, histogram_of};
-use crate::record::{Best, Breakdown, Downtime, Faults, LinkView, Outcome, Repeat, Switchover, TimeUs, Transfer, Views};
+use crate::record::{Best, Breakdown, Downtime, Faults, Host, LinkView, Outcome, Repeat, Switchover, TimeUs, Transfer, Views};
 use crate::report;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,13 +16,14 @@ pub(super) struct Typical {
     pub(super) faults: Faults,
     pub(super) transfer: Transfer,
     pub(super) link: Option<LinkView>,
+    pub(super) host: Host,
 }
 
 /// Of one: itself. Of many: medians over the completed ones, of each figure by itself; the breakdown by means, so that it adds up.
 pub(super) fn typical(switchovers: &[Switchover]) -> Typical {
     if let [one] = switchovers {
-        let Switchover { downtime, time_us, faults, transfer, link, .. } = one.clone();
-        return Typical { downtime, time_us, faults, transfer, link };
+        let Switchover { downtime, time_us, faults, transfer, link, host, .. } = one.clone();
+        return Typical { downtime, time_us, faults, transfer, link, host };
     }
     let completed = || switchovers.iter().filter(|switchover| switchover.outcome == Outcome::Completed);
     let views: Vec<Views> = completed().map(|switchover| switchover.downtime.views).collect();
@@ -42,6 +43,7 @@ pub(super) fn typical(switchovers: &[Switchover]) -> Typical {
         faults: each_by(&completed().map(|switchover| switchover.faults).collect::<Vec<_>>(), median),
         transfer: each_by(&completed().map(|switchover| switchover.transfer).collect::<Vec<_>>(), median),
         link: (!links.is_empty()).then(|| each_by(&links, median)),
+        host: each_by(&completed().map(|switchover| switchover.host).collect::<Vec<_>>(), median),
     }
 }
 

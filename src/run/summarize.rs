@@ -57,6 +57,7 @@ pub(super) fn summarize(
         recovery: recovery::recovery(recorded),
         transfer: typical.transfer,
         link: typical.link,
+        host: typical.host,
         time_us: typical.time_us,
         sampling: last.sampling,
         guest: guest(seen, recorded),
@@ -69,6 +70,7 @@ pub(super) fn summarize(
         warnings: Vec::new(),
     };
     summary.warnings = warnings(&summary, seen, digests);
+    summary.warnings.extend(neighbours(switchovers));
     if summary.outcome != Outcome::Completed {
         summary.warnings.extend(last_words(directory));
     }
@@ -203,6 +205,17 @@ fn known_to_lose_writes(version: (u32, u32, u32), postcopy_wanted: bool) -> Opti
         }
         _ => None,
     }
+}
+
+/// Others that were busy on this machine.
+fn neighbours(switchovers: &[Switchover]) -> Option<String> {
+    let shares: Vec<f64> = switchovers.iter().filter_map(|switchover| switchover.host.busy_with_others()).collect();
+    let most = 100.0 * shares.iter().copied().reduce(f64::max)?;
+    let took = match switchovers.len() {
+        1 => format!("{most:.0} % of this machine's CPU time during the migration"),
+        all => format!("up to {most:.0} % of this machine's CPU time during {} of {all} migrations", shares.len()),
+    };
+    Some(format!("others took {took}: measure again when it is quiet"))
 }
 
 /// QEMU's texts name what GnuTLS saw, not what to do.

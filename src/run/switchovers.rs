@@ -129,6 +129,7 @@ fn switchover(seen: &Seen, recorded: &Recorded, migration: &Migration, digest: &
         faults: faults(migration, &digest, recorded.traces.get(&number)),
         transfer: transfer(migration, &digest, time_us.total),
         link: link_view::view(migration, &recorded.flows_of(number)),
+        host: migration.host,
         time_us,
     }
 }

@@ -4,7 +4,7 @@
 //! `hooks` commands around the switchover · `give_up` those that don't converge ·
 //! `judge` the guest's verdict against a comparison of both sides' memory, byte by byte · `signals` · `deaths` of QEMUs · `by_hand` migrations whose driver died, and single steps · `attached` QEMUs of
 //! the user's, `ssh` on other hosts · `linux` a Linux with a load, `own` guests of the user's · `link` over an emulated network, or a kernel's · `tls` encrypted ones · `transports` sockets, pipes, files · `blackout` what is measured of one and
-//! of many · `ulster` the paper, small · `refusals` what cannot be done · `looking` subcommands that migrate nothing.
+//! of many · `ulster` the paper, small · `refusals` what cannot be done · `looking` subcommands that migrate nothing · `neighbours` others on this machine.
 
 mod attached;
 mod blackout;
@@ -20,6 +20,7 @@ mod link;
 mod linux;
 mod looking;
 mod modes;
+mod neighbours;
 mod own;
 mod refusals;
 mod signals;

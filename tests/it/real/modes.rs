@@ -35,6 +35,8 @@ fn assert_measured(done: &Done) -> Value {
     assert!(!done.out().join("samples.jsonl.zst").exists(), "the stream of samples is still there");
     let samples = done.samples();
     assert!(summary["sampling"]["source"]["samples"].as_u64().is_some_and(|n| n > 0 && n <= samples), "{}", done.story());
+    let others_us = summary["host"]["others_us"].as_u64();
+    assert!(others_us.is_some() && others_us <= summary["host"]["cpu_us"].as_u64(), "{}", done.story());
     assert!(!done.record().heartbeats().unwrap().is_empty());
     assert!(!done.record().events().unwrap().is_empty());
     summary
