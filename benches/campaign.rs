@@ -57,7 +57,7 @@ fn overhead(program: &str, runs: u32, together: u32) -> Result<()> {
     let text = format!("repeats = {runs}\ntogether = {together}\n{SMALL}");
     let definition = Definition::text("bench", "bench", Path::new("."), &text, &overrides(program, None))?;
     let swept = made(&definition)?;
-    let total: f64 = swept.rows.iter().filter_map(total_s).sum();
+    let total: f64 = swept.rows.iter().filter_map(|row| seconds(row, "time_us.total")).sum();
     let each = (swept.seconds - total) / f64::from(runs);
     let name = if together == 1 { "a fresh guest each" } else { "ten a guest" };
     let seen = format!("{each:.3} s ({:.2} s in all, {:.2} s of migrations)", swept.seconds, total);
@@ -73,7 +73,7 @@ fn guestperf(program: &str, repeats: u32, own_size: bool) -> Result<()> {
         let definition = Definition::file(&file, &overrides(program, Some(repeats)))?;
         let swept = made(&definition)?;
         let began: Vec<&RunRow> = swept.rows.iter().filter(|row| row.ended != Ended::NotStarted).collect();
-        let totals: Vec<f64> = began.iter().filter_map(|row| total_s(row)).collect();
+        let totals: Vec<f64> = began.iter().filter_map(|row| seconds(row, "time_us.ended")).collect();
         let completed = began.iter().filter(|row| row.ended == Ended::Ran(Outcome::Completed)).count();
         let by_guestperf: f64 = totals.iter().map(|total| total + GUESTPERF).sum();
         say(&format!(
@@ -85,6 +85,7 @@ fn guestperf(program: &str, repeats: u32, own_size: bool) -> Result<()> {
             f64::from(u32::try_from(totals.len())?) * 3600.0 / swept.seconds,
             by_guestperf / swept.seconds,
         ));
+        say_unfinished(&definition, &began);
         (ours, theirs, count) = (ours + swept.seconds, theirs + by_guestperf, count + totals.len());
         full += if own_size {
             let (runs, seconds) = at_own_size(&file, program)?;
@@ -110,7 +111,7 @@ fn at_own_size(file: &Path, program: &str) -> Result<(f64, f64)> {
     }
     let swept = made(&definition)?;
     let began: Vec<&RunRow> = swept.rows.iter().filter(|row| row.ended != Ended::NotStarted).collect();
-    let totals: Vec<f64> = began.iter().filter_map(|row| total_s(row)).collect();
+    let totals: Vec<f64> = began.iter().filter_map(|row| seconds(row, "time_us.ended")).collect();
     let completed = began.iter().filter(|row| row.ended == Ended::Ran(Outcome::Completed)).count();
     let (runs, seconds) = (f64::from(u32::try_from(totals.len())?), totals.iter().map(|total| total + GUESTPERF).sum());
     let name = format!("… of {GUESTPERF_SIZE} times the size");
@@ -120,7 +121,19 @@ fn at_own_size(file: &Path, program: &str) -> Result<(f64, f64)> {
         swept.seconds,
         runs * 3600.0 / seconds
     ));
+    say_unfinished(&definition, &began);
     Ok((runs, seconds))
+}
+
+/// Which cells have runs that did not complete: whether the size is similar shows there.
+fn say_unfinished(definition: &Definition, began: &[&RunRow]) {
+    for cell in &definition.cells {
+        let of_cell = || began.iter().filter(|row| row.cell == cell.number);
+        let completed = of_cell().filter(|row| row.ended == Ended::Ran(Outcome::Completed)).count();
+        if let Some(reason) = of_cell().find(|row| row.ended != Ended::Ran(Outcome::Completed)).map(|row| &row.reason) {
+            say(&format!("      {} completed {completed} of {}: {reason}", cell.name(), of_cell().count()));
+        }
+    }
 }
 
 /// What `fixtures/scenarios/guestperf.toml` and the cells have scaled down, at its full size.
@@ -155,8 +168,8 @@ fn overrides(program: &str, repeats: Option<u32>) -> Overrides {
     Overrides { repeats, seed: None, set: vec![format!("qemu.source={program}"), "qemu.accel=tcg".to_owned()] }
 }
 
-fn total_s(row: &RunRow) -> Option<f64> {
-    let at = metrics::all().iter().position(|metric| metric.name == "time_us.total")?;
+fn seconds(row: &RunRow, name: &str) -> Option<f64> {
+    let at = metrics::all().iter().position(|metric| metric.name == name)?;
     row.values.get(at).copied().flatten().map(|us| us / 1e6)
 }
 

@@ -51,6 +51,7 @@ const METRICS: &[(&str, &str, Unit)] = &[
     ("link.peak_bps", "peak rate of the link", Unit::BytesPerSecond),
     ("host.cpu_us", "the machine's CPU time", Unit::Us),
     ("host.others_us", "CPU time that others took", Unit::Us),
+    ("time_us.ended", "time to its end", Unit::Us),
 ];
 /// So many of them a comparison shows unless others are named.
 const SHOWN: usize = 7;

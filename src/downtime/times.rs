@@ -4,7 +4,7 @@ use super::switchover_events;
 use crate::plan::Side;
 use crate::record::{EventRecord, TimeUs};
 
-/// From `migrate` at `started_ns` on.
+/// From `migrate` at `started_ns` on. When it ended, if it did not complete, no event says.
 #[must_use]
 pub fn times(events: &[EventRecord], started_ns: u64, postcopy_happened: bool) -> TimeUs {
     let status = |side: Side, status: &str| {
@@ -24,5 +24,6 @@ pub fn times(events: &[EventRecord], started_ns: u64, postcopy_happened: bool) -
         switchover: between(stop, resume),
         postcopy: if postcopy_happened { between(resume, done) } else { None },
         total: between(Some(started_ns), done),
+        ended: None,
     }
 }

@@ -136,8 +136,11 @@ pub struct TimeUs {
     pub switchover: Option<u64>,
     /// RESUME → completed, when post-copy happened.
     pub postcopy: Option<u64>,
-    /// `migrate` sent → both sides done.
+    /// `migrate` sent → both sides done, of one that completed.
     pub total: Option<u64>,
+    /// `migrate` sent → its end as the driver saw it, however it ended.
+    #[serde(default)]
+    pub ended: Option<u64>,
 }
 
 /// Stalls of the guest's memory accesses, by its own clock (which under TCG does not see the blackout).

@@ -91,7 +91,11 @@ fn time(run: &Summary) -> String {
     let parts =
         [("setup", time.setup), ("pre-copy", time.precopy), ("switchover", time.switchover), ("post-copy", time.postcopy)];
     let parts: Vec<String> = parts.iter().filter_map(|(name, us)| us.map(|us| format!("{name} {}", human_micros(us)))).collect();
-    let total = time.total.map_or_else(|| "not completed".to_owned(), human_micros);
+    let not_completed = || match time.ended {
+        Some(us) => format!("not completed, ended after {}", human_micros(us)),
+        None => "not completed".to_owned(),
+    };
+    let total = time.total.map_or_else(not_completed, human_micros);
     match (time.total, parts.as_slice()) {
         (_, []) | (None, _) => total,
         _ => format!("{total} = {}", parts.join(" + ")),
@@ -288,6 +292,7 @@ pub(crate) mod tests {
                 switchover: Some(4710),
                 postcopy: None,
                 total: Some(312_000),
+                ended: Some(312_100),
             },
             downtime: Downtime {
                 best: Some(Best { view: "events".into(), us: 4710, uncertainty_us: None }),

@@ -115,7 +115,8 @@ fn switchover(seen: &Seen, recorded: &Recorded, migration: &Migration, digest: &
     digest.reported(last.and_then(|info| info.downtime), last.and_then(|info| info.total_time));
     let events: Vec<EventRecord> = recorded.events.iter().filter(|event| event.migration == number).cloned().collect();
     let postcopy = report.ending.postcopy_happened;
-    let time_us = downtime::times(&events, report.started.mono_ns, postcopy);
+    let mut time_us = downtime::times(&events, report.started.mono_ns, postcopy);
+    time_us.ended = u64::try_from(report.ended.since(report.started).as_micros()).ok();
     let completed = report.ending.outcome == Outcome::Completed;
     let downtime = if completed { measure(seen, recorded, migration, &events, &digest, number) } else { Default::default() };
     Switchover {
@@ -127,7 +128,7 @@ fn switchover(seen: &Seen, recorded: &Recorded, migration: &Migration, digest: &
         postcopy_happened: postcopy,
         downtime,
         faults: faults(migration, &digest, recorded.traces.get(&number)),
-        transfer: transfer(migration, &digest, time_us.total),
+        transfer: transfer(migration, &digest, time_us.total.or(time_us.ended)),
         link: link_view::view(migration, &recorded.flows_of(number)),
         host: migration.host,
         time_us,

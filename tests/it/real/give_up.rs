@@ -16,6 +16,7 @@ fn given_up(version: &'static str, bound: &[&str], reason: &str, expected: bool)
     assert_eq!(summary["reason"], reason);
     assert_eq!(done.decisions(), [format!("cancel: {reason}")]);
     assert!(summary["downtime"]["best"].is_null(), "there was no blackout to measure: {summary}");
+    assert!(summary["time_us"]["total"].is_null() && summary["time_us"]["ended"].as_u64() > Some(0), "{summary}");
     scratch.assert_clean();
 }
 
