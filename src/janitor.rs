@@ -29,12 +29,24 @@ pub(crate) fn private_directory() -> io::Result<tempfile::TempDir> {
 
 /// Reads process ids, one a line, until end of file. A process is only ended if our directory is in its command line: a number
 /// that has gone to somebody else's process by then is not.
+///
+/// Killed is not yet gone, and whoever waits for the janitor wants nothing left; so it looks again until the process is not there, or a zombie (its
+/// parent, we, may be waiting here), for 5 s at most. A command line is empty also for a moment in the middle of exec, so that means nothing.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
 pids=
 while read -r pid; do pids="$pids $pid"; done
 for pid in $pids; do
-  if grep -qsF -- "$DIRECTORY" "/proc/$pid/cmdline"; then kill -9 "$pid"; fi
+  looks=500
+  while [ $looks -gt 0 ] && [ -e "/proc/$pid" ] && ! grep -qs '^State:.Z' "/proc/$pid/status"; do
+    if grep -qsF -- "$DIRECTORY" "/proc/$pid/cmdline"; then
+      kill -9 "$pid"
+    elif grep -qs . "/proc/$pid/cmdline"; then
+      break
+    fi
+    looks=$((looks - 1))
+    sleep 0.01
+  done
 done
 rm -rf -- "$DIRECTORY"
 for name in $NAMESPACES; do ip netns del "$name"; done
@@ -73,5 +85,38 @@ impl Drop for Janitor {
         // Closing the pipe sets it to work; what we have ended and removed ourselves is no work any more.
         self.pipe = None;
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Busy and of low priority, so that some time passes between the signal and its end.
+    fn busy(directory: &Path) -> Busy {
+        let script = format!("exec nice -n 19 sh -c 'while :; do :; done' {}", directory.display());
+        Busy(Command::new("sh").args(["-c", &script]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    struct Busy(Child);
+
+    impl Drop for Busy {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn when_it_is_done_what_it_ended_is_gone() {
+        for _ in 0..20 {
+            let directory = private_directory().unwrap();
+            let mut janitor = Janitor::start(directory.path(), &[]).unwrap();
+            let mut busy = busy(directory.path());
+            janitor.watch(busy.0.id()).unwrap();
+            drop(janitor);
+            assert!(busy.0.try_wait().unwrap().is_some(), "it still runs");
+            assert!(!directory.path().exists());
+        }
     }
 }
