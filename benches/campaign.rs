@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use support::stats::median;
 use support::{Arguments, Result, machine, qemu_program, runtime, say, verdict, version_text};
 use switchover::campaign::definition::Overrides;
-use switchover::campaign::{Definition, Ended, RunRow, SweepOptions, Swept, metrics, sweep};
+use switchover::campaign::{Definition, Ended, RunRow, SweepOptions, Swept, sweep};
 use switchover::drive::Interrupt;
 use switchover::record::Outcome;
 use switchover::scenario::Scenario;
@@ -57,7 +57,7 @@ fn overhead(program: &str, runs: u32, together: u32) -> Result<()> {
     let text = format!("repeats = {runs}\ntogether = {together}\n{SMALL}");
     let definition = Definition::text("bench", "bench", Path::new("."), &text, &overrides(program, None))?;
     let swept = made(&definition)?;
-    let total: f64 = swept.rows.iter().filter_map(|row| seconds(row, "time_us.total")).sum();
+    let total: f64 = swept.rows.iter().filter_map(|row| seconds_of(row, "time_us.total")).sum();
     let each = (swept.seconds - total) / f64::from(runs);
     let name = if together == 1 { "a fresh guest each" } else { "ten a guest" };
     let seen = format!("{each:.3} s ({:.2} s in all, {:.2} s of migrations)", swept.seconds, total);
@@ -68,31 +68,14 @@ fn overhead(program: &str, runs: u32, together: u32) -> Result<()> {
 fn guestperf(program: &str, repeats: u32, own_size: bool) -> Result<()> {
     say("");
     say("  comparison                   runs  completed   total s (median)   in all s   runs/hour   of guestperf's");
-    let (mut ours, mut theirs, mut full, mut count) = (0.0, 0.0, 0.0, 0_usize);
+    let (mut ours, mut theirs, mut full, mut count) = (0.0, 0.0, 0.0, 0.0);
     for file in files()? {
         let definition = Definition::file(&file, &overrides(program, Some(repeats)))?;
-        let swept = made(&definition)?;
-        let began: Vec<&RunRow> = swept.rows.iter().filter(|row| row.ended != Ended::NotStarted).collect();
-        let totals: Vec<f64> = began.iter().filter_map(|row| seconds(row, "time_us.ended")).collect();
-        let completed = began.iter().filter(|row| row.ended == Ended::Ran(Outcome::Completed)).count();
-        let by_guestperf: f64 = totals.iter().map(|total| total + GUESTPERF).sum();
-        say(&format!(
-            "  {:<26} {:>6} {completed:>10} {:>18.2} {:>10.1} {:>11.0} {:>13.1} ×",
-            definition.name,
-            began.len(),
-            median(&totals),
-            swept.seconds,
-            f64::from(u32::try_from(totals.len())?) * 3600.0 / swept.seconds,
-            by_guestperf / swept.seconds,
-        ));
-        say_unfinished(&definition, &began);
-        (ours, theirs, count) = (ours + swept.seconds, theirs + by_guestperf, count + totals.len());
-        full += if own_size {
-            let (runs, seconds) = at_own_size(&file, program)?;
-            seconds / runs * f64::from(u32::try_from(totals.len())?)
-        } else {
-            totals.iter().map(|total| total * f64::from(GUESTPERF_SIZE) + GUESTPERF).sum::<f64>()
-        };
+        let ran = Ran::of(&definition)?;
+        let (hourly, times) = (ran.count * 3600.0 / ran.seconds, ran.by_guestperf(1.0) / ran.seconds);
+        ran.say(&definition, &definition.name, &format!("{hourly:>11.0} {times:>13.1} ×"));
+        (ours, theirs, count) = (ours + ran.seconds, theirs + ran.by_guestperf(1.0), count + ran.count);
+        full += if own_size { at_own_size(&file, program)? * ran.count } else { ran.by_guestperf(f64::from(GUESTPERF_SIZE)) };
     }
     let times = theirs / ours;
     let seen = format!("{times:.1} × ({count} runs in {ours:.0} s)");
@@ -102,31 +85,54 @@ fn guestperf(program: &str, repeats: u32, own_size: bool) -> Result<()> {
     Ok(())
 }
 
-/// Runs each scenario once as large as guestperf has it: how many that were, and the seconds that it would take for them.
-fn at_own_size(file: &Path, program: &str) -> Result<(f64, f64)> {
+/// Runs each scenario once as large as guestperf has it: the seconds that it would take for one of them.
+fn at_own_size(file: &Path, program: &str) -> Result<f64> {
     let mut definition = Definition::file(file, &overrides(program, Some(1)))?;
     definition.together = 1;
     for cell in &mut definition.cells {
         enlarge(&mut cell.scenario)?;
     }
-    let swept = made(&definition)?;
-    let began: Vec<&RunRow> = swept.rows.iter().filter(|row| row.ended != Ended::NotStarted).collect();
-    let totals: Vec<f64> = began.iter().filter_map(|row| seconds(row, "time_us.ended")).collect();
-    let completed = began.iter().filter(|row| row.ended == Ended::Ran(Outcome::Completed)).count();
-    let (runs, seconds) = (f64::from(u32::try_from(totals.len())?), totals.iter().map(|total| total + GUESTPERF).sum());
-    let name = format!("… of {GUESTPERF_SIZE} times the size");
-    let (count, typical) = (totals.len(), median(&totals));
-    say(&format!(
-        "  {name:<26} {count:>6} {completed:>10} {typical:>18.2} {:>10.1} {:>11.0} for guestperf",
-        swept.seconds,
-        runs * 3600.0 / seconds
-    ));
-    say_unfinished(&definition, &began);
-    Ok((runs, seconds))
+    let ran = Ran::of(&definition)?;
+    let each = ran.by_guestperf(1.0) / ran.count;
+    ran.say(&definition, &format!("… of {GUESTPERF_SIZE} times the size"), &format!("{:>11.0} for guestperf", 3600.0 / each));
+    Ok(each)
+}
+
+/// A campaign that was made.
+struct Ran {
+    /// Those that began.
+    rows: Vec<RunRow>,
+    count: f64,
+    /// How long each migration took, s, however it ended.
+    took: Vec<f64>,
+    /// All of it, s.
+    seconds: f64,
+}
+
+impl Ran {
+    fn of(definition: &Definition) -> Result<Ran> {
+        let Swept { mut rows, seconds, .. } = made(definition)?;
+        rows.retain(|row| row.ended != Ended::NotStarted);
+        let took: Vec<f64> = rows.iter().filter_map(|row| seconds_of(row, "time_us.ended")).collect();
+        let count = f64::from(u32::try_from(took.len())?);
+        Ok(Ran { rows, count, took, seconds })
+    }
+
+    /// What guestperf would take for the same, s, if each migration lasted so many times as long.
+    fn by_guestperf(&self, times: f64) -> f64 {
+        self.took.iter().map(|took| took * times + GUESTPERF).sum()
+    }
+
+    fn say(&self, definition: &Definition, name: &str, rates: &str) {
+        let completed = self.rows.iter().filter(|row| row.ended == Ended::Ran(Outcome::Completed)).count();
+        let (count, typical, seconds) = (self.rows.len(), median(&self.took), self.seconds);
+        say(&format!("  {name:<26} {count:>6} {completed:>10} {typical:>18.2} {seconds:>10.1} {rates}"));
+        say_unfinished(definition, &self.rows);
+    }
 }
 
 /// Which cells have runs that did not complete: whether the size is similar shows there.
-fn say_unfinished(definition: &Definition, began: &[&RunRow]) {
+fn say_unfinished(definition: &Definition, began: &[RunRow]) {
     for cell in &definition.cells {
         let of_cell = || began.iter().filter(|row| row.cell == cell.number);
         let completed = of_cell().filter(|row| row.ended == Ended::Ran(Outcome::Completed)).count();
@@ -168,9 +174,8 @@ fn overrides(program: &str, repeats: Option<u32>) -> Overrides {
     Overrides { repeats, seed: None, set: vec![format!("qemu.source={program}"), "qemu.accel=tcg".to_owned()] }
 }
 
-fn seconds(row: &RunRow, name: &str) -> Option<f64> {
-    let at = metrics::all().iter().position(|metric| metric.name == name)?;
-    row.values.get(at).copied().flatten().map(|us| us / 1e6)
+fn seconds_of(row: &RunRow, name: &str) -> Option<f64> {
+    row.value(name).map(|us| us / 1e6)
 }
 
 fn made(definition: &Definition) -> Result<Swept> {

@@ -83,14 +83,16 @@ pub fn of_switchover(switchover: &Switchover) -> Vec<Option<f64>> {
     of(&serde_json::to_value(switchover).unwrap_or_default())
 }
 
+/// One of these values, by its path in run.json. Journals of before it was measured have fewer.
+pub(super) fn named(values: &[Option<f64>], name: &str) -> Option<f64> {
+    let index = METRICS.iter().position(|(path, ..)| *path == name)?;
+    values.get(index).copied().flatten()
+}
+
 /// What else the machine did, from these values.
 pub(super) fn host(values: &[Option<f64>]) -> Host {
-    let value = |name: &str| {
-        let index = METRICS.iter().position(|(path, ..)| *path == name)?;
-        values.get(index).copied().flatten()
-    };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "they were whole numbers of µs")]
-    let us = |name: &str| value(name).map(|us| us as u64);
+    let us = |name: &str| named(values, name).map(|us| us as u64);
     Host { cpu_us: us("host.cpu_us"), others_us: us("host.others_us") }
 }
 
@@ -125,7 +127,6 @@ mod tests {
         let mut summary = crate::report::example_summary();
         summary.host = Host { cpu_us: Some(2_000_000), others_us: Some(1_000_000) };
         assert_eq!(host(&of_summary(&summary)), summary.host);
-        // Journals of before it was measured have fewer values.
         assert_eq!(host(&[None; 3]), Host::default());
     }
 

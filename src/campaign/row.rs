@@ -63,6 +63,12 @@ pub struct RunRow {
 }
 
 impl RunRow {
+    /// A figure by its name in run.json, such as `time_us.total`; `None` where it was not measured, or is none that is kept.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<f64> {
+        metrics::named(&self.values, name)
+    }
+
     /// What else the machine did during it.
     #[must_use]
     pub fn host(&self) -> Host {

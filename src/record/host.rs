@@ -26,6 +26,13 @@ impl Host {
         let share = others_us as f64 / self.cpu_us.filter(|us| *us > 0)? as f64;
         Some(share).filter(|share| *share > BUSY)
     }
+
+    /// In how many of these others took so much, and the largest share; `None` if in none.
+    #[must_use]
+    pub fn busiest(hosts: impl IntoIterator<Item = Host>) -> Option<(usize, f64)> {
+        let shares: Vec<f64> = hosts.into_iter().filter_map(|host| host.busy_with_others()).collect();
+        Some((shares.len(), shares.iter().copied().reduce(f64::max)?))
+    }
 }
 
 #[cfg(test)]
@@ -39,5 +46,12 @@ mod tests {
         assert_eq!(share(2_000_000, 190_000), None);
         assert_eq!(share(100_000, 49_000), None);
         assert_eq!(Host::default().busy_with_others(), None);
+    }
+
+    #[test]
+    fn of_many_the_busy_ones_count_and_the_busiest_says_how_much() {
+        let host = |others_us| Host { cpu_us: Some(2_000_000), others_us: Some(others_us) };
+        assert_eq!(Host::busiest([host(0), host(500_000), host(1_000_000)]), Some((2, 0.5)));
+        assert_eq!(Host::busiest([host(0), Host::default()]), None);
     }
 }

@@ -3,7 +3,7 @@
 use super::comparison::words;
 use crate::campaign::statistics::Ascending;
 use crate::campaign::{Definition, Ended, RunRow, Shard, Standing, Swept, Unit, expected_seconds, metrics};
-use crate::record::{Check, Outcome};
+use crate::record::{Check, Host, Outcome};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -97,13 +97,11 @@ pub fn swept(definition: &Definition, swept: &Swept, out: &Path) -> String {
 
 /// A line if others were busy on this machine.
 fn neighbours(rows: &[RunRow]) -> String {
-    let shares: Vec<f64> = rows.iter().filter_map(|row| row.host().busy_with_others()).collect();
-    let Some(most) = shares.iter().copied().reduce(f64::max) else { return String::new() };
+    let Some((busy, share)) = Host::busiest(rows.iter().map(RunRow::host)) else { return String::new() };
     format!(
-        "  during {} of {} runs others took more than a tenth of this machine's CPU time, at most {:.0} %: see host_others_us\n",
-        shares.len(),
+        "  during {busy} of {} runs others took more than a tenth of this machine's CPU time, at most {:.0} %: see host_others_us\n",
         rows.len(),
-        100.0 * most
+        100.0 * share
     )
 }
 
@@ -143,7 +141,7 @@ pub fn cells_json(definition: &Definition, rows: &[RunRow]) -> Vec<Value> {
         for row in &rows {
             *outcomes.entry(row.ended.name()).or_default() += 1;
         }
-        let busy = rows.iter().filter(|row| row.host().busy_with_others().is_some()).count();
+        let busy = Host::busiest(rows.iter().map(|row| row.host())).map_or(0, |(busy, _)| busy);
         let completed: Vec<&&RunRow> = rows.iter().filter(|row| row.ended == Ended::Ran(Outcome::Completed)).collect();
         let figures = metrics::all().into_iter().enumerate().map(|(column, metric)| {
             let values = Ascending::of(completed.iter().filter_map(|row| row.values.get(column).copied().flatten()));

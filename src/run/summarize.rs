@@ -10,7 +10,7 @@ use crate::downtime::{Clocks, brownout};
 use crate::lab::LoadStatus;
 use crate::plan::{Side, Sockets, Support};
 use crate::record::{
-    Application, Brownout, Environment, Guest, Integrity, Outcome, Phases, Policy, SCHEMA, Stalls, Summary, Switchover,
+    Application, Brownout, Environment, Guest, Host, Integrity, Outcome, Phases, Policy, SCHEMA, Stalls, Summary, Switchover,
 };
 use crate::scenario::{Scenario, spelling};
 use crate::text::tail;
@@ -209,11 +209,11 @@ fn known_to_lose_writes(version: (u32, u32, u32), postcopy_wanted: bool) -> Opti
 
 /// Others that were busy on this machine.
 fn neighbours(switchovers: &[Switchover]) -> Option<String> {
-    let shares: Vec<f64> = switchovers.iter().filter_map(|switchover| switchover.host.busy_with_others()).collect();
-    let most = 100.0 * shares.iter().copied().reduce(f64::max)?;
+    let (busy, share) = Host::busiest(switchovers.iter().map(|switchover| switchover.host))?;
+    let most = 100.0 * share;
     let took = match switchovers.len() {
         1 => format!("{most:.0} % of this machine's CPU time during the migration"),
-        all => format!("up to {most:.0} % of this machine's CPU time during {} of {all} migrations", shares.len()),
+        all => format!("up to {most:.0} % of this machine's CPU time during {busy} of {all} migrations"),
     };
     Some(format!("others took {took}: measure again when it is quiet"))
 }

@@ -9,7 +9,9 @@ use crate::downtime::brownout::Marks;
 use crate::downtime::trace::{self, PageRequest, TraceLog};
 use crate::downtime::{self, Beats, Clocks, Evidence, Offset, faults};
 use crate::plan::Side;
-use crate::record::{Answered, Beat, BeatRecord, EventRecord, Faults, FlowRecord, Outcome, Run, Switchover, Transfer, WriteRate};
+use crate::record::{
+    Answered, Beat, BeatRecord, EventRecord, Faults, FlowRecord, Outcome, Run, Switchover, TimeUs, Transfer, WriteRate,
+};
 use crate::report::Timeline;
 use crate::scenario::Accel;
 use std::collections::BTreeMap;
@@ -115,8 +117,8 @@ fn switchover(seen: &Seen, recorded: &Recorded, migration: &Migration, digest: &
     digest.reported(last.and_then(|info| info.downtime), last.and_then(|info| info.total_time));
     let events: Vec<EventRecord> = recorded.events.iter().filter(|event| event.migration == number).cloned().collect();
     let postcopy = report.ending.postcopy_happened;
-    let mut time_us = downtime::times(&events, report.started.mono_ns, postcopy);
-    time_us.ended = u64::try_from(report.ended.since(report.started).as_micros()).ok();
+    let ended = u64::try_from(report.ended.since(report.started).as_micros()).ok();
+    let time_us = TimeUs { ended, ..downtime::times(&events, report.started.mono_ns, postcopy) };
     let completed = report.ending.outcome == Outcome::Completed;
     let downtime = if completed { measure(seen, recorded, migration, &events, &digest, number) } else { Default::default() };
     Switchover {
