@@ -11,11 +11,18 @@ mod support;
 
 use std::process::ExitCode;
 use support::stats::{median, quantile};
-use support::{Arguments, Result, lab_run, machine, qemu_version, runtime, say, scenario, verdict, version_text};
+use support::{
+    Arguments, Result, lab_run, machine, qemu_version, runtime, say, scenario, verdict,
+    version_text,
+};
 use switchover::record::{Integrity, Outcome, Switchover};
 
-const WORKLOAD: [&str; 4] =
-    ["guest.memory=128MiB", "guest.working_set=16MiB", "guest.rate=20MiB/s", "limits.bandwidth=unlimited"];
+const WORKLOAD: [&str; 4] = [
+    "guest.memory=128MiB",
+    "guest.working_set=16MiB",
+    "guest.rate=20MiB/s",
+    "limits.bandwidth=unlimited",
+];
 const PERIOD_US: f64 = 1000.0;
 const VERSIONS: [&str; 3] = ["7.2", "10.0", "newest"];
 
@@ -32,7 +39,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let (wanted, rounds) = (arguments.number("--switchovers", 110, 8)?, arguments.number("--rounds", 2, 1)?);
+    let (wanted, rounds) =
+        (arguments.number("--switchovers", 110, 8)?, arguments.number("--rounds", 2, 1)?);
     let only = arguments.value("--version");
     say("accuracy: the views of the blackout against the guest's heartbeat, µs");
     say(&machine());
@@ -44,7 +52,13 @@ fn run(arguments: &Arguments) -> Result<()> {
             for transport in ["unix", "tcp"] {
                 let settings = [format!("mode={mode}"), format!("transport={transport}")];
                 let name = format!("{version} {mode} {transport}");
-                cells.push(Cell { program: program.clone(), name, settings, lines: Vec::new(), corrupt: 0 });
+                cells.push(Cell {
+                    program: program.clone(),
+                    name,
+                    settings,
+                    lines: Vec::new(),
+                    corrupt: 0,
+                });
             }
         }
     }
@@ -56,12 +70,18 @@ fn run(arguments: &Arguments) -> Result<()> {
             while cell.lines.len() < due && tries < 8 {
                 tries += 1;
                 let repeat = format!("repeat={}", due - cell.lines.len());
-                let settings: Vec<&str> =
-                    WORKLOAD.into_iter().chain(cell.settings.iter().map(String::as_str)).chain([repeat.as_str()]).collect();
-                let (finished, _directory) = lab_run(&runtime, scenario(&cell.program, &settings)?)?;
+                let settings: Vec<&str> = WORKLOAD
+                    .into_iter()
+                    .chain(cell.settings.iter().map(String::as_str))
+                    .chain([repeat.as_str()])
+                    .collect();
+                let (finished, _directory) =
+                    lab_run(&runtime, scenario(&cell.program, &settings)?)?;
                 cell.corrupt += usize::from(finished.summary.guest.integrity == Integrity::Corrupt);
                 // Where pre-copy finished first, it is no switchover of post-copy.
-                let of_this = |line: &Switchover| line.outcome == Outcome::Completed && line.postcopy_happened == postcopy;
+                let of_this = |line: &Switchover| {
+                    line.outcome == Outcome::Completed && line.postcopy_happened == postcopy
+                };
                 cell.lines.extend(finished.switchovers.into_iter().filter(of_this));
             }
         }
@@ -82,20 +102,37 @@ fn table(cells: &[Cell]) {
     for cell in cells {
         let of = |get: fn(&Switchover) -> Option<u64>| -> Vec<f64> {
             let heartbeat = |line: &Switchover| Some(line.downtime.views.heartbeat_us? as f64);
-            cell.lines.iter().filter_map(|line| Some(get(line)? as f64 - heartbeat(line)?)).collect()
+            cell.lines
+                .iter()
+                .filter_map(|line| Some(get(line)? as f64 - heartbeat(line)?))
+                .collect()
         };
-        let apart = |values: &[f64], q: f64| quantile(&values.iter().map(|value| value.abs()).collect::<Vec<_>>(), q);
-        let (events, trace) = (of(|line| line.downtime.views.events_us), of(|line| line.downtime.views.trace_us));
+        let apart = |values: &[f64], q: f64| {
+            quantile(&values.iter().map(|value| value.abs()).collect::<Vec<_>>(), q)
+        };
+        let (events, trace) =
+            (of(|line| line.downtime.views.events_us), of(|line| line.downtime.views.trace_us));
         let reported = of(|line| line.downtime.views.reported_us);
-        let heartbeat: Vec<f64> =
-            cell.lines.iter().filter_map(|line| line.downtime.views.heartbeat_us.map(|us| us as f64)).collect();
-        let figures = [apart(&events, 0.5), apart(&events, 0.95), apart(&trace, 0.5), apart(&trace, 0.95)];
+        let heartbeat: Vec<f64> = cell
+            .lines
+            .iter()
+            .filter_map(|line| line.downtime.views.heartbeat_us.map(|us| us as f64))
+            .collect();
+        let figures =
+            [apart(&events, 0.5), apart(&events, 0.95), apart(&trace, 0.5), apart(&trace, 0.95)];
         for (worst, figure) in worst.iter_mut().zip(figures) {
             *worst = worst.max(if figure.is_nan() { 0.0 } else { figure });
         }
-        let shown = |at: usize| if figures[at].is_nan() { "–".to_owned() } else { format!("{:.0}", figures[at]) };
-        let disagree = cell.lines.iter().filter(|line| !line.downtime.disagreements.is_empty()).count();
-        let corrupt = if cell.corrupt > 0 { format!("  ({} series ended corrupt)", cell.corrupt) } else { String::new() };
+        let shown = |at: usize| {
+            if figures[at].is_nan() { "–".to_owned() } else { format!("{:.0}", figures[at]) }
+        };
+        let disagree =
+            cell.lines.iter().filter(|line| !line.downtime.disagreements.is_empty()).count();
+        let corrupt = if cell.corrupt > 0 {
+            format!("  ({} series ended corrupt)", cell.corrupt)
+        } else {
+            String::new()
+        };
         say(&format!(
             "  {:<22} {:>6} {:>11.0} {:>10} {:>10} {:>10} {:>9} {:>7.0} {:>8.0} {:>7.0} {disagree:>14}{corrupt}",
             cell.name,
@@ -111,12 +148,21 @@ fn table(cells: &[Cell]) {
         ));
     }
     say("");
-    for (at, (name, target)) in
-        [("events, median", 1000.0), ("events, p95", 5000.0), ("trace, median", 1000.0), ("trace, p95", 5000.0)]
-            .into_iter()
-            .enumerate()
+    for (at, (name, target)) in [
+        ("events, median", 1000.0),
+        ("events, p95", 5000.0),
+        ("trace, median", 1000.0),
+        ("trace, p95", 5000.0),
+    ]
+    .into_iter()
+    .enumerate()
     {
         let limit = PERIOD_US + target;
-        verdict(&format!("{name}: worst cell"), &format!("{:.0} µs", worst[at]), &format!("≤ {limit:.0} µs"), worst[at] <= limit);
+        verdict(
+            &format!("{name}: worst cell"),
+            &format!("{:.0} µs", worst[at]),
+            &format!("≤ {limit:.0} µs"),
+            worst[at] <= limit,
+        );
     }
 }

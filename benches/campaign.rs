@@ -30,7 +30,8 @@ use switchover::units::{Bytes, Micros};
 const GUESTPERF: f64 = 28.35;
 /// Its smallest guest, of ours.
 const GUESTPERF_SIZE: u32 = 16;
-const GUESTPERF_CAMPAIGNS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/campaigns/guestperf");
+const GUESTPERF_CAMPAIGNS: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/campaigns/guestperf");
 const SMALL: &str = "keep = \"none\"\n[set]\nguest.memory = \"64MiB\"\nguest.working_set = \"16MiB\"\nguest.rate = \"20MiB/s\"\n";
 
 fn main() -> ExitCode {
@@ -41,7 +42,10 @@ fn run(arguments: &Arguments) -> Result<()> {
     let runs = u32::try_from(arguments.number("--runs", 20, 4)?)?;
     let repeats = u32::try_from(arguments.number("--repeats", 10, 1)?)?;
     let program = qemu_program()?;
-    say(&format!("campaign: what is not migration; guestperf's comparisons; {}", version_text(&program)?));
+    say(&format!(
+        "campaign: what is not migration; guestperf's comparisons; {}",
+        version_text(&program)?
+    ));
     say(&machine());
     say("");
     for together in [1, 10] {
@@ -55,27 +59,41 @@ fn run(arguments: &Arguments) -> Result<()> {
 
 fn overhead(program: &str, runs: u32, together: u32) -> Result<()> {
     let text = format!("repeats = {runs}\ntogether = {together}\n{SMALL}");
-    let definition = Definition::text("bench", "bench", Path::new("."), &text, &overrides(program, None))?;
+    let definition =
+        Definition::text("bench", "bench", Path::new("."), &text, &overrides(program, None))?;
     let swept = made(&definition)?;
     let total: f64 = swept.rows.iter().filter_map(|row| seconds_of(row, "time_us.total")).sum();
     let each = (swept.seconds - total) / f64::from(runs);
     let name = if together == 1 { "a fresh guest each" } else { "ten a guest" };
     let seen = format!("{each:.3} s ({:.2} s in all, {:.2} s of migrations)", swept.seconds, total);
-    verdict(&format!("besides a run's migration, {name}, n = {runs}"), &seen, "≤ 0.5 s", each <= 0.5);
+    verdict(
+        &format!("besides a run's migration, {name}, n = {runs}"),
+        &seen,
+        "≤ 0.5 s",
+        each <= 0.5,
+    );
     Ok(())
 }
 
 fn guestperf(program: &str, repeats: u32, own_size: bool) -> Result<()> {
     say("");
-    say("  comparison                   runs  completed   total s (median)   in all s   runs/hour   of guestperf's");
+    say(
+        "  comparison                   runs  completed   total s (median)   in all s   runs/hour   of guestperf's",
+    );
     let (mut ours, mut theirs, mut full, mut count) = (0.0, 0.0, 0.0, 0.0);
     for file in files()? {
         let definition = Definition::file(&file, &overrides(program, Some(repeats)))?;
         let ran = Ran::of(&definition)?;
-        let (hourly, times) = (ran.count * 3600.0 / ran.seconds, ran.by_guestperf(1.0) / ran.seconds);
+        let (hourly, times) =
+            (ran.count * 3600.0 / ran.seconds, ran.by_guestperf(1.0) / ran.seconds);
         ran.say(&definition, &definition.name, &format!("{hourly:>11.0} {times:>13.1} ×"));
-        (ours, theirs, count) = (ours + ran.seconds, theirs + ran.by_guestperf(1.0), count + ran.count);
-        full += if own_size { at_own_size(&file, program)? * ran.count } else { ran.by_guestperf(f64::from(GUESTPERF_SIZE)) };
+        (ours, theirs, count) =
+            (ours + ran.seconds, theirs + ran.by_guestperf(1.0), count + ran.count);
+        full += if own_size {
+            at_own_size(&file, program)? * ran.count
+        } else {
+            ran.by_guestperf(f64::from(GUESTPERF_SIZE))
+        };
     }
     let times = theirs / ours;
     let seen = format!("{times:.1} × ({count} runs in {ours:.0} s)");
@@ -94,7 +112,11 @@ fn at_own_size(file: &Path, program: &str) -> Result<f64> {
     }
     let ran = Ran::of(&definition)?;
     let each = ran.by_guestperf(1.0) / ran.count;
-    ran.say(&definition, &format!("… of {GUESTPERF_SIZE} times the size"), &format!("{:>11.0} for guestperf", 3600.0 / each));
+    ran.say(
+        &definition,
+        &format!("… of {GUESTPERF_SIZE} times the size"),
+        &format!("{:>11.0} for guestperf", 3600.0 / each),
+    );
     Ok(each)
 }
 
@@ -113,7 +135,8 @@ impl Ran {
     fn of(definition: &Definition) -> Result<Ran> {
         let Swept { mut rows, seconds, .. } = made(definition)?;
         rows.retain(|row| row.ended != Ended::NotStarted);
-        let took: Vec<f64> = rows.iter().filter_map(|row| seconds_of(row, "time_us.ended")).collect();
+        let took: Vec<f64> =
+            rows.iter().filter_map(|row| seconds_of(row, "time_us.ended")).collect();
         let count = f64::from(u32::try_from(took.len())?);
         Ok(Ran { rows, count, took, seconds })
     }
@@ -124,9 +147,12 @@ impl Ran {
     }
 
     fn say(&self, definition: &Definition, name: &str, rates: &str) {
-        let completed = self.rows.iter().filter(|row| row.ended == Ended::Ran(Outcome::Completed)).count();
+        let completed =
+            self.rows.iter().filter(|row| row.ended == Ended::Ran(Outcome::Completed)).count();
         let (count, typical, seconds) = (self.rows.len(), median(&self.took), self.seconds);
-        say(&format!("  {name:<26} {count:>6} {completed:>10} {typical:>18.2} {seconds:>10.1} {rates}"));
+        say(&format!(
+            "  {name:<26} {count:>6} {completed:>10} {typical:>18.2} {seconds:>10.1} {rates}"
+        ));
         say_unfinished(definition, &self.rows);
     }
 }
@@ -136,8 +162,14 @@ fn say_unfinished(definition: &Definition, began: &[RunRow]) {
     for cell in &definition.cells {
         let of_cell = || began.iter().filter(|row| row.cell == cell.number);
         let completed = of_cell().filter(|row| row.ended == Ended::Ran(Outcome::Completed)).count();
-        if let Some(reason) = of_cell().find(|row| row.ended != Ended::Ran(Outcome::Completed)).map(|row| &row.reason) {
-            say(&format!("      {} completed {completed} of {}: {reason}", cell.name(), of_cell().count()));
+        if let Some(reason) =
+            of_cell().find(|row| row.ended != Ended::Ran(Outcome::Completed)).map(|row| &row.reason)
+        {
+            say(&format!(
+                "      {} completed {completed} of {}: {reason}",
+                cell.name(),
+                of_cell().count()
+            ));
         }
     }
 }
@@ -150,7 +182,8 @@ fn enlarge(scenario: &mut Scenario) -> Result<()> {
     scenario.guest.memory.0 *= times;
     scenario.guest.working_set.0 *= times;
     scenario.timeout.0 *= times;
-    scenario.limits.downtime = scenario.limits.downtime.map(|limit| Micros(limit.0 * times).min(MOST));
+    scenario.limits.downtime =
+        scenario.limits.downtime.map(|limit| Micros(limit.0 * times).min(MOST));
     scenario.give_up.after = scenario.give_up.after.map(|after| Micros(after.0 * times));
     if let Some(size) = scenario.parameters.get_mut("xbzrle-cache-size") {
         let bytes: Bytes = size.as_str().ok_or("the cache's size is no text")?.parse()?;
@@ -165,13 +198,20 @@ fn files() -> Result<Vec<PathBuf>> {
     for entry in std::fs::read_dir(GUESTPERF_CAMPAIGNS)? {
         files.push(entry?.path());
     }
-    files.retain(|file| file.extension().is_some_and(|kind| kind == "toml") && !file.to_string_lossy().contains("dirty-limit"));
+    files.retain(|file| {
+        file.extension().is_some_and(|kind| kind == "toml")
+            && !file.to_string_lossy().contains("dirty-limit")
+    });
     files.sort();
     Ok(files)
 }
 
 fn overrides(program: &str, repeats: Option<u32>) -> Overrides {
-    Overrides { repeats, seed: None, set: vec![format!("qemu.source={program}"), "qemu.accel=tcg".to_owned()] }
+    Overrides {
+        repeats,
+        seed: None,
+        set: vec![format!("qemu.source={program}"), "qemu.accel=tcg".to_owned()],
+    }
 }
 
 fn seconds_of(row: &RunRow, name: &str) -> Option<f64> {

@@ -55,14 +55,22 @@ fn run(arguments: &Arguments) -> Result<()> {
         let socket = directory.path().join("qmp");
         let child = |role: &str| {
             let mut command = Command::new(std::env::current_exe().unwrap_or_default());
-            command.arg(role).arg(&socket).args(["--harm", &harm.to_string(), "--mib", &mib.to_string()]);
+            command.arg(role).arg(&socket).args([
+                "--harm",
+                &harm.to_string(),
+                "--mib",
+                &mib.to_string(),
+            ]);
             command
         };
         let mut peer = child("--serve").spawn()?;
         let said = child("--suffer").output()?;
         peer.wait()?;
         let text = String::from_utf8(said.stdout)?;
-        let (grown, end) = text.trim().split_once(' ').ok_or_else(|| format!("{name}: nothing was measured: {text}"))?;
+        let (grown, end) = text
+            .trim()
+            .split_once(' ')
+            .ok_or_else(|| format!("{name}: nothing was measured: {text}"))?;
         let grown: f64 = grown.parse()?;
         verdict(name, &format!("{grown:.1} MiB"), "≤ 8 MiB", grown <= 8.0);
         say(&format!("      {end}"));
@@ -78,7 +86,8 @@ fn suffer(socket: &Path, harm: usize) -> Result<()> {
         while !socket.exists() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let (session, mut notices) = Session::connect("source", &Endpoint::Unix(socket.to_owned()), None, DEADLINE).await?;
+        let (session, mut notices) =
+            Session::connect("source", &Endpoint::Unix(socket.to_owned()), None, DEADLINE).await?;
         let before = Memory::now()?;
         reset_peak()?;
         let asking = async {
@@ -140,7 +149,9 @@ fn do_harm(stream: &mut UnixStream, harm: usize, total: usize) -> std::io::Resul
             2 => format!("{{\"return\": \"{long}\", \"id\": {id}}}\n"),
             3 => format!("{{\"return\": [{}1], \"id\": {id}}}\n", "1,".repeat(60_000)),
             4 => format!("{{\"return\": {}", "[".repeat(1 << 20)),
-            5 => format!("{{\"error\": {{\"class\": \"GenericError\", \"desc\": \"{long}\"}}, \"id\": {id}}}\n"),
+            5 => format!(
+                "{{\"error\": {{\"class\": \"GenericError\", \"desc\": \"{long}\"}}, \"id\": {id}}}\n"
+            ),
             6 => "{\"event\":\"A\"}\n".repeat(1000),
             7 => format!("{{\"event\": \"A\", \"data\": [{}1]}}\n", "1,".repeat(15_000)),
             _ => "\n\nx\n".repeat(1000),

@@ -13,20 +13,25 @@ mod support;
 use std::process::ExitCode;
 use std::time::Duration;
 use support::stats::{median, median_interval, with_interval};
-use support::{Arguments, Result, lab_run, machine, qemu_program, runtime, say, scenario, verdict, version_text};
+use support::{
+    Arguments, Result, lab_run, machine, qemu_program, runtime, say, scenario, verdict,
+    version_text,
+};
 use switchover::clock::monotonic_ns;
 use switchover::lab::{Accelerator, Lab};
 use switchover::record::{Outcome, RunDir};
 use switchover::scenario::Accel;
 
-const SERIES: [&str; 3] = ["guest.memory=128MiB", "guest.working_set=16MiB", "limits.bandwidth=unlimited"];
+const SERIES: [&str; 3] =
+    ["guest.memory=128MiB", "guest.working_set=16MiB", "limits.bandwidth=unlimited"];
 
 fn main() -> ExitCode {
     support::main(run)
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let (pairs, seconds) = (arguments.number("--pairs", 12, 1)?, arguments.number("--seconds", 1, 1)?);
+    let (pairs, seconds) =
+        (arguments.number("--pairs", 12, 1)?, arguments.number("--seconds", 1, 1)?);
     let repeat = arguments.number("--repeat", 100, 6)?;
     let program = qemu_program()?;
     say(&format!("instruments: what measuring costs; {}", version_text(&program)?));
@@ -53,7 +58,12 @@ fn heartbeat(program: &str, rate: &str, pairs: usize, seconds: usize) -> Result<
         lost.push((1.0 - rates[1] / rates[0]) * 100.0);
     }
     let figure = format!("{} %", with_interval(&lost, 2));
-    verdict(&format!("heartbeat at 100 µs, guest.rate = {rate}: writes lost"), &figure, "≤ 2 %", median(&lost) <= 2.0);
+    verdict(
+        &format!("heartbeat at 100 µs, guest.rate = {rate}: writes lost"),
+        &figure,
+        "≤ 2 %",
+        median(&lost) <= 2.0,
+    );
     Ok(())
 }
 
@@ -61,16 +71,22 @@ fn heartbeat(program: &str, rate: &str, pairs: usize, seconds: usize) -> Result<
 fn write_rate(program: &str, rate: &str, period: &str, seconds: usize) -> Result<f64> {
     let directory = tempfile::tempdir()?;
     let record = RunDir::create(&directory.path().join("run"), "", false)?;
-    let scenario = scenario(program, &[&format!("guest.rate={rate}"), &format!("guest.heartbeat={period}")])?;
+    let scenario =
+        scenario(program, &[&format!("guest.rate={rate}"), &format!("guest.heartbeat={period}")])?;
     let accelerator = Accelerator { kind: Accel::Tcg, reason: "the benchmark's".to_owned() };
     let measured = runtime()?.block_on(async {
-        let mut lab = Lab::start(&scenario, accelerator, &record.sink(), record.path(), false).await?;
+        let mut lab =
+            Lab::start(&scenario, accelerator, &record.sink(), record.path(), false).await?;
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let (first, began_ns) = (lab.source.console().ok_or("no console")?.status().await?, monotonic_ns());
+        let (first, began_ns) =
+            (lab.source.console().ok_or("no console")?.status().await?, monotonic_ns());
         tokio::time::sleep(Duration::from_secs(seconds as u64)).await;
-        let (last, ended_ns) = (lab.source.console().ok_or("no console")?.status().await?, monotonic_ns());
+        let (last, ended_ns) =
+            (lab.source.console().ok_or("no console")?.status().await?, monotonic_ns());
         lab.stop().await;
-        Ok::<_, Box<dyn std::error::Error>>((last.writes - first.writes) as f64 * 1e9 / (ended_ns - began_ns) as f64)
+        Ok::<_, Box<dyn std::error::Error>>(
+            (last.writes - first.writes) as f64 * 1e9 / (ended_ns - began_ns) as f64,
+        )
     });
     record.discard();
     measured
@@ -83,33 +99,57 @@ fn traces(program: &str, pairs: usize) -> Result<()> {
         for pair in 0..pairs {
             let mut medians = [0.0; 2];
             for at in if pair % 2 == 0 { [0, 1] } else { [1, 0] } {
-                let more = [format!("mode={mode}"), format!("record.trace={}", at == 1), "repeat=21".to_owned()];
-                let settings: Vec<&str> = SERIES.into_iter().chain(more.iter().map(String::as_str)).collect();
+                let more = [
+                    format!("mode={mode}"),
+                    format!("record.trace={}", at == 1),
+                    "repeat=21".to_owned(),
+                ];
+                let settings: Vec<&str> =
+                    SERIES.into_iter().chain(more.iter().map(String::as_str)).collect();
                 let (finished, _directory) = lab_run(&runtime, scenario(program, &settings)?)?;
-                let completed = finished.switchovers.iter().filter(|line| line.outcome == Outcome::Completed);
-                let values: Vec<f64> =
-                    completed.filter_map(|l| l.downtime.views.heartbeat_us.map(|us| us as f64 / 1e3)).collect();
+                let completed =
+                    finished.switchovers.iter().filter(|line| line.outcome == Outcome::Completed);
+                let values: Vec<f64> = completed
+                    .filter_map(|l| l.downtime.views.heartbeat_us.map(|us| us as f64 / 1e3))
+                    .collect();
                 medians[at] = median(&values);
             }
             added.push(medians[1] - medians[0]);
         }
         let figure = format!("{} ms", with_interval(&added, 3));
-        verdict(&format!("traces, {mode}: added to the median blackout"), &figure, "≤ 0.5 ms", median(&added).abs() <= 0.5);
+        verdict(
+            &format!("traces, {mode}: added to the median blackout"),
+            &figure,
+            "≤ 0.5 ms",
+            median(&added).abs() <= 0.5,
+        );
         let (low, high) = median_interval(&added);
         if high - low > 1.0 {
-            say("    (the interval is wider than the target: more pairs, or a quieter machine, would tell)");
+            say(
+                "    (the interval is wider than the target: more pairs, or a quieter machine, would tell)",
+            );
         }
     }
     Ok(())
 }
 
 fn pace(program: &str, mode: &str, working_set: &str, repeat: usize) -> Result<()> {
-    let more = [format!("mode={mode}"), format!("repeat={repeat}"), format!("guest.working_set={working_set}")];
+    let more = [
+        format!("mode={mode}"),
+        format!("repeat={repeat}"),
+        format!("guest.working_set={working_set}"),
+    ];
     let settings: Vec<&str> = SERIES.into_iter().chain(more.iter().map(String::as_str)).collect();
     let (finished, _directory) = lab_run(&runtime()?, scenario(program, &settings)?)?;
     let done = finished.summary.repeat.ok_or("no series")?;
     let a_minute = f64::from(done.completed) * 60e6 / done.elapsed_us as f64;
-    let figure = format!("{a_minute:.0}, n = {} ({} by post-copy)", done.completed, done.by_postcopy);
-    verdict(&format!("pace, {mode}, {working_set} working set: switchovers a minute"), &figure, "≥ 600", a_minute >= 600.0);
+    let figure =
+        format!("{a_minute:.0}, n = {} ({} by post-copy)", done.completed, done.by_postcopy);
+    verdict(
+        &format!("pace, {mode}, {working_set} working set: switchovers a minute"),
+        &figure,
+        "≥ 600",
+        a_minute >= 600.0,
+    );
     Ok(())
 }

@@ -30,12 +30,16 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let (rounds, mib) = (arguments.number("--rounds", 7, 2)?, arguments.number("--mib", 1024, 128)?);
+    let (rounds, mib) =
+        (arguments.number("--rounds", 7, 2)?, arguments.number("--mib", 1024, 128)?);
     let seconds = arguments.number("--seconds", 3, 1)? as u64;
     say("link: the emulator alone, over unix sockets");
     say(&machine());
     unshaped(rounds, mib)?;
-    for (name, asked) in [("open", preset(LinkPreset::Open)), ("1 Gbit/s, no delay", shaped(Some(125_000_000), 0, None))] {
+    for (name, asked) in [
+        ("open", preset(LinkPreset::Open)),
+        ("1 Gbit/s, no delay", shaped(Some(125_000_000), 0, None)),
+    ] {
         idle(name, &asked, rounds)?;
     }
     for rate in [10 << 20, 100 << 20, 375_000_000, 875_000_000] {
@@ -53,8 +57,12 @@ fn preset(preset: LinkPreset) -> scenario::Link {
 }
 
 fn shaped(rate: Option<u64>, delay_us: u64, window: Option<u64>) -> scenario::Link {
-    let figures =
-        Figures { rate: rate.map(Rate), delay: Some(Micros(delay_us)), window: window.map(Bytes), ..Figures::default() };
+    let figures = Figures {
+        rate: rate.map(Rate),
+        delay: Some(Micros(delay_us)),
+        window: window.map(Bytes),
+        ..Figures::default()
+    };
     scenario::Link { figures, ..scenario::Link::default() }
 }
 
@@ -100,9 +108,13 @@ fn transfer(mut from: UnixStream, mut to: UnixStream, total: u64) -> Result<f64>
 fn two_splices(from: OwnedFd, to: OwnedFd) {
     let Ok((out, inside)) = nix::unistd::pipe() else { return };
     let _ = nix::fcntl::fcntl(&inside, nix::fcntl::FcntlArg::F_SETPIPE_SZ(1 << 20));
-    while let Ok(mut left @ 1..) = splice(&from, None, &inside, None, 1 << 20, SpliceFFlags::SPLICE_F_MOVE) {
+    while let Ok(mut left @ 1..) =
+        splice(&from, None, &inside, None, 1 << 20, SpliceFFlags::SPLICE_F_MOVE)
+    {
         while left > 0 {
-            let Ok(moved) = splice(&out, None, &to, None, left, SpliceFFlags::SPLICE_F_MOVE) else { return };
+            let Ok(moved) = splice(&out, None, &to, None, left, SpliceFFlags::SPLICE_F_MOVE) else {
+                return;
+            };
             left -= moved;
         }
     }
@@ -125,7 +137,11 @@ fn socat() -> Result<(Socat, UnixStream, UnixStream)> {
     let directory = tempfile::tempdir()?;
     let (at, to) = (directory.path().join("at"), directory.path().join("to"));
     let listener = std::os::unix::net::UnixListener::bind(&to)?;
-    let words = ["-b262144".to_owned(), format!("UNIX-LISTEN:{}", at.display()), format!("UNIX-CONNECT:{}", to.display())];
+    let words = [
+        "-b262144".to_owned(),
+        format!("UNIX-LISTEN:{}", at.display()),
+        format!("UNIX-CONNECT:{}", to.display()),
+    ];
     let child = Command::new("socat").args(words).stderr(Stdio::null()).spawn()?;
     let socat = Socat { child, _directory: directory };
     let deadline_ns = monotonic_ns() + 5_000_000_000;
@@ -142,7 +158,12 @@ fn socat() -> Result<(Socat, UnixStream, UnixStream)> {
 fn unshaped(rounds: usize, mib: usize) -> Result<()> {
     let total = (mib as u64) << 20;
     let (mut ours, mut splices, mut socats) = (Vec::new(), Vec::new(), Vec::new());
-    let has_socat = Command::new("socat").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    let has_socat = Command::new("socat")
+        .arg("-V")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok();
     for _ in 0..rounds {
         let ([here, near], [far, there]) = (unix_pair()?, unix_pair()?);
         let loop_thread = std::thread::spawn(move || two_splices(near, far));
@@ -157,14 +178,21 @@ fn unshaped(rounds: usize, mib: usize) -> Result<()> {
             drop(running);
         }
     }
-    let ratio = |to: &[f64]| -> Vec<f64> { ours.iter().zip(to).map(|(ours, theirs)| ours / theirs).collect() };
+    let ratio = |to: &[f64]| -> Vec<f64> {
+        ours.iter().zip(to).map(|(ours, theirs)| ours / theirs).collect()
+    };
     let rate = format!("{:.2} GB/s", median(&ours) / 1e9);
     let of_splices = ratio(&splices);
     let figure = format!("{rate}, {} ×", with_interval(&of_splices, 2));
     verdict("unshaped, of a loop of two splices", &figure, "≥ 0.9 ×", median(&of_splices) >= 0.9);
     if has_socat {
         let of_socat = ratio(&socats);
-        verdict("unshaped, of socat", &format!("{} ×", with_interval(&of_socat, 2)), "> 1 ×", median(&of_socat) > 1.0);
+        verdict(
+            "unshaped, of socat",
+            &format!("{} ×", with_interval(&of_socat, 2)),
+            "> 1 ×",
+            median(&of_socat) > 1.0,
+        );
     } else {
         say("  unshaped, of socat: it is not installed here");
     }
@@ -199,7 +227,12 @@ fn idle(name: &str, asked: &scenario::Link, rounds: usize) -> Result<()> {
         added.push((round_trip(here, there)? - plain) / 2000.0);
     }
     let met = median(&added) <= 50.0;
-    verdict(&format!("added to a byte's way when idle, {name}"), &format!("{} µs", with_interval(&added, 1)), "≤ 50 µs", met);
+    verdict(
+        &format!("added to a byte's way when idle, {name}"),
+        &format!("{} µs", with_interval(&added, 1)),
+        "≤ 50 µs",
+        met,
+    );
     Ok(())
 }
 
@@ -223,12 +256,20 @@ fn rate_kept(rate: u64, seconds: u64) -> Result<()> {
     let last_ns = seen.last().map_or(0, |(ns, _)| *ns);
     let off: Vec<f64> = starts
         .take_while(|start| start + 100_000_000 < last_ns)
-        .map(|start| ((at(start + 100_000_000) - at(start)) as f64 / (rate as f64 / 10.0) - 1.0) * 100.0)
+        .map(|start| {
+            ((at(start + 100_000_000) - at(start)) as f64 / (rate as f64 / 10.0) - 1.0) * 100.0
+        })
         .collect();
-    let worst = off.iter().fold(0f64, |worst, off| if off.abs() > worst.abs() { *off } else { worst });
+    let worst =
+        off.iter().fold(0f64, |worst, off| if off.abs() > worst.abs() { *off } else { worst });
     let within = off.iter().filter(|off| off.abs() <= 1.0).count() * 1000 / off.len().max(1);
     let figure = format!("worst {worst:+.2} %; {}.{} % are within", within / 10, within % 10);
-    verdict(&format!("rate over any 100 ms, {} MB/s", rate / 1_000_000), &figure, "within 1 %", worst.abs() <= 1.0);
+    verdict(
+        &format!("rate over any 100 ms, {} MB/s", rate / 1_000_000),
+        &figure,
+        "within 1 %",
+        worst.abs() <= 1.0,
+    );
     Ok(())
 }
 
@@ -255,10 +296,17 @@ fn delay_kept(rate: u64, delay_us: u64, seconds: u64) -> Result<()> {
     here.shutdown(Shutdown::Write)?;
     let arrived = reader.join().map_err(|_| "the reader broke")?;
     let should_ns = delay_us as f64 * 1000.0 + size as f64 / rate as f64 * 1e9;
-    let off: Vec<f64> =
-        sent.iter().zip(&arrived).map(|(sent, arrived)| ((arrived - sent) as f64 - should_ns).abs() / 1e6).collect();
+    let off: Vec<f64> = sent
+        .iter()
+        .zip(&arrived)
+        .map(|(sent, arrived)| ((arrived - sent) as f64 - should_ns).abs() / 1e6)
+        .collect();
     let figure = format!("p50 {:.3}, p99 {:.3} ms", median(&off), quantile(&off, 0.99));
-    let name = format!("delay at half load, {} MB/s, {:.2} ms", rate / 1_000_000, delay_us as f64 / 1000.0);
+    let name = format!(
+        "delay at half load, {} MB/s, {:.2} ms",
+        rate / 1_000_000,
+        delay_us as f64 / 1000.0
+    );
     verdict(&name, &figure, "p99 ≤ 0.3 ms", quantile(&off, 0.99) <= 0.3);
     Ok(())
 }
@@ -268,7 +316,9 @@ fn held(seconds: u64) -> Result<()> {
     let asked = scenario::Link { preset: LinkPreset::Halifax, ..scenario::Link::default() };
     let way = asked.ways()[0];
     let limit = way.window.map_or(0, |window| window.0) + way.buffer.0;
-    for (name, reads) in [("a receiver that takes all", true), ("a receiver that takes nothing", false)] {
+    for (name, reads) in
+        [("a receiver that takes all", true), ("a receiver that takes nothing", false)]
+    {
         let before = resident();
         let (link, mut here, mut there) = linked(&asked)?;
         here.set_write_timeout(Some(std::time::Duration::from_millis(500)))?;
@@ -290,7 +340,12 @@ fn held(seconds: u64) -> Result<()> {
         let _ = writer.join();
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         let figure = format!("{:.1} MiB held, RSS +{:.1}", mib(passed.most_held), mib(grown));
-        verdict(&format!("halifax, {name}"), &figure, &format!("≤ {:.0} MiB", mib(limit)), passed.most_held <= limit);
+        verdict(
+            &format!("halifax, {name}"),
+            &figure,
+            &format!("≤ {:.0} MiB", mib(limit)),
+            passed.most_held <= limit,
+        );
     }
     Ok(())
 }
@@ -333,6 +388,11 @@ fn grid(seconds: u64) -> Result<()> {
         }
         say(&format!("{line}   (MB/s, share)"));
     }
-    verdict("throughput against the formula, worst", &format!("{:+.1} %", worst * 100.0), "none", true);
+    verdict(
+        "throughput against the formula, worst",
+        &format!("{:+.1} %", worst * 100.0),
+        "none",
+        true,
+    );
     Ok(())
 }

@@ -43,7 +43,11 @@ fn run(arguments: &Arguments) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let socket = directory.path().join("qmp");
     let count = samples.to_string();
-    let mut child = Command::new(std::env::current_exe()?).arg("--serve").arg(&socket).args(["--samples", &count]).spawn()?;
+    let mut child = Command::new(std::env::current_exe()?)
+        .arg("--serve")
+        .arg(&socket)
+        .args(["--samples", &count])
+        .spawn()?;
     while !socket.exists() {
         sleep_until(monotonic_ns() + 1_000_000);
     }
@@ -53,7 +57,13 @@ fn run(arguments: &Arguments) -> Result<()> {
     let before = Memory::now()?;
     reset_peak()?;
     let (began_ns, cpu_ns) = (monotonic_ns(), process_cpu_ns());
-    let sampler = Sampler::start(Side::Source, connection, SampleRate::Max, record.sink(), Latest::default())?;
+    let sampler = Sampler::start(
+        Side::Source,
+        connection,
+        SampleRate::Max,
+        record.sink(),
+        Latest::default(),
+    )?;
     child.wait()?;
     let (report, _) = sampler.stop();
     let (sampling_s, sampling_cpu) = (seconds_since(began_ns), process_cpu_ns() - cpu_ns);
@@ -66,16 +76,21 @@ fn run(arguments: &Arguments) -> Result<()> {
     let (closing_s, closing_cpu) = (seconds_since(began_ns), process_cpu_ns() - cpu_ns);
     let converted = Memory::now()?;
     if report.samples != samples as u64 || rows != samples as u64 {
-        return Err(format!("{samples} answers were given, {} were taken, {rows} are in the record", report.samples).into());
+        return Err(format!(
+            "{samples} answers were given, {} were taken, {rows} are in the record",
+            report.samples
+        )
+        .into());
     }
     let file = std::fs::metadata(closed.path().join(switchover::record::SAMPLES))?.len();
 
     let per_sample = |ns: u64| ns as f64 / 1e3 / samples as f64;
     say("");
     say("  MB over the start          peak      then    seconds    CPU, µs a sample");
-    for (name, memory, seconds, cpu) in
-        [("sampling", sampled, sampling_s, sampling_cpu), ("close (to Parquet)", converted, closing_s, closing_cpu)]
-    {
+    for (name, memory, seconds, cpu) in [
+        ("sampling", sampled, sampling_s, sampling_cpu),
+        ("close (to Parquet)", converted, closing_s, closing_cpu),
+    ] {
         let over = |bytes: f64| bytes - before.now;
         say(&format!(
             "  {name:<20} {:>10.1} {:>9.1} {seconds:>10.1} {:>19.2}",
@@ -123,7 +138,8 @@ fn serve(socket: &Path, samples: usize) -> Result<()> {
 /// The answer number `number`: the members that move in a migration (`@` in the file), moved.
 fn answer_to(answer: &mut Vec<u8>, number: usize, samples: usize) -> Result<()> {
     let sent = number * 4137;
-    let moving = [number / 8, (samples - number) * 4096, sent, sent - number, number * 4096, number];
+    let moving =
+        [number / 8, (samples - number) * 4096, sent, sent - number, number * 4096, number];
     let mut pieces = ANSWER.trim_end().split('@');
     write!(answer, "{}", pieces.next().unwrap_or_default())?;
     for (value, piece) in moving.iter().zip(pieces) {

@@ -12,7 +12,10 @@ use std::hint::black_box;
 use std::io::Write;
 use std::process::ExitCode;
 use support::stats::quantile;
-use support::{Arguments, Result, lab_run, machine, qemu_version, runtime, say, scenario, verdict, version_text};
+use support::{
+    Arguments, Result, lab_run, machine, qemu_version, runtime, say, scenario, verdict,
+    version_text,
+};
 use switchover::clock::monotonic_ns;
 use switchover::convergence::{Setup, boundaries, diagnose, judge, observed, predict, textbook};
 use switchover::plan::Side;
@@ -22,14 +25,16 @@ use switchover::record::{Entry, Outcome, Run, RunDir, SAMPLES_STREAM, append_lin
 const NEAR: f64 = 0.05;
 const FLEET: usize = 10_000;
 const SAMPLES: u64 = 1_000_000;
-const COMMON: [&str; 4] = ["guest.memory=160MiB", "timeout=6s", "sampling.source=500Hz", "sampling.destination=off"];
+const COMMON: [&str; 4] =
+    ["guest.memory=160MiB", "timeout=6s", "sampling.source=500Hz", "sampling.destination=off"];
 
 /// Pattern, working set and rate in MiB, limit in ms, and where the bandwidth comes from.
 fn cells() -> Vec<Vec<String>> {
     let mut cells = Vec::new();
     let mut add = |pattern: &str, set: u32, rate: &str, limit_ms: u32, way: &str| {
-        let words =
-            format!("guest.pattern={pattern} guest.working_set={set}MiB guest.rate={rate} limits.downtime={limit_ms}ms {way}");
+        let words = format!(
+            "guest.pattern={pattern} guest.working_set={set}MiB guest.rate={rate} limits.downtime={limit_ms}ms {way}"
+        );
         cells.push(words.split(' ').map(str::to_owned).collect());
     };
     let capped = "limits.bandwidth=100MiB/s";
@@ -38,8 +43,14 @@ fn cells() -> Vec<Vec<String>> {
             add("random", set, rate, limit_ms, capped);
         }
     }
-    for (set, rate) in [(24, "400MiB/s"), (28, "400MiB/s"), (34, "400MiB/s"), (60, "400MiB/s"), (60, "80MiB/s"), (60, "120MiB/s")]
-    {
+    for (set, rate) in [
+        (24, "400MiB/s"),
+        (28, "400MiB/s"),
+        (34, "400MiB/s"),
+        (60, "400MiB/s"),
+        (60, "80MiB/s"),
+        (60, "120MiB/s"),
+    ] {
         add("sequential", set, rate, 300, capped);
     }
     for rate in ["60MiB/s", "120MiB/s", "250MiB/s"] {
@@ -48,7 +59,13 @@ fn cells() -> Vec<Vec<String>> {
     }
     for (preset, scale) in [("local", 10), ("dublin", 10), ("halifax", 5)] {
         for rate in ["30MiB/s", "200MiB/s"] {
-            add("random", 64, rate, 300, &format!("limits.bandwidth=unlimited link.preset={preset} link.scale={scale}"));
+            add(
+                "random",
+                64,
+                rate,
+                300,
+                &format!("limits.bandwidth=unlimited link.preset={preset} link.scale={scale}"),
+            );
         }
     }
     cells
@@ -77,10 +94,19 @@ impl Errors {
         for (what, found) in [("total time", &self.total), ("bytes", &self.bytes)] {
             let (median, p90) = (percent(found, 0.5), percent(found, 0.9));
             let figure = format!("{median:.1} %, {p90:.1} % (n = {})", found.len());
-            verdict(&format!("{name}: {what} off, p50, p90"), &figure, "≤ 10, ≤ 25 %", median <= 10.0 && p90 <= 25.0);
+            verdict(
+                &format!("{name}: {what} off, p50, p90"),
+                &figure,
+                "≤ 10, ≤ 25 %",
+                median <= 10.0 && p90 <= 25.0,
+            );
         }
         let median = percent(&self.expected, 0.5);
-        let figure = format!("{median:.1} %, p90 {:.1} % (n = {})", percent(&self.expected, 0.9), self.expected.len());
+        let figure = format!(
+            "{median:.1} %, p90 {:.1} % (n = {})",
+            percent(&self.expected, 0.9),
+            self.expected.len()
+        );
         verdict(&format!("{name}: expected-downtime off, p50"), &figure, "≤ 5 %", median <= 5.0);
     }
 }
@@ -96,7 +122,10 @@ fn run(arguments: &Arguments) -> Result<()> {
     speed(arguments.number("--loops", 200_000, 1000)?);
     large_run()?;
     let (mut ours, mut textbooks) = (Errors::default(), Errors::default());
-    for version in ["7.2", "10.0", "newest"].into_iter().filter(|version| only.is_none_or(|only| only == *version)) {
+    for version in ["7.2", "10.0", "newest"]
+        .into_iter()
+        .filter(|version| only.is_none_or(|only| only == *version))
+    {
         let program = qemu_version(version)?;
         say(&format!("{version}: {}", version_text(&program)?));
         for cell in cells().iter().take(if arguments.quick { 2 } else { usize::MAX }) {
@@ -108,7 +137,12 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn compare(program: &str, cell: &[String], ours: &mut Errors, textbooks: &mut Errors) -> Result<()> {
+fn compare(
+    program: &str,
+    cell: &[String],
+    ours: &mut Errors,
+    textbooks: &mut Errors,
+) -> Result<()> {
     let settings: Vec<&str> = COMMON.into_iter().chain(cell.iter().map(String::as_str)).collect();
     let scenario = scenario(program, &settings)?;
     let setup = Setup::of_scenario(&scenario);
@@ -117,7 +151,9 @@ fn compare(program: &str, cell: &[String], ours: &mut Errors, textbooks: &mut Er
     let (finished, directory) = lab_run(&runtime()?, scenario)?;
     let summary = &finished.summary;
     let converged = summary.outcome == Outcome::Completed;
-    let near = boundaries(&setup).rate.is_some_and(|highest| (setup.workload.rate() / highest - 1.0).abs() < NEAR);
+    let near = boundaries(&setup)
+        .rate
+        .is_some_and(|highest| (setup.workload.rate() / highest - 1.0).abs() < NEAR);
     let seen_total = summary.time_us.total.unwrap_or(0) as f64 / 1e6;
     let seen_bytes = summary.transfer.total_bytes.unwrap_or(0) as f64;
     let off = |predicted: f64, seen: f64| (predicted / seen.max(1e-9) - 1.0).abs();
@@ -140,7 +176,11 @@ fn compare(program: &str, cell: &[String], ours: &mut Errors, textbooks: &mut Er
         if let Some(expected) = seen.expected_downtime.filter(|seconds| *seconds > 0.0) {
             ours.expected.push(off(predicted.expected_downtime, expected));
             textbooks.expected.push(off(simple.expected_downtime, expected));
-            note = format!("  expected-downtime {:.0} ms, predicted {:.0}", expected * 1e3, predicted.expected_downtime * 1e3);
+            note = format!(
+                "  expected-downtime {:.0} ms, predicted {:.0}",
+                expected * 1e3,
+                predicted.expected_downtime * 1e3
+            );
         }
     }
     drop(directory);
@@ -149,7 +189,11 @@ fn compare(program: &str, cell: &[String], ours: &mut Errors, textbooks: &mut Er
         (false, true) => "  (near the boundary)",
         (false, false) => "  WRONG",
     };
-    let said = if converged { format!("{seen_total:.2} s, {:.0} MiB", seen_bytes / 1_048_576.0) } else { "stuck".to_owned() };
+    let said = if converged {
+        format!("{seen_total:.2} s, {:.0} MiB", seen_bytes / 1_048_576.0)
+    } else {
+        "stuck".to_owned()
+    };
     let foretold = if predicted.converges {
         format!("{:.2} s, {:.0} MiB", predicted.total, predicted.bytes / 1_048_576.0)
     } else {
@@ -162,7 +206,9 @@ fn compare(program: &str, cell: &[String], ours: &mut Errors, textbooks: &mut Er
 fn speed(loops: usize) {
     let setups: Vec<Setup> = cells()
         .iter()
-        .filter_map(|cell| scenario("qemu", &cell.iter().map(String::as_str).collect::<Vec<_>>()).ok())
+        .filter_map(|cell| {
+            scenario("qemu", &cell.iter().map(String::as_str).collect::<Vec<_>>()).ok()
+        })
         .map(|scenario| Setup::of_scenario(&scenario))
         .collect();
     let began_ns = monotonic_ns();
@@ -171,8 +217,15 @@ fn speed(loops: usize) {
     }
     let seconds = (monotonic_ns() - began_ns) as f64 / 1e9;
     let rate = loops as f64 / seconds;
-    verdict("predictions a second, one core", &format!("{rate:.0}"), "≥ 100,000", rate >= 100_000.0);
-    let vms: Vec<Setup> = (0..FLEET).filter_map(|number| Some(vm(setups.get(number % setups.len())?, number))).collect();
+    verdict(
+        "predictions a second, one core",
+        &format!("{rate:.0}"),
+        "≥ 100,000",
+        rate >= 100_000.0,
+    );
+    let vms: Vec<Setup> = (0..FLEET)
+        .filter_map(|number| Some(vm(setups.get(number % setups.len())?, number)))
+        .collect();
     let began_ns = monotonic_ns();
     let stuck = vms.iter().filter(|setup| !judge(black_box(setup)).prediction.converges).count();
     let seconds = (monotonic_ns() - began_ns) as f64 / 1e9;

@@ -15,7 +15,10 @@ mod support;
 
 use std::process::ExitCode;
 use support::stats::{median, median_interval, quantile, with_interval};
-use support::{Arguments, Result, lab_run, machine, qemu_program, runtime, say, scenario, verdict, version_text};
+use support::{
+    Arguments, Result, lab_run, machine, qemu_program, runtime, say, scenario, verdict,
+    version_text,
+};
 use switchover::record::{Outcome, Summary};
 
 const WORKLOAD: [&str; 6] = [
@@ -45,7 +48,10 @@ fn run(arguments: &Arguments) -> Result<()> {
     let pairs = arguments.number("--pairs", 15, 2)?;
     let program = qemu_program()?;
     let runtime = runtime()?;
-    say(&format!("observe_cost: migrations with and without sampling; {}", version_text(&program)?));
+    say(&format!(
+        "observe_cost: migrations with and without sampling; {}",
+        version_text(&program)?
+    ));
     say(&format!("{}; {pairs} blocks of three; {}", machine(), WORKLOAD.join(" ")));
 
     let mut arms: [Vec<Figures>; 3] = Default::default();
@@ -53,7 +59,10 @@ fn run(arguments: &Arguments) -> Result<()> {
         for arm in ORDERS[pair % ORDERS.len()] {
             let (_, source, destination) = ARMS[arm];
             let mut settings = WORKLOAD.to_vec();
-            let rates = [format!("sampling.source={source}"), format!("sampling.destination={destination}")];
+            let rates = [
+                format!("sampling.source={source}"),
+                format!("sampling.destination={destination}"),
+            ];
             settings.extend(rates.iter().map(String::as_str));
             let (finished, _directory) = lab_run(&runtime, scenario(&program, &settings)?)?;
             arms[arm].push(figures(&finished.summary)?);
@@ -61,7 +70,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
 
     say("");
-    say("  sampling               samples   total, ms: median  quartiles          blackout, ms: median  quartiles");
+    say(
+        "  sampling               samples   total, ms: median  quartiles          blackout, ms: median  quartiles",
+    );
     for ((name, ..), runs) in ARMS.iter().zip(&arms) {
         let of = |get: fn(&Figures) -> f64| runs.iter().map(get).collect::<Vec<_>>();
         let (total, blackout) = (of(|f| f.total_ms), of(|f| f.blackout_ms));
@@ -78,15 +89,30 @@ fn run(arguments: &Arguments) -> Result<()> {
     say("  against `off` of the same block: median [95 % interval]");
     for (arm, (name, ..)) in ARMS.iter().enumerate().skip(1) {
         let blocks = || arms[arm].iter().zip(&arms[0]);
-        let ratio: Vec<f64> = blocks().map(|(run, off)| (run.total_ms / off.total_ms - 1.0) * 100.0).collect();
-        let added: Vec<f64> = blocks().map(|(run, off)| run.blackout_ms - off.blackout_ms).collect();
-        let (total, blackout) = (format!("{} %", with_interval(&ratio, 2)), format!("{} ms", with_interval(&added, 2)));
+        let ratio: Vec<f64> =
+            blocks().map(|(run, off)| (run.total_ms / off.total_ms - 1.0) * 100.0).collect();
+        let added: Vec<f64> =
+            blocks().map(|(run, off)| run.blackout_ms - off.blackout_ms).collect();
+        let (total, blackout) =
+            (format!("{} %", with_interval(&ratio, 2)), format!("{} ms", with_interval(&added, 2)));
         if arm == 1 {
-            verdict(&format!("{name}: total time"), &total, "within 2 %", median(&ratio).abs() <= 2.0);
-            verdict(&format!("{name}: blackout"), &blackout, "within 0.5 ms", median(&added).abs() <= 0.5);
+            verdict(
+                &format!("{name}: total time"),
+                &total,
+                "within 2 %",
+                median(&ratio).abs() <= 2.0,
+            );
+            verdict(
+                &format!("{name}: blackout"),
+                &blackout,
+                "within 0.5 ms",
+                median(&added).abs() <= 0.5,
+            );
             let (low, high) = median_interval(&added);
             if high - low > 1.0 {
-                say("    (the interval is wider than the target: more pairs, or a quieter machine, would tell)");
+                say(
+                    "    (the interval is wider than the target: more pairs, or a quieter machine, would tell)",
+                );
             }
         } else {
             say(&format!("  {name}: total time {total}, blackout {blackout} (no target)"));

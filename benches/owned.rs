@@ -11,12 +11,19 @@ mod support;
 
 use std::process::ExitCode;
 use support::stats::{median, quantile, with_interval};
-use support::{Arguments, Result, lab_run, machine, qemu_version, runtime, say, scenario, verdict, version_text};
+use support::{
+    Arguments, Result, lab_run, machine, qemu_version, runtime, say, scenario, verdict,
+    version_text,
+};
 use switchover::record::{Integrity, Outcome};
 
 /// A small working set and no limit of the bandwidth: what is left of the blackout is QEMU's and the network's own.
-const COMMON: [&str; 4] =
-    ["guest.memory=256MiB", "guest.working_set=16MiB", "limits.bandwidth=unlimited", "sampling.source=100Hz"];
+const COMMON: [&str; 4] = [
+    "guest.memory=256MiB",
+    "guest.working_set=16MiB",
+    "limits.bandwidth=unlimited",
+    "sampling.source=100Hz",
+];
 /// A delayed acknowledgement takes 40 ms; QEMU's own part rarely half of that.
 const STALL_MS: f64 = 20.0;
 
@@ -35,7 +42,12 @@ const WORKLOADS: [Workload; 3] = [
         share: 1.0 / 15.0,
         below_ms: Some(1.0),
     },
-    Workload { name: "pre-copy, 20 MiB/s", settings: &["mode=precopy", "guest.rate=20MiB/s"], share: 1.0 / 6.0, below_ms: None },
+    Workload {
+        name: "pre-copy, 20 MiB/s",
+        settings: &["mode=precopy", "guest.rate=20MiB/s"],
+        share: 1.0 / 6.0,
+        below_ms: None,
+    },
     Workload {
         name: "post-copy, 20 MiB/s",
         settings: &["mode=postcopy", "guest.rate=20MiB/s"],
@@ -49,11 +61,14 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let (wanted, block) = (arguments.number("--switchovers", 50, 4)?, arguments.number("--block", 10, 4)?);
+    let (wanted, block) =
+        (arguments.number("--switchovers", 50, 4)?, arguments.number("--block", 10, 4)?);
     let only = arguments.value("--version");
     say("owned: the blackout (STOP to RESUME) with sockets of ours, against QEMU's own tcp:");
     say(&machine());
-    for version in ["10.0", "newest"].into_iter().filter(|version| only.is_none_or(|only| only == *version)) {
+    for version in
+        ["10.0", "newest"].into_iter().filter(|version| only.is_none_or(|only| only == *version))
+    {
         let program = qemu_version(version)?;
         say(&format!("{version}: {}", version_text(&program)?));
         for workload in &WORKLOADS {
@@ -65,7 +80,13 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn compare(program: &str, workload: &Workload, link: &str, wanted: usize, block: usize) -> Result<()> {
+fn compare(
+    program: &str,
+    workload: &Workload,
+    link: &str,
+    wanted: usize,
+    block: usize,
+) -> Result<()> {
     let runtime = runtime()?;
     let postcopy = workload.settings.contains(&"mode=postcopy");
     let mut blackouts = [Vec::new(), Vec::new()];
@@ -79,23 +100,31 @@ fn compare(program: &str, workload: &Workload, link: &str, wanted: usize, block:
                 format!("link.preset={link}"),
                 format!("repeat={}", block.min(wanted.saturating_sub(blackouts[at].len()).max(2))),
             ];
-            let settings: Vec<&str> =
-                COMMON.into_iter().chain(workload.settings.iter().copied()).chain(own.iter().map(String::as_str)).collect();
+            let settings: Vec<&str> = COMMON
+                .into_iter()
+                .chain(workload.settings.iter().copied())
+                .chain(own.iter().map(String::as_str))
+                .collect();
             let (finished, _directory) = lab_run(&runtime, scenario(program, &settings)?)?;
             corrupt += usize::from(finished.summary.guest.integrity == Integrity::Corrupt);
-            let good = finished
-                .switchovers
-                .iter()
-                .filter(|line| line.outcome == Outcome::Completed && line.postcopy_happened == postcopy);
-            blackouts[at].extend(good.filter_map(|line| line.downtime.views.events_us.map(|us| us as f64 / 1000.0)));
+            let good = finished.switchovers.iter().filter(|line| {
+                line.outcome == Outcome::Completed && line.postcopy_happened == postcopy
+            });
+            blackouts[at].extend(
+                good.filter_map(|line| line.downtime.views.events_us.map(|us| us as f64 / 1000.0)),
+            );
         }
     }
     let [qemus, ours] = blackouts;
-    let note = if corrupt > 0 { format!("  ({corrupt} series ended corrupt)") } else { String::new() };
+    let note =
+        if corrupt > 0 { format!("  ({corrupt} series ended corrupt)") } else { String::new() };
     for (name, found) in [("tcp:", &qemus), ("owned", &ours)] {
         let stalled = found.iter().filter(|ms| **ms > STALL_MS).count();
-        let quantiles =
-            format!("p90 {:.2}, p99 {:.2}, {stalled} above {STALL_MS} ms", quantile(found, 0.9), quantile(found, 0.99));
+        let quantiles = format!(
+            "p90 {:.2}, p99 {:.2}, {stalled} above {STALL_MS} ms",
+            quantile(found, 0.9),
+            quantile(found, 0.99)
+        );
         say(&format!(
             "    {:<22} {link:<8} {name:<6} n = {:<4} median {} ms, {quantiles}{note}",
             workload.name,
@@ -104,9 +133,11 @@ fn compare(program: &str, workload: &Workload, link: &str, wanted: usize, block:
         ));
     }
     let share = median(&ours) / median(&qemus);
-    let figure = format!("{:.2} ms, 1/{:.1} of {:.2} ms", median(&ours), 1.0 / share, median(&qemus));
+    let figure =
+        format!("{:.2} ms, 1/{:.1} of {:.2} ms", median(&ours), 1.0 / share, median(&qemus));
     if link == "none" {
-        let met = share <= workload.share && workload.below_ms.is_none_or(|limit| median(&ours) < limit);
+        let met =
+            share <= workload.share && workload.below_ms.is_none_or(|limit| median(&ours) < limit);
         verdict(workload.name, &figure, &format!("≤ 1/{:.0}", 1.0 / workload.share), met);
     } else {
         verdict(&format!("{} over {link}", workload.name), &figure, "no worse", share <= 1.05);

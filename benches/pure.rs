@@ -24,7 +24,9 @@ use switchover::campaign::compare::{Pairing, Test};
 use switchover::campaign::{CompareOptions, Metric, Row, Table, Unit, compare};
 use switchover::clock::{Stamp, monotonic_ns};
 use switchover::drive::{Input, Machine};
-use switchover::plan::{GiveUpWhen, Listen, Plan, RecoveryRules, Settings, Side, Stream, SwitchWhen};
+use switchover::plan::{
+    GiveUpWhen, Listen, Plan, RecoveryRules, Settings, Side, Stream, SwitchWhen,
+};
 use switchover::qmp::{Event, MigrationInfo};
 use switchover::record::{Outcome, append_line};
 use switchover::report;
@@ -41,9 +43,15 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     let loops = arguments.number("--loops", 200_000, 2000)?;
     let answer = ANSWER.trim_end().replace('@', "123456789");
-    let value = answer.strip_prefix("{\"return\": ").and_then(|rest| rest.strip_suffix('}')).ok_or("no answer")?;
+    let value = answer
+        .strip_prefix("{\"return\": ")
+        .and_then(|rest| rest.strip_suffix('}'))
+        .ok_or("no answer")?;
     let info: MigrationInfo = serde_json::from_str(value)?;
-    say(&format!("pure: ns each; {BATCHES} batches of {loops}; the answer has {} bytes", answer.len()));
+    say(&format!(
+        "pure: ns each; {BATCHES} batches of {loops}; the answer has {} bytes",
+        answer.len()
+    ));
     say(&machine());
     say("");
 
@@ -52,7 +60,14 @@ fn run(arguments: &Arguments) -> Result<()> {
         if buffer.len() > 60 << 10 {
             buffer.clear();
         }
-        append_line(&mut buffer, Side::Source, 123_456_789_012_345, 123_456_789_112_345, 7, black_box(answer.as_bytes()));
+        append_line(
+            &mut buffer,
+            Side::Source,
+            123_456_789_012_345,
+            123_456_789_112_345,
+            7,
+            black_box(answer.as_bytes()),
+        );
     });
     let lines = batch(&answer);
     let mut encoder = zstd::Encoder::new(std::io::sink(), 1)?;
@@ -69,8 +84,12 @@ fn run(arguments: &Arguments) -> Result<()> {
 
     let mut machine = Machine::new(&plan());
     let _ = machine.step(&Input::Started, 1);
-    let event =
-        |name: &str, data| Event { name: name.to_owned(), data, qemu_us: Some(1), arrived: Stamp { mono_ns: 1, wall_ns: 1 } };
+    let event = |name: &str, data| Event {
+        name: name.to_owned(),
+        data,
+        qemu_us: Some(1),
+        arrived: Stamp { mono_ns: 1, wall_ns: 1 },
+    };
     let active = event("MIGRATION", json!({ "status": "active" }));
     let pass = event("MIGRATION_PASS", json!({ "pass": 3 }));
     let inputs = [
@@ -97,11 +116,17 @@ fn comparisons(runs: usize) {
         ("compare, medians by permutation", Pairing::Never, Test::Medians),
     ] {
         let began_ns = monotonic_ns();
-        let comparison = compare(black_box(&a), black_box(&b), &CompareOptions { pairing, test, seed: 1 });
+        let comparison =
+            compare(black_box(&a), black_box(&b), &CompareOptions { pairing, test, seed: 1 });
         let page = report::comparison::text(&comparison);
         let seconds = (monotonic_ns() - began_ns) as f64 / 1e9;
         black_box(page);
-        verdict(&format!("{name}, {runs} runs"), &format!("{seconds:.2} s"), "< 5 s", seconds < 5.0);
+        verdict(
+            &format!("{name}, {runs} runs"),
+            &format!("{seconds:.2} s"),
+            "< 5 s",
+            seconds < 5.0,
+        );
     }
 }
 
@@ -110,7 +135,11 @@ fn table(name: &str, runs: usize, seed: u64) -> Table {
     const CELLS: usize = 50;
     const METRICS: usize = 8;
     let mut random = fastrand::Rng::with_seed(seed);
-    let metric = |number: usize| Metric { name: format!("metric{number}.us"), label: format!("metric {number}"), unit: Unit::Us };
+    let metric = |number: usize| Metric {
+        name: format!("metric{number}.us"),
+        label: format!("metric {number}"),
+        unit: Unit::Us,
+    };
     let row = |number: usize| {
         let mut value = |_| {
             let center = if random.f64() < 0.3 { 43_000.0 } else { 4000.0 };
@@ -120,7 +149,11 @@ fn table(name: &str, runs: usize, seed: u64) -> Table {
         let (cell, pair) = ((number % CELLS).to_string(), Some((number / CELLS).to_string()));
         Row { cell, pair, outcome: Outcome::Completed, values }
     };
-    Table { name: name.to_owned(), metrics: (0..METRICS).map(metric).collect(), rows: (0..runs).map(row).collect() }
+    Table {
+        name: name.to_owned(),
+        metrics: (0..METRICS).map(metric).collect(),
+        rows: (0..runs).map(row).collect(),
+    }
 }
 
 /// Lines of samples with counters that move.
@@ -169,7 +202,11 @@ fn plan() -> Plan {
         give_up: GiveUpWhen { passes: Some(10_000), bytes: None, after: Micros(60_000_000) },
         cancel_is_guarded: true,
         return_path: true,
-        recovery: RecoveryRules { attempts: 5, backoff: Micros(500_000), stalled_after: Micros(60_000_000) },
+        recovery: RecoveryRules {
+            attempts: 5,
+            backoff: Micros(500_000),
+            stalled_after: Micros(60_000_000),
+        },
         hooks: Hooks::default(),
         tls: None,
         confirms: false,

@@ -9,7 +9,10 @@ mod support;
 
 use std::process::ExitCode;
 use support::stats::quantile;
-use support::{Arguments, Result, lab_run, machine, qemu_version, runtime, say, scenario, verdict, version_text};
+use support::{
+    Arguments, Result, lab_run, machine, qemu_version, runtime, say, scenario, verdict,
+    version_text,
+};
 use switchover::record::{Integrity, Outcome};
 
 const OUTAGE_S: f64 = 1.0;
@@ -31,7 +34,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     let only = arguments.value("--version");
     say("recovery: a link that breaks for 1 s in post-copy");
     say(&machine());
-    for version in ["10.0", "newest"].into_iter().filter(|version| only.is_none_or(|only| only == *version)) {
+    for version in
+        ["10.0", "newest"].into_iter().filter(|version| only.is_none_or(|only| only == *version))
+    {
         let program = qemu_version(version)?;
         say(&format!("{version}: {}", version_text(&program)?));
         let (mut after, mut recovered) = (Vec::new(), 0);
@@ -44,14 +49,29 @@ fn run(arguments: &Arguments) -> Result<()> {
             if summary.outcome == Outcome::Completed && again && whole {
                 recovered += 1;
             } else {
-                say(&format!("    {} {} {:?}", summary.outcome.name(), summary.reason, summary.guest.integrity));
+                say(&format!(
+                    "    {} {} {:?}",
+                    summary.outcome.name(),
+                    summary.reason,
+                    summary.guest.integrity
+                ));
             }
             let longest = summary.brownout.beats.postcopy.max_us.unwrap_or(0) as f64 / 1e6;
             after.push((longest - OUTAGE_S).max(0.0));
         }
-        verdict("recovered, memory right", &format!("{recovered} of {runs}"), "all", recovered == runs);
+        verdict(
+            "recovered, memory right",
+            &format!("{recovered} of {runs}"),
+            "all",
+            recovered == runs,
+        );
         let (median, worst) = (quantile(&after, 0.5), quantile(&after, 1.0));
-        verdict("guest goes on after the link, p50, max", &format!("{median:.3}, {worst:.3} s"), "≤ 2 s", worst <= 2.0);
+        verdict(
+            "guest goes on after the link, p50, max",
+            &format!("{median:.3}, {worst:.3} s"),
+            "≤ 2 s",
+            worst <= 2.0,
+        );
     }
     Ok(())
 }

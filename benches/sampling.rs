@@ -54,8 +54,14 @@ fn run(arguments: &Arguments) -> Result<()> {
     let python = python();
     let mut qemu = Migrating::start(&program)?;
     let bytes = qemu.still_active()?;
-    say(&format!("sampling: query-migrate flat out during an active migration; {}", version_text(&program)?));
-    say(&format!("{}; {rounds} rounds of {seconds} s a client; an answer has about {bytes} bytes", machine()));
+    say(&format!(
+        "sampling: query-migrate flat out during an active migration; {}",
+        version_text(&program)?
+    ));
+    say(&format!(
+        "{}; {rounds} rounds of {seconds} s a client; an answer has about {bytes} bytes",
+        machine()
+    ));
 
     let mut parts: [Vec<Part>; 3] = Default::default();
     for round in 0..rounds {
@@ -80,7 +86,11 @@ fn run(arguments: &Arguments) -> Result<()> {
         let cpu: Vec<f64> = parts.iter().map(|part| part.cpu_us).collect();
         if !parts.is_empty() {
             let (low, high) = (quantile(&rate, 0.25), quantile(&rate, 0.75));
-            say(&format!("  {name:<10} {:>20.0}   {low:>5.0} .. {high:<5.0} {:>22.1}", median(&rate), median(&cpu)));
+            say(&format!(
+                "  {name:<10} {:>20.0}   {low:>5.0} .. {high:<5.0} {:>22.1}",
+                median(&rate),
+                median(&cpu)
+            ));
         }
     }
     say("");
@@ -98,12 +108,22 @@ fn run(arguments: &Arguments) -> Result<()> {
     match &python {
         Ok(_) => {
             let of_python = ratio(&parts[1], &parts[2]);
-            verdict("sampler, of qemu.qmp's rate", &format!("{:.2} x", median(&of_python)), "≥ 2 x", median(&of_python) >= 2.0);
+            verdict(
+                "sampler, of qemu.qmp's rate",
+                &format!("{:.2} x", median(&of_python)),
+                "≥ 2 x",
+                median(&of_python) >= 2.0,
+            );
         }
         Err(reason) => say(&format!("  no row for qemu.qmp: {reason}")),
     }
     let cpu = median(&parts[1].iter().map(|part| part.cpu_us).collect::<Vec<_>>());
-    verdict("our CPU a sample (sampler and record-writer)", &format!("{cpu:.1} µs"), "≤ 15 µs", cpu <= 15.0);
+    verdict(
+        "our CPU a sample (sampler and record-writer)",
+        &format!("{cpu:.1} µs"),
+        "≤ 15 µs",
+        cpu <= 15.0,
+    );
     Ok(())
 }
 
@@ -152,7 +172,13 @@ fn sampler(socket: &Path, seconds: f64) -> Result<Part> {
     let record = RunDir::create(&directory.path().join("run"), "", false)?;
     let connection = Blocking::connect("source", &Endpoint::Unix(socket.to_owned()), DEADLINE)?;
     let cpu_ns = process_cpu_ns();
-    let sampler = Sampler::start(Side::Source, connection, SampleRate::Max, record.sink(), Latest::default())?;
+    let sampler = Sampler::start(
+        Side::Source,
+        connection,
+        SampleRate::Max,
+        record.sink(),
+        Latest::default(),
+    )?;
     sleep_until(monotonic_ns() + u64::try_from(Duration::from_secs_f64(seconds).as_nanos())?);
     let (report, _) = sampler.stop();
     record.discard();
@@ -179,7 +205,12 @@ fn qemu_qmp(python: &Path, socket: &Path, seconds: f64) -> Result<Part> {
 /// A Python that has qemu.qmp: made once, under target. Or why there is none.
 fn python() -> std::result::Result<PathBuf, String> {
     let python = Path::new(VENV).join("bin/python");
-    let has_it = || Command::new(&python).args(["-c", "import qemu.qmp"]).output().is_ok_and(|output| output.status.success());
+    let has_it = || {
+        Command::new(&python)
+            .args(["-c", "import qemu.qmp"])
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
     if has_it() {
         return Ok(python);
     }
@@ -191,5 +222,9 @@ fn python() -> std::result::Result<PathBuf, String> {
     };
     step(Command::new("python3").args(["-m", "venv", VENV]))?;
     step(Command::new(&python).args(["-m", "pip", "install", "--quiet", "qemu.qmp"]))?;
-    if has_it() { Ok(python) } else { Err("qemu.qmp was installed and cannot be imported".to_owned()) }
+    if has_it() {
+        Ok(python)
+    } else {
+        Err("qemu.qmp was installed and cannot be imported".to_owned())
+    }
 }

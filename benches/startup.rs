@@ -16,7 +16,9 @@ mod support;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use support::stats::{median, quantile};
-use support::{Arguments, Result, machine, qemu_program, runtime, say, scenario, verdict, version_text};
+use support::{
+    Arguments, Result, machine, qemu_program, runtime, say, scenario, verdict, version_text,
+};
 use switchover::clock::monotonic_ns;
 use switchover::lab::{Accelerator, Lab};
 use switchover::record::{Run, RunDir};
@@ -24,7 +26,8 @@ use switchover::scenario::Accel;
 
 const LINUX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/linux-guest");
 const MACHINES: [&str; 3] = ["microvm", "q35", "pc"];
-const COMMANDS: [(&str, &[&str]); 2] = [("run --accel tcg", &["--accel", "tcg"]), ("run (accel auto)", &[])];
+const COMMANDS: [(&str, &[&str]); 2] =
+    [("run --accel tcg", &["--accel", "tcg"]), ("run (accel auto)", &[])];
 
 fn main() -> ExitCode {
     support::main(run)
@@ -40,7 +43,12 @@ fn run(arguments: &Arguments) -> Result<()> {
     let micro = labs(&program, &[], starts)?;
     for (machine, times) in MACHINES.iter().zip(&micro).filter(|(_, times)| !times.is_empty()) {
         let boot = median(&times.iter().map(|(boot, _)| *boot).collect::<Vec<_>>());
-        verdict(&format!("{machine}: start to first heartbeat"), &format!("{boot:.0} ms"), "≤ 250 ms", boot <= 250.0);
+        verdict(
+            &format!("{machine}: start to first heartbeat"),
+            &format!("{boot:.0} ms"),
+            "≤ 250 ms",
+            boot <= 250.0,
+        );
     }
     if runs > 0 {
         commands(&program, runs)?;
@@ -64,7 +72,10 @@ fn labs(program: &str, settings: &[&str], starts: usize) -> Result<[Vec<(f64, f6
     }
     if starts > 0 {
         say("");
-        say(&format!("  ms, median (quartiles), n = {starts}      boot                    ready      {}", settings.join(" ")));
+        say(&format!(
+            "  ms, median (quartiles), n = {starts}      boot                    ready      {}",
+            settings.join(" ")
+        ));
         for (machine, times) in MACHINES.iter().zip(&labs) {
             let (boot, ready): (Vec<f64>, Vec<f64>) = times.iter().copied().unzip();
             say(&format!("  {machine:<24} {:>22} {:>24}", spread(&boot), spread(&ready)));
@@ -82,14 +93,21 @@ fn commands(program: &str, runs: usize) -> Result<()> {
         }
     }
     say("");
-    say(&format!("  ms, median (quartiles), n = {runs}         whole       of it: boot         the migration"));
+    say(&format!(
+        "  ms, median (quartiles), n = {runs}         whole       of it: boot         the migration"
+    ));
     for ((name, _), times) in COMMANDS.iter().zip(&wholes) {
         let column = |at: usize| spread(&times.iter().map(|time| time[at]).collect::<Vec<_>>());
         say(&format!("  {name:<20} {:>20} {:>18} {:>21}", column(0), column(1), column(2)));
     }
     for ((name, _), times) in COMMANDS.iter().zip(&wholes) {
         let whole = median(&times.iter().map(|time| time[0] / 1e3).collect::<Vec<_>>());
-        verdict(&format!("{name}: start to summary"), &format!("{whole:.2} s"), "≤ 3 s", whole <= 3.0);
+        verdict(
+            &format!("{name}: start to summary"),
+            &format!("{whole:.2} s"),
+            "≤ 3 s",
+            whole <= 3.0,
+        );
     }
     Ok(())
 }
@@ -123,10 +141,21 @@ fn whole(program: &str, accel: &[&str]) -> Result<[f64; 3]> {
     let out = directory.path().join("run");
     let began_ns = monotonic_ns();
     let mut command = Command::new(env!("CARGO_BIN_EXE_switchover"));
-    let output = command.arg("run").args(["--qemu", program, "--out"]).arg(&out).args(accel).stdin(Stdio::null()).output()?;
+    let output = command
+        .arg("run")
+        .args(["--qemu", program, "--out"])
+        .arg(&out)
+        .args(accel)
+        .stdin(Stdio::null())
+        .output()?;
     let whole = (monotonic_ns() - began_ns) as f64 / 1e6;
     if !output.status.success() {
-        return Err(format!("switchover run: {}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into());
+        return Err(format!(
+            "switchover run: {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        )
+        .into());
     }
     let summary = Run::open(&out).summary()?;
     let ms = |us: Option<u64>| us.map_or(f64::NAN, |us| us as f64 / 1e3);

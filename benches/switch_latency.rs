@@ -29,7 +29,10 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::ExitCode;
 use support::stats::{median, quantile};
-use support::{Arguments, Result, lab_run, machine, qemu_version, runtime, say, scenario, verdict, version_text};
+use support::{
+    Arguments, Result, lab_run, machine, qemu_version, runtime, say, scenario, verdict,
+    version_text,
+};
 use switchover::plan::Side;
 use switchover::record::{Integrity, Outcome, Run, TRANSCRIPT};
 
@@ -73,11 +76,16 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let (short, long) = (arguments.number("--switchovers", 50, 2)?, arguments.number("--long", 10, 1)?);
+    let (short, long) =
+        (arguments.number("--switchovers", 50, 2)?, arguments.number("--long", 10, 1)?);
     let only = arguments.value("--version");
-    say("switch_latency: from MIGRATION_PASS leaving QEMU to STOP, when post-copy is asked for at that pass");
+    say(
+        "switch_latency: from MIGRATION_PASS leaving QEMU to STOP, when post-copy is asked for at that pass",
+    );
     say(&machine());
-    for (version, more) in VERSIONS.into_iter().filter(|(version, _)| only.is_none_or(|only| only == *version)) {
+    for (version, more) in
+        VERSIONS.into_iter().filter(|(version, _)| only.is_none_or(|only| only == *version))
+    {
         let program = qemu_version(version)?;
         say("");
         say(&version_text(&program)?);
@@ -91,7 +99,12 @@ fn run(arguments: &Arguments) -> Result<()> {
             let whole: Vec<f64> = splits.iter().map(|split| split.whole).collect();
             let ours: Vec<f64> = splits.iter().map(|split| split.decide).collect();
             let figure = format!("{:.0} µs, n = {}", median(&whole), whole.len());
-            verdict("short passes: MIGRATION_PASS to STOP, median", &figure, "≤ 1 ms", median(&whole) <= 1000.0);
+            verdict(
+                "short passes: MIGRATION_PASS to STOP, median",
+                &figure,
+                "≤ 1 ms",
+                median(&whole) <= 1000.0,
+            );
             say(&format!("  of which ours (decide): {:.0} µs", median(&ours)));
         }
     }
@@ -120,10 +133,19 @@ fn measure(name: &str, program: &str, settings: &[&str], wanted: usize) -> Resul
     }
     let cell = |get: fn(&Split) -> f64| {
         let values: Vec<f64> = splits.iter().map(get).collect();
-        format!("{:.0} ({:.0}, {:.0})", median(&values), quantile(&values, 0.25), quantile(&values, 0.75))
+        format!(
+            "{:.0} ({:.0}, {:.0})",
+            median(&values),
+            quantile(&values, 0.25),
+            quantile(&values, 0.75)
+        )
     };
     let [event, decide, taken] = [cell(|s| s.event), cell(|s| s.decide), cell(|s| s.taken)];
-    say(&format!("  {name:<13} {event:>18} {decide:>18} {taken:>19} {:>25} {:>25}", cell(|s| s.stop), cell(|s| s.whole)));
+    say(&format!(
+        "  {name:<13} {event:>18} {decide:>18} {taken:>19} {:>25} {:>25}",
+        cell(|s| s.stop),
+        cell(|s| s.whole)
+    ));
     if finished_first + broken > 0 {
         say(&format!(
             "      besides: {finished_first} finished by pre-copy first; {broken} did not complete with the guest's memory intact"
@@ -136,25 +158,37 @@ fn measure(name: &str, program: &str, settings: &[&str], wanted: usize) -> Resul
 fn split(path: &Path) -> Result<Split> {
     let run = Run::open(path);
     let sent = transcript(path, |record| {
-        record["direction"] == "sent" && record["line"].as_str().is_some_and(|line| line.contains("migrate-start-postcopy"))
+        record["direction"] == "sent"
+            && record["line"].as_str().is_some_and(|line| line.contains("migrate-start-postcopy"))
     })?;
-    let id = serde_json::from_str::<Value>(sent["line"].as_str().unwrap_or_default())?["id"].clone();
+    let id =
+        serde_json::from_str::<Value>(sent["line"].as_str().unwrap_or_default())?["id"].clone();
     let answered = transcript(path, |record| {
-        let line = || serde_json::from_str::<Value>(record["line"].as_str().unwrap_or_default()).unwrap_or_default();
+        let line = || {
+            serde_json::from_str::<Value>(record["line"].as_str().unwrap_or_default())
+                .unwrap_or_default()
+        };
         record["side"] == "source"
             && record["direction"] == "received"
             && record["mono_ns"].as_u64() > sent["mono_ns"].as_u64()
             && line()["id"] == id
     })?;
-    let us = |record: &Value, clock: &str| record[clock].as_f64().map(|ns| ns / 1e3).ok_or("a time is missing in the transcript");
+    let us = |record: &Value, clock: &str| {
+        record[clock].as_f64().map(|ns| ns / 1e3).ok_or("a time is missing in the transcript")
+    };
     let events = run.events()?;
     // The pass that was decided on: the last that arrived before the command went out.
     let sent_mono_us = us(&sent, "mono_ns")?;
     let at_source = || events.iter().filter(|event| event.side == Side::Source);
-    let pass = at_source().rfind(|event| event.pass().is_some() && event.mono_ns as f64 / 1e3 <= sent_mono_us);
+    let pass = at_source()
+        .rfind(|event| event.pass().is_some() && event.mono_ns as f64 / 1e3 <= sent_mono_us);
     let stop = at_source().find(|event| event.event == "STOP");
-    let (Some(pass), Some(stop)) = (pass, stop) else { return Err("no MIGRATION_PASS or no STOP".into()) };
-    let (Some(pass_us), Some(stop_us)) = (pass.qemu_us, stop.qemu_us) else { return Err("an event without QEMU's time".into()) };
+    let (Some(pass), Some(stop)) = (pass, stop) else {
+        return Err("no MIGRATION_PASS or no STOP".into());
+    };
+    let (Some(pass_us), Some(stop_us)) = (pass.qemu_us, stop.qemu_us) else {
+        return Err("an event without QEMU's time".into());
+    };
 
     // Both clocks were read together when the command went out, so arrivals can be put on the wall clock.
     let sent_us = us(&sent, "wall_ns")?;
@@ -171,7 +205,10 @@ fn split(path: &Path) -> Result<Split> {
 
 /// The first record of the transcript that fits.
 fn transcript(path: &Path, fits: impl Fn(&Value) -> bool) -> Result<Value> {
-    let lines = BufReader::new(zstd::Decoder::new(std::fs::File::open(path.join(TRANSCRIPT))?)?).lines();
-    let mut records = lines.map_while(std::result::Result::ok).filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+    let lines =
+        BufReader::new(zstd::Decoder::new(std::fs::File::open(path.join(TRANSCRIPT))?)?).lines();
+    let mut records = lines
+        .map_while(std::result::Result::ok)
+        .filter_map(|line| serde_json::from_str::<Value>(&line).ok());
     records.find(|record| fits(record)).ok_or_else(|| "a line is missing in the transcript".into())
 }

@@ -45,13 +45,21 @@ pub async fn examine(scenario: &Scenario) -> Vec<Finding> {
     let mut add = |what, health, detail: String| findings.push(Finding { what, health, detail });
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     match cpus {
-        1 => add("processors", Health::Limited, "1: source, destination and observer share it; timings will be poor".to_owned()),
+        1 => add(
+            "processors",
+            Health::Limited,
+            "1: source, destination and observer share it; timings will be poor".to_owned(),
+        ),
         n => add("processors", Health::Works, n.to_string()),
     }
     let logs = match scratch() {
         Ok(logs) => logs,
         Err(error) => {
-            add("temporary files", Health::Missing, format!("{error}; set TMPDIR to a directory that can be written"));
+            add(
+                "temporary files",
+                Health::Missing,
+                format!("{error}; set TMPDIR to a directory that can be written"),
+            );
             return findings;
         }
     };
@@ -75,20 +83,32 @@ pub async fn examine(scenario: &Scenario) -> Vec<Finding> {
 /// Which links are possible.
 fn try_links(add: &mut impl FnMut(&'static str, Health, String)) {
     match try_emulated() {
-        Ok(took_us) => add("emulated links", Health::Works, format!("a byte took {} over 1 ms", human_micros(took_us))),
+        Ok(took_us) => add(
+            "emulated links",
+            Health::Works,
+            format!("a byte took {} over 1 ms", human_micros(took_us)),
+        ),
         Err(error) => add("emulated links", Health::Limited, error.to_string()),
     }
     let netns = |figures| Link { kind: LinkKind::Netns, figures, ..Link::default() };
     let rate = Figures { rate: Some(Rate(100 << 20)), ..Figures::default() };
     if let Err(error) = try_namespaces(&netns(rate.clone())) {
-        let detail = format!("{error}; links of kind netns need root, iproute2, veth and tbf; emulated ones need nothing");
+        let detail = format!(
+            "{error}; links of kind netns need root, iproute2, veth and tbf; emulated ones need nothing"
+        );
         return add("namespaces", Health::Limited, detail);
     }
     let delay = Figures { delay: Some(Micros(1000)), ..rate };
     match try_namespaces(&netns(delay)) {
-        Ok(()) => add("namespaces", Health::Works, "links of kind netns have a rate, a delay and jitter".to_owned()),
+        Ok(()) => add(
+            "namespaces",
+            Health::Works,
+            "links of kind netns have a rate, a delay and jitter".to_owned(),
+        ),
         Err(error) => {
-            let detail = format!("links of kind netns have a rate, but no delay: {error}; emulated ones have both");
+            let detail = format!(
+                "links of kind netns have a rate, but no delay: {error}; emulated ones have both"
+            );
             add("namespaces", Health::Limited, detail);
         }
     }
@@ -106,7 +126,12 @@ fn try_emulated() -> std::io::Result<u64> {
     Ok((monotonic_ns() - began_ns) / 1000)
 }
 
-async fn try_lab(scenario: &Scenario, accelerator: Accelerator, logs: &Path, add: &mut impl FnMut(&'static str, Health, String)) {
+async fn try_lab(
+    scenario: &Scenario,
+    accelerator: Accelerator,
+    logs: &Path,
+    add: &mut impl FnMut(&'static str, Health, String),
+) {
     let mut small = scenario.clone();
     small.guest.memory = Bytes(64 << 20);
     small.guest.working_set = Bytes(4 << 20);
@@ -123,7 +148,11 @@ async fn try_lab(scenario: &Scenario, accelerator: Accelerator, logs: &Path, add
                 .collect();
             add("QEMU", Health::Works, versions.join(" → "));
             let boot = u64::try_from(lab.boot.unwrap_or_default().as_micros()).unwrap_or(u64::MAX);
-            add("lab", Health::Works, format!("a pair starts; first heartbeat after {}", human_micros(boot)));
+            add(
+                "lab",
+                Health::Works,
+                format!("a pair starts; first heartbeat after {}", human_micros(boot)),
+            );
             let (health, detail) = try_postcopy(&lab).await;
             add("post-copy", health, detail);
             lab.stop().await;
@@ -136,7 +165,11 @@ async fn try_lab(scenario: &Scenario, accelerator: Accelerator, logs: &Path, add
 async fn try_postcopy(lab: &Lab) -> (Health, String) {
     let Some(end) = &lab.destination.end else { return (Health::Limited, "not tried".to_owned()) };
     let set = json!({"capabilities": [{"capability": "postcopy-ram", "state": true}]});
-    match end.session.execute(Request::raw("migrate-set-capabilities", set), Duration::from_secs(5)).await {
+    match end
+        .session
+        .execute(Request::raw("migrate-set-capabilities", set), Duration::from_secs(5))
+        .await
+    {
         Ok(_) => (Health::Works, "the destination takes postcopy-ram".to_owned()),
         Err(error) => {
             let remedy = "run as root, or: sysctl vm.unprivileged_userfaultfd=1";

@@ -55,9 +55,12 @@ pub struct Difference {
 /// What the session gives.
 pub async fn inspect(endpoint: String, session: &Session) -> Result<Inspection> {
     let support = Support::ask(session, None, DEADLINE).await?;
-    let values: Map<String, Value> = session.call(&qapi::qmp::query_migrate_parameters {}, DEADLINE).await?;
+    let values: Map<String, Value> =
+        session.call(&qapi::qmp::query_migrate_parameters {}, DEADLINE).await?;
     let names = support.parameters.iter().map(|member| member.name.clone());
-    let parameters = names.map(|name| (name.clone(), values.get(&name).cloned().unwrap_or(Value::Null))).collect();
+    let parameters = names
+        .map(|name| (name.clone(), values.get(&name).cloned().unwrap_or(Value::Null)))
+        .collect();
     Ok(Inspection {
         endpoint,
         version: support.version_text(),
@@ -75,7 +78,9 @@ pub async fn inspect(endpoint: String, session: &Session) -> Result<Inspection> 
 /// What the two do not have alike.
 #[must_use]
 pub fn differences(first: &Inspection, second: &Inspection) -> Vec<Difference> {
-    let capabilities = |i: &Inspection| i.capabilities.iter().map(|(k, v)| (k.clone(), Value::from(*v))).collect::<Map<_, _>>();
+    let capabilities = |i: &Inspection| {
+        i.capabilities.iter().map(|(k, v)| (k.clone(), Value::from(*v))).collect::<Map<_, _>>()
+    };
     let compare = |kind, first: &Map<String, Value>, second: &Map<String, Value>| {
         let names: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
         let differing = names.into_iter().filter(|name| first.get(*name) != second.get(*name));

@@ -13,10 +13,17 @@ const LONGEST_DIRECTORY: usize = 80;
 
 /// A fresh directory that nobody else may look into: QMP is root on the guest, nobody else may reach the sockets.
 pub(crate) fn private_directory() -> io::Result<tempfile::TempDir> {
-    let parents =
-        [std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from), Some(std::env::temp_dir()), Some(PathBuf::from("/tmp"))];
-    let fits = |parent: &PathBuf| parent.is_dir() && parent.as_os_str().len() + 32 < LONGEST_DIRECTORY;
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "neither XDG_RUNTIME_DIR, TMPDIR nor /tmp is of use");
+    let parents = [
+        std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from),
+        Some(std::env::temp_dir()),
+        Some(PathBuf::from("/tmp")),
+    ];
+    let fits =
+        |parent: &PathBuf| parent.is_dir() && parent.as_os_str().len() + 32 < LONGEST_DIRECTORY;
+    let mut last = io::Error::new(
+        io::ErrorKind::NotFound,
+        "neither XDG_RUNTIME_DIR, TMPDIR nor /tmp is of use",
+    );
     for parent in parents.into_iter().flatten().filter(fits) {
         // tempfile makes directories with mode 0700.
         match tempfile::Builder::new().prefix("switchover-").tempdir_in(&parent) {
@@ -95,7 +102,14 @@ mod tests {
     /// Busy and of low priority, so that some time passes between the signal and its end.
     fn busy(directory: &Path) -> Busy {
         let script = format!("exec nice -n 19 sh -c 'while :; do :; done' {}", directory.display());
-        Busy(Command::new("sh").args(["-c", &script]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+        Busy(
+            Command::new("sh")
+                .args(["-c", &script])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap(),
+        )
     }
 
     struct Busy(Child);

@@ -70,7 +70,10 @@ impl Rules {
             return Some(format!("not converged after {limit} passes"));
         }
         if let Some(limit) = bytes.filter(|limit| seen.transferred > limit.0) {
-            return Some(format!("not converged after {} sent (limit {limit})", human_bytes(seen.transferred)));
+            return Some(format!(
+                "not converged after {} sent (limit {limit})",
+                human_bytes(seen.transferred)
+            ));
         }
         (seen.elapsed_us >= after.0).then(|| format!("not converged within {after}"))
     }
@@ -80,8 +83,12 @@ fn due(when: SwitchWhen, seen: &Observation) -> Option<String> {
     match when {
         SwitchWhen::Never => None,
         SwitchWhen::AtOnce => Some("mode is postcopy".to_owned()),
-        SwitchWhen::AfterPass(n) => (seen.pass > n).then(|| format!("pass {} began, {n} asked for", seen.pass)),
-        SwitchWhen::After(time) => seen.active_us.filter(|active| *active >= time.0).map(|_| format!("active for {time}")),
+        SwitchWhen::AfterPass(n) => {
+            (seen.pass > n).then(|| format!("pass {} began, {n} asked for", seen.pass))
+        }
+        SwitchWhen::After(time) => {
+            seen.active_us.filter(|active| *active >= time.0).map(|_| format!("active for {time}"))
+        }
     }
 }
 
@@ -94,7 +101,11 @@ mod tests {
         Rules {
             switch,
             finish: SwitchWhen::Never,
-            give_up: GiveUpWhen { passes: Some(5), bytes: Some(Bytes(1000)), after: Micros(1_000_000) },
+            give_up: GiveUpWhen {
+                passes: Some(5),
+                bytes: Some(Bytes(1000)),
+                after: Micros(1_000_000),
+            },
         }
     }
 
@@ -105,9 +116,17 @@ mod tests {
     #[test]
     fn each_bound_gives_up_and_none_does_so_early() {
         let rules = rules(SwitchWhen::Never);
-        let seen = Observation { elapsed_us: 999_999, pass: 5, transferred: 1000, ..Observation::default() };
+        let seen = Observation {
+            elapsed_us: 999_999,
+            pass: 5,
+            transferred: 1000,
+            ..Observation::default()
+        };
         assert_eq!(action(rules, seen), None);
-        assert_eq!(action(rules, Observation { elapsed_us: 1_000_000, ..seen }), Some(Action::GiveUp));
+        assert_eq!(
+            action(rules, Observation { elapsed_us: 1_000_000, ..seen }),
+            Some(Action::GiveUp)
+        );
         assert_eq!(action(rules, Observation { pass: 6, ..seen }), Some(Action::GiveUp));
         assert_eq!(action(rules, Observation { transferred: 1001, ..seen }), Some(Action::GiveUp));
     }
@@ -117,12 +136,18 @@ mod tests {
         let seen = Observation::default();
         assert_eq!(action(rules(SwitchWhen::AtOnce), seen), Some(Action::StartPostcopy));
         assert_eq!(action(rules(SwitchWhen::AfterPass(1)), Observation { pass: 1, ..seen }), None);
-        assert_eq!(action(rules(SwitchWhen::AfterPass(1)), Observation { pass: 2, ..seen }), Some(Action::StartPostcopy));
+        assert_eq!(
+            action(rules(SwitchWhen::AfterPass(1)), Observation { pass: 2, ..seen }),
+            Some(Action::StartPostcopy)
+        );
         let asked = Observation { pass: 2, postcopy_asked: true, ..seen };
         assert_eq!(action(rules(SwitchWhen::AfterPass(1)), asked), None);
         let late = rules(SwitchWhen::After(Micros(10)));
         assert_eq!(action(late, Observation { active_us: None, ..seen }), None);
-        assert_eq!(action(late, Observation { active_us: Some(10), ..seen }), Some(Action::StartPostcopy));
+        assert_eq!(
+            action(late, Observation { active_us: Some(10), ..seen }),
+            Some(Action::StartPostcopy)
+        );
     }
 
     #[test]

@@ -56,12 +56,14 @@ impl FromStr for Address {
         let address = match text.split_once(':') {
             Some(("unix", path)) if !path.is_empty() => Some(Address::Unix(path.into())),
             Some(("tcp", address)) => address.rsplit_once(':').and_then(|(host, port)| {
-                let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+                let host =
+                    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
                 Some(Address::Tcp(host.to_owned(), port.parse().ok()?)).filter(|_| !host.is_empty())
             }),
             _ => None,
         };
-        address.ok_or_else(|| format!("`{text}` is not an address; write unix:PATH or tcp:HOST:PORT"))
+        address
+            .ok_or_else(|| format!("`{text}` is not an address; write unix:PATH or tcp:HOST:PORT"))
     }
 }
 
@@ -163,7 +165,9 @@ pub fn unix_pair() -> io::Result<[OwnedFd; 2]> {
 /// Sets what was asked for, a bound for what is taken and not sent, and always TCP_NODELAY: QEMU leaves Nagle's algorithm on for the main channel, and the last partial
 /// segment of the device state then waits for the receiver's delayed acknowledgement, some 40 ms (facts/qemu.md §6.3).
 pub(crate) fn set(socket: &Socket, options: &Options) -> io::Result<()> {
-    let failed = |what: &'static str| move |error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"));
+    let failed = |what: &'static str| {
+        move |error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"))
+    };
     socket.set_tcp_nodelay(true)?;
     if let Some(bytes) = options.send_buffer {
         socket.set_send_buffer_size(size(bytes.0)).map_err(failed("socket.send_buffer"))?;
@@ -174,21 +178,35 @@ pub(crate) fn set(socket: &Socket, options: &Options) -> io::Result<()> {
     if let Some(name) = &options.congestion {
         let name = std::ffi::OsString::from(name);
         setsockopt(socket, sockopt::TcpCongestion, &name).map_err(|error| {
-            let known = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_congestion_control").unwrap_or_default();
+            let known =
+                std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_congestion_control")
+                    .unwrap_or_default();
             let known = known.split_whitespace().collect::<Vec<_>>().join(", ");
-            let text = format!("socket.congestion: this kernel has no `{}` ({error}); it has {known}", name.to_string_lossy());
+            let text = format!(
+                "socket.congestion: this kernel has no `{}` ({error}); it has {known}",
+                name.to_string_lossy()
+            );
             io::Error::new(io::ErrorKind::InvalidInput, text)
         })?;
     }
     if let Some(rate) = options.pacing {
         // The kernel's own form for "no limit" is the largest number.
         let rate = u32::try_from(rate.0).unwrap_or(u32::MAX);
-        MaxPacingRate.set(socket, &rate).map_err(io::Error::from).map_err(failed("socket.pacing"))?;
+        MaxPacingRate
+            .set(socket, &rate)
+            .map_err(io::Error::from)
+            .map_err(failed("socket.pacing"))?;
     }
     let not_sent = u32::try_from(options.notsent_lowat.unwrap_or(NOT_SENT).0).unwrap_or(u32::MAX);
-    NotSent.set(socket, &not_sent).map_err(io::Error::from).map_err(failed("socket.notsent_lowat"))?;
+    NotSent
+        .set(socket, &not_sent)
+        .map_err(io::Error::from)
+        .map_err(failed("socket.notsent_lowat"))?;
     if let Some(after) = options.keep_alive {
-        let keep_alive = TcpKeepalive::new().with_time(after.duration()).with_interval(after.duration() / 3).with_retries(3);
+        let keep_alive = TcpKeepalive::new()
+            .with_time(after.duration())
+            .with_interval(after.duration() / 3)
+            .with_retries(3);
         socket.set_tcp_keepalive(&keep_alive).map_err(failed("socket.keep_alive"))?;
     }
     Ok(())

@@ -42,7 +42,9 @@ pub enum StepError {
         after: Duration,
     },
     /// It was revived, and does not run.
-    #[error("the source's gdb stub was told to let the guest run, but its run state is {run_state} after {after:?}")]
+    #[error(
+        "the source's gdb stub was told to let the guest run, but its run state is {run_state} after {after:?}"
+    )]
     StillStands {
         /// Its run state.
         run_state: String,
@@ -110,14 +112,17 @@ pub async fn cancel(source: &Session) -> Result<Status, StepError> {
 pub async fn switch(source: &Session) -> Result<Status, StepError> {
     let now = status(source).await?;
     if now != Status::Active {
-        return Err(StepError::Unfit(format!("the source is in state {now}; post-copy can begin while it is active")));
+        return Err(StepError::Unfit(format!(
+            "the source is in state {now}; post-copy can begin while it is active"
+        )));
     }
     if !has(source, "postcopy-ram").await? {
         let reason = "postcopy-ram is off, and it cannot be set while a migration is under way; begin it with `--mode hybrid`";
         return Err(StepError::Unfit(reason.to_owned()));
     }
     source.execute(Request::typed(&qapi::qmp::migrate_start_postcopy {}), DEADLINE).await?;
-    until(source, "migrate-start-postcopy", |status| status.is_postcopy() || status.is_final()).await
+    until(source, "migrate-start-postcopy", |status| status.is_postcopy() || status.is_final())
+        .await
 }
 
 /// `migrate-continue`: lets a migration switch over that waits for it (capability pause-before-switchover).
@@ -140,10 +145,16 @@ pub async fn go_on(source: &Session) -> Result<Status, StepError> {
 ///
 /// # Errors
 /// [`StepError`]; it can be tried again.
-pub async fn recover(source: &Session, destination: &Session, uri: &str) -> Result<Status, StepError> {
+pub async fn recover(
+    source: &Session,
+    destination: &Session,
+    uri: &str,
+) -> Result<Status, StepError> {
     let now = status(source).await?;
     if !now.is_postcopy() {
-        return Err(StepError::Unfit(format!("the source is in state {now}; there is no post-copy to recover")));
+        return Err(StepError::Unfit(format!(
+            "the source is in state {now}; there is no post-copy to recover"
+        )));
     }
     Recoverer::new(Arc::new(At(uri.to_owned()))).attempt(source, destination).await?;
     Ok(status(source).await?)
@@ -172,7 +183,11 @@ async fn has(source: &Session, capability: &str) -> Result<bool, QmpError> {
     Ok(all.iter().any(|one| one["capability"] == capability && one["state"] == true))
 }
 
-async fn until(source: &Session, what: &'static str, is: impl Fn(&Status) -> bool) -> Result<Status, StepError> {
+async fn until(
+    source: &Session,
+    what: &'static str,
+    is: impl Fn(&Status) -> bool,
+) -> Result<Status, StepError> {
     let mut now = Status::None;
     for _ in 0..POLLS {
         now = status(source).await?;

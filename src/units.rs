@@ -69,9 +69,21 @@ const SIZES: &[(&str, u64)] = &[
     ("B", 1),
 ];
 /// Bits a second, in bytes a second times 8.
-const BITS: &[(&str, u64)] =
-    &[("Tbit/s", 1_000_000_000_000), ("Gbit/s", 1_000_000_000), ("Mbit/s", 1_000_000), ("kbit/s", 1000), ("bit/s", 1)];
-const TIMES: &[(&str, u64)] = &[("us", 1), ("µs", 1), ("ms", 1000), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000)];
+const BITS: &[(&str, u64)] = &[
+    ("Tbit/s", 1_000_000_000_000),
+    ("Gbit/s", 1_000_000_000),
+    ("Mbit/s", 1_000_000),
+    ("kbit/s", 1000),
+    ("bit/s", 1),
+];
+const TIMES: &[(&str, u64)] = &[
+    ("us", 1),
+    ("µs", 1),
+    ("ms", 1000),
+    ("s", 1_000_000),
+    ("m", 60_000_000),
+    ("h", 3_600_000_000),
+];
 const FREQUENCIES: &[(&str, u64)] = &[("kHz", 1000), ("Hz", 1)];
 
 /// A decimal number and one of the units, as a whole number of the smallest unit; `None` if it is not that or too large.
@@ -106,7 +118,11 @@ macro_rules! from_text {
             type Err = UnitError;
             fn from_str(text: &str) -> Result<Self, UnitError> {
                 let $text = text.trim();
-                $parse.ok_or_else(|| UnitError { text: text.to_owned(), what: $what, example: $example })
+                $parse.ok_or_else(|| UnitError {
+                    text: text.to_owned(),
+                    what: $what,
+                    example: $example,
+                })
             }
         }
         impl Serialize for $type {
@@ -146,7 +162,10 @@ from_text!(WriteRate, "rate or `max`", "200MiB/s", |text| match text {
 from_text!(SampleRate, "sampling rate", "1kHz, max or off", |text| match text {
     "off" => Some(SampleRate::Off),
     "max" => Some(SampleRate::Max),
-    _ => scaled(text, FREQUENCIES).and_then(|hz| u32::try_from(hz).ok()).filter(|hz| *hz > 0).map(SampleRate::Hertz),
+    _ => scaled(text, FREQUENCIES)
+        .and_then(|hz| u32::try_from(hz).ok())
+        .filter(|hz| *hz > 0)
+        .map(SampleRate::Hertz),
 });
 
 fn rate(text: &str) -> Option<Rate> {
@@ -249,7 +268,8 @@ impl Micros {
 /// A size for people: three significant figures and a binary unit, such as `31.2 MiB`.
 #[must_use]
 pub fn human_bytes(bytes: u64) -> String {
-    let (unit, scale) = SIZES[..4].iter().find(|(_, scale)| bytes >= *scale).copied().unwrap_or(("B", 1));
+    let (unit, scale) =
+        SIZES[..4].iter().find(|(_, scale)| bytes >= *scale).copied().unwrap_or(("B", 1));
     human(bytes, scale, unit)
 }
 

@@ -13,7 +13,10 @@ impl Memory {
     pub(crate) fn now() -> Result<Memory> {
         let status = std::fs::read_to_string("/proc/self/status")?;
         let field = |name: &str| -> Result<f64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such line in /proc/self/status")?;
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .ok_or("no such line in /proc/self/status")?;
             let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
             Ok(kib * 1024.0 / 1e6)
         };

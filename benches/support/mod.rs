@@ -22,7 +22,8 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// `--quick`, `--NAME VALUE`; `--bench` is cargo's and means nothing.
     fn read() -> Arguments {
-        let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+        let words: Vec<String> =
+            std::env::args().skip(1).filter(|word| word != "--bench").collect();
         Arguments { quick: words.iter().any(|word| word == "--quick"), words }
     }
 
@@ -73,15 +74,23 @@ pub(crate) fn say(line: &str) {
 
 /// A line with a figure, its target, and whether that was met.
 pub(crate) fn verdict(what: &str, figure: &str, target: &str, met: bool) {
-    say(&format!("  {what:<44} {figure:>22}   target {target:<16} {}", if met { "met" } else { "MISSED" }));
+    say(&format!(
+        "  {what:<44} {figure:>22}   target {target:<16} {}",
+        if met { "met" } else { "MISSED" }
+    ));
 }
 
 /// What the figures were made on.
 pub(crate) fn machine() -> String {
     let file = |name: &str| std::fs::read_to_string(name).unwrap_or_default().trim().to_owned();
     let cpus = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let load: Vec<String> = file("/proc/loadavg").split(' ').take(3).map(ToOwned::to_owned).collect();
-    format!("machine: {cpus} CPUs, Linux {}, load {}", file("/proc/sys/kernel/osrelease"), load.join(" "))
+    let load: Vec<String> =
+        file("/proc/loadavg").split(' ').take(3).map(ToOwned::to_owned).collect();
+    format!(
+        "machine: {cpus} CPUs, Linux {}, load {}",
+        file("/proc/sys/kernel/osrelease"),
+        load.join(" ")
+    )
 }
 
 /// The program of `SWITCHOVER_BENCH_QEMU`, or else the one that `qemu-scripts/qemu 10.0` unpacks.
@@ -97,14 +106,21 @@ pub(crate) fn qemu_version(version: &str) -> Result<String> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/qemu-scripts/qemu");
     let output = Command::new(script).arg(version).output()?;
     if !output.status.success() {
-        return Err(format!("{script} {version}: {}", String::from_utf8_lossy(&output.stderr).trim()).into());
+        return Err(format!(
+            "{script} {version}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        )
+        .into());
     }
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 /// The first line of `--version`.
 pub(crate) fn version_text(program: &str) -> Result<String> {
-    let output = Command::new(program).arg("--version").output().map_err(|error| format!("{program}: {error}"))?;
+    let output = Command::new(program)
+        .arg("--version")
+        .output()
+        .map_err(|error| format!("{program}: {error}"))?;
     Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())
 }
 
@@ -119,10 +135,14 @@ pub(crate) fn scenario(program: &str, settings: &[&str]) -> Result<Scenario> {
 }
 
 /// One run in a lab, recorded in a directory that goes with the result.
-pub(crate) fn lab_run(runtime: &tokio::runtime::Runtime, scenario: Scenario) -> Result<(Finished, tempfile::TempDir)> {
+pub(crate) fn lab_run(
+    runtime: &tokio::runtime::Runtime,
+    scenario: Scenario,
+) -> Result<(Finished, tempfile::TempDir)> {
     let directory = tempfile::tempdir()?;
     let out = Some(directory.path().join("run"));
-    let options = Options { scenario, out, interrupt: Interrupt::never(), progress: Box::new(|_| ()) };
+    let options =
+        Options { scenario, out, interrupt: Interrupt::never(), progress: Box::new(|_| ()) };
     Ok((runtime.block_on(in_lab(options))?, directory))
 }
 

@@ -39,20 +39,29 @@ impl Migrating {
     /// Starts both, waits for the guest, starts the migration.
     pub(crate) fn start(program: &str) -> Result<Migrating> {
         let directory = tempfile::tempdir()?;
-        let log = |side: &str| std::fs::read_to_string(directory.path().join(format!("{side}.log"))).unwrap_or_default();
+        let log = |side: &str| {
+            std::fs::read_to_string(directory.path().join(format!("{side}.log")))
+                .unwrap_or_default()
+        };
         match Migrating::bring_up(program, directory.path()) {
             Ok((control, processes)) => Ok(Migrating { control, directory, _processes: processes }),
-            Err(error) => Err(format!("{error}; QEMU said: {}{}", log("source"), log("destination")).into()),
+            Err(error) => {
+                Err(format!("{error}; QEMU said: {}{}", log("source"), log("destination")).into())
+            }
         }
     }
 
     fn bring_up(program: &str, directory: &Path) -> Result<(Blocking, [Killed; 2])> {
         let at = |name: &str| directory.join(name);
-        let processes =
-            [spawn(program, directory, "source", &[])?, spawn(program, directory, "destination", &["-incoming", "defer"])?];
+        let processes = [
+            spawn(program, directory, "source", &[])?,
+            spawn(program, directory, "destination", &["-incoming", "defer"])?,
+        ];
         let mut source = connect(&at("source.control"))?;
         let mut destination = connect(&at("destination.control"))?;
-        until("the guest is ready", || Ok(std::fs::read_to_string(at("source.console"))?.contains("ready")))?;
+        until("the guest is ready", || {
+            Ok(std::fs::read_to_string(at("source.console"))?.contains("ready"))
+        })?;
 
         let uri = format!("unix:{}", at("migrate").display());
         ask(&mut destination, "migrate-incoming", json!({ "uri": uri }))?;
@@ -81,23 +90,50 @@ fn spawn(program: &str, directory: &Path, side: &str, more: &[&str]) -> Result<K
     let image = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/guest/micro-guest.elf");
     let mut command = Command::new(program);
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-m", "256M", "-smp", "1"]);
-    command.args(["-machine", "microvm,accel=tcg,isa-serial=on,pit=on,pic=on,rtc=off,auto-kernel-cmdline=off"]);
+    command.args([
+        "-machine",
+        "microvm,accel=tcg,isa-serial=on,pit=on,pic=on,rtc=off,auto-kernel-cmdline=off",
+    ]);
     for name in ["control", "samples"] {
         let path = directory.join(format!("{side}.{name}"));
-        command.args(["-chardev", &format!("socket,id={name},path={},server=on,wait=off", path.display())]);
+        command.args([
+            "-chardev",
+            &format!("socket,id={name},path={},server=on,wait=off", path.display()),
+        ]);
         command.args(["-mon", &format!("chardev={name},mode=control")]);
     }
     let console = directory.join(format!("{side}.console"));
-    command.args(["-chardev", &format!("file,id=console,path={}", console.display()), "-serial", "chardev:console"]);
-    command.args(["-chardev", "null,id=beats", "-device", "isa-debugcon,iobase=0xe9,chardev=beats"]);
-    command.args(["-kernel", image, "-append", "working_set=67108864 rate=52428800 pattern=random"]).args(more);
+    command.args([
+        "-chardev",
+        &format!("file,id=console,path={}", console.display()),
+        "-serial",
+        "chardev:console",
+    ]);
+    command.args([
+        "-chardev",
+        "null,id=beats",
+        "-device",
+        "isa-debugcon,iobase=0xe9,chardev=beats",
+    ]);
+    command
+        .args(["-kernel", image, "-append", "working_set=67108864 rate=52428800 pattern=random"])
+        .args(more);
     // What they say when they are killed is of no interest.
     let log = std::fs::File::create(directory.join(format!("{side}.log")))?;
-    let child =
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().map_err(|error| format!("{program}: {error}"))?;
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .map_err(|error| format!("{program}: {error}"))?;
     let watch = ["-c", "read -r _; kill -9 \"$0\"", &child.id().to_string()];
     // In a group of its own, or Ctrl-C would end it before it can do its work.
-    let shell = Command::new("sh").args(watch).stdin(Stdio::piped()).stderr(Stdio::null()).process_group(0).spawn()?;
+    let shell = Command::new("sh")
+        .args(watch)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()?;
     Ok(Killed(child, shell))
 }
 

@@ -31,7 +31,8 @@ pub(crate) fn median_interval(values: &[f64]) -> (f64, f64) {
         state ^= state >> 27;
         usize::try_from(state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33).unwrap_or(0)
     };
-    let draw = |_| median(&(0..values.len()).map(|_| values[random() % values.len()]).collect::<Vec<_>>());
+    let draw =
+        |_| median(&(0..values.len()).map(|_| values[random() % values.len()]).collect::<Vec<_>>());
     let medians: Vec<f64> = (0..RESAMPLES).map(draw).collect();
     (quantile(&medians, 0.025), quantile(&medians, 0.975))
 }

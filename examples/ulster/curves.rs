@@ -16,7 +16,9 @@ pub(crate) fn collect(campaigns: &Path, campaign: &Path, out: &Path) -> Result<(
     let definition = Definition::file(&campaigns.join("volume.toml"), &Overrides::default())?;
     let mut text = String::new();
     for row in Journal::read(&campaign.join(JOURNAL))?.iter().flat_map(|visited| &visited.rows) {
-        let Some(cell) = definition.cells.iter().find(|cell| cell.number == row.cell) else { continue };
+        let Some(cell) = definition.cells.iter().find(|cell| cell.number == row.cell) else {
+            continue;
+        };
         if setting(cell, "stressed") == STRESSED && row.is_good() {
             let bytes = curve(&Run::open(&campaign.join(&row.directory)));
             let curve = Curve {
@@ -38,11 +40,16 @@ fn setting<'a>(cell: &'a Cell, key: &str) -> &'a str {
 /// Bytes to the destination in each slot, from the first byte on.
 fn curve(run: &Run) -> Vec<u64> {
     let flows = run.flows();
-    let mut there = flows.iter().map(|record| record.flow).filter(|flow| !flow.back && flow.bytes > 0).peekable();
+    let mut there = flows
+        .iter()
+        .map(|record| record.flow)
+        .filter(|flow| !flow.back && flow.bytes > 0)
+        .peekable();
     let Some(first) = there.peek().map(|flow| flow.at_ns) else { return Vec::new() };
     let mut slots = Vec::new();
     for flow in there {
-        let slot = usize::try_from((flow.at_ns - first) / SLOT_NS).unwrap_or(usize::MAX).min(100_000);
+        let slot =
+            usize::try_from((flow.at_ns - first) / SLOT_NS).unwrap_or(usize::MAX).min(100_000);
         if slots.len() <= slot {
             slots.resize(slot + 1, 0);
         }

@@ -23,7 +23,11 @@ pub(crate) fn measure(out: &Path) -> Result<(), Box<dyn Error>> {
     let mut text = String::new();
     // In turn, so that what drifts meets all alike.
     for _ in 0..REPEATS {
-        for (name, preset) in [("local", LinkPreset::Local), ("dublin", LinkPreset::Dublin), ("halifax", LinkPreset::Halifax)] {
+        for (name, preset) in [
+            ("local", LinkPreset::Local),
+            ("dublin", LinkPreset::Dublin),
+            ("halifax", LinkPreset::Halifax),
+        ] {
             let asked = scenario::Link { preset, scale: SCALE, ..scenario::Link::default() };
             let measured = Throughput {
                 link: name.to_owned(),

@@ -22,10 +22,15 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["links", out] => links::measure(Path::new(out)).map(|()| 0),
-        ["curves", campaign, out] => curves::collect(Path::new(CAMPAIGNS), Path::new(campaign), Path::new(out)).map(|()| 0),
+        ["curves", campaign, out] => {
+            curves::collect(Path::new(CAMPAIGNS), Path::new(campaign), Path::new(out)).map(|()| 0)
+        }
         ["laws", file, results] => hold(Path::new(file), Path::new(results)),
         ["page", from, docs] => make(Path::new(from), Path::new(docs)),
-        _ => Err("ulster links OUT | curves VOLUME OUT | laws CAMPAIGN RESULTS | page FROM DOCS".into()),
+        _ => {
+            Err("ulster links OUT | curves VOLUME OUT | laws CAMPAIGN RESULTS | page FROM DOCS"
+                .into())
+        }
     };
     match done {
         Ok(code) => ExitCode::from(code),
@@ -54,7 +59,13 @@ fn make(from: &Path, docs: &Path) -> Result<u8, Box<dyn Error>> {
 
 fn say(findings: &[Finding]) -> u8 {
     for finding in findings {
-        print(&format!("{:<22} {:<20} {}: {}", finding.law.name(), finding.of, finding.verdict, finding.says));
+        print(&format!(
+            "{:<22} {:<20} {}: {}",
+            finding.law.name(),
+            finding.of,
+            finding.verdict,
+            finding.says
+        ));
     }
     if findings.iter().any(|finding| finding.verdict == Verdict::Broken) { FAILED } else { 0 }
 }

@@ -36,7 +36,11 @@ fn directory(files: &[(&str, &[u8])], look: impl FnOnce(&Path)) {
 
 /// Bytes of a stream, unless they are packed already.
 fn packed(bytes: &[u8]) -> Vec<u8> {
-    if bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) { bytes.to_vec() } else { zstd::encode_all(bytes, 1).unwrap() }
+    if bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        bytes.to_vec()
+    } else {
+        zstd::encode_all(bytes, 1).unwrap()
+    }
 }
 
 /// A trace file. What is read of it prints and reads to the same, and the order of its lines says nothing.
@@ -70,7 +74,12 @@ fn printed(log: &TraceLog) -> String {
     }
     for page in &log.page_requests {
         let event = if page.added { "add new" } else { "del resolved" };
-        let _ = writeln!(text, "{}postcopy_page_req_{event} page req {:#x} total 1", at(page.wall_us), page.address);
+        let _ = writeln!(
+            text,
+            "{}postcopy_page_req_{event} page req {:#x} total 1",
+            at(page.wall_us),
+            page.address
+        );
     }
     text
 }
@@ -107,7 +116,8 @@ pub fn run(bytes: &[u8]) {
         }
         files.push((name, if name.ends_with(".zst") { packed(content) } else { content.to_vec() }));
     }
-    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, content)| (*name, content.as_slice())).collect();
+    let files: Vec<(&str, &[u8])> =
+        files.iter().map(|(name, content)| (*name, content.as_slice())).collect();
     directory(&files, read_run);
 }
 
@@ -142,16 +152,24 @@ fn read_run(path: &Path) {
     let run = Run::open(path);
     let named = path.display().to_string();
     let summary = run.summary();
-    let switchovers = run.switchovers().inspect_err(|error| check_error(error, &named)).unwrap_or_default();
-    for result in
-        [run.events().map(drop), run.decisions().map(drop), run.heartbeats().map(drop), run.samples(drop), run.glances(drop)]
-    {
+    let switchovers =
+        run.switchovers().inspect_err(|error| check_error(error, &named)).unwrap_or_default();
+    for result in [
+        run.events().map(drop),
+        run.decisions().map(drop),
+        run.heartbeats().map(drop),
+        run.samples(drop),
+        run.glances(drop),
+    ] {
         if let Err(error) = result {
             check_error(&error, &named);
         }
     }
     let (flows, answers, lines) = (run.flows(), run.answers(), run.guest_lines(0));
-    assert!(flows.is_sorted_by_key(|record| record.flow.at_ns) && answers.is_sorted_by_key(|record| record.answered.arrived_ns));
+    assert!(
+        flows.is_sorted_by_key(|record| record.flow.at_ns)
+            && answers.is_sorted_by_key(|record| record.answered.arrived_ns)
+    );
     assert!(lines.iter().all(|(_, line)| !line.contains('\n')));
     let mut loader = Loader::new();
     let scenario = loader.file(&path.join("scenario.toml")).and_then(|loader| loader.load());
@@ -225,11 +243,23 @@ fn journal(path: &Path) {
 }
 
 fn definition(text: &str) {
-    let definition = match Definition::text("fuzzed.toml", "fuzzed", Path::new("/nowhere"), text, &Overrides::default()) {
+    let definition = match Definition::text(
+        "fuzzed.toml",
+        "fuzzed",
+        Path::new("/nowhere"),
+        text,
+        &Overrides::default(),
+    ) {
         Ok(definition) => definition,
         Err(error) => return check_error(&error, "fuzzed.toml"),
     };
-    assert!(definition.cells.iter().map(|cell| cell.number).eq(1..=u32::try_from(definition.cells.len()).unwrap()));
+    assert!(
+        definition
+            .cells
+            .iter()
+            .map(|cell| cell.number)
+            .eq(1..=u32::try_from(definition.cells.len()).unwrap())
+    );
     if definition.cells.len() * definition.repeats as usize > 10_000 {
         return;
     }

@@ -43,16 +43,20 @@ fn check_error(error: &dyn std::error::Error, names: &str) {
 /// What is printed as JSON reads as the same. Of numbers with a fraction the last digit may differ: serde_json reads them quickly, not exactly.
 fn prints_and_reads<T: serde::Serialize + serde::de::DeserializeOwned>(one: &T) {
     let printed = serde_json::to_string(one).unwrap();
-    let again: T = serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"));
+    let again: T =
+        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"));
     let again = serde_json::to_value(&again).unwrap();
     assert!(near(&serde_json::to_value(one).unwrap(), &again), "{printed} became {again}");
 }
 
 fn near(one: &Value, two: &Value) -> bool {
     match (one, two) {
-        (Value::Array(one), Value::Array(two)) => one.len() == two.len() && one.iter().zip(two).all(|(one, two)| near(one, two)),
+        (Value::Array(one), Value::Array(two)) => {
+            one.len() == two.len() && one.iter().zip(two).all(|(one, two)| near(one, two))
+        }
         (Value::Object(one), Value::Object(two)) => {
-            one.len() == two.len() && one.iter().all(|(key, one)| two.get(key).is_some_and(|two| near(one, two)))
+            one.len() == two.len()
+                && one.iter().all(|(key, one)| two.get(key).is_some_and(|two| near(one, two)))
         }
         (Value::Number(one), Value::Number(two)) if one.is_f64() => {
             let (one, two) = (one.as_f64().unwrap_or(0.0), two.as_f64().unwrap_or(0.0));

@@ -26,7 +26,9 @@ thread_local! {
 /// Lines of a peer. It sends the first by itself, and after each request all up to the next that answers; then it closes.
 pub fn wire(bytes: &[u8]) {
     RUNTIME.with_borrow_mut(|runtime| {
-        let runtime = runtime.get_or_insert_with(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
+        let runtime = runtime.get_or_insert_with(|| {
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+        });
         runtime.block_on(async {
             let (ours, theirs) = UnixStream::pair().unwrap();
             tokio::join!(session(ours), scripted(theirs, bytes));
@@ -39,12 +41,18 @@ async fn scripted(mut stream: UnixStream, bytes: &[u8]) {
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
     let mut request = [0; 4096];
     let mut sent = stream.write_all(lines.next().unwrap_or_default()).await;
-    while sent.is_ok() && timeout(SILENT, stream.read(&mut request)).await.map_or(true, |read| read.is_ok_and(|read| read > 0)) {
+    while sent.is_ok()
+        && timeout(SILENT, stream.read(&mut request))
+            .await
+            .map_or(true, |read| read.is_ok_and(|read| read > 0))
+    {
         let mut all_sent = true;
         for line in lines.by_ref() {
             sent = stream.write_all(line).await;
             all_sent = false;
-            if sent.is_err() || line.windows(8).any(|part| part == b"\"return\"" || part == b"\"error\":") {
+            if sent.is_err()
+                || line.windows(8).any(|part| part == b"\"return\"" || part == b"\"error\":")
+            {
                 break;
             }
         }
@@ -56,10 +64,11 @@ async fn scripted(mut stream: UnixStream, bytes: &[u8]) {
 
 async fn session(stream: UnixStream) {
     let endpoint: Endpoint = "unix:/fuzzed".parse().unwrap();
-    let (session, mut notices) = match Session::over_unix("source", &endpoint, stream, None, DEADLINE).await {
-        Ok(connected) => connected,
-        Err(error) => return check_error(&error, "source"),
-    };
+    let (session, mut notices) =
+        match Session::over_unix("source", &endpoint, stream, None, DEADLINE).await {
+            Ok(connected) => connected,
+            Err(error) => return check_error(&error, "source"),
+        };
     assert!(session.greeting().package.len() < KEPT);
     let bounded = |error: &switchover::qmp::QmpError| {
         check_error(error, "source");
@@ -77,13 +86,17 @@ async fn session(stream: UnixStream) {
         }
         Err(error) => bounded(&error),
     }
-    if let Err(error) = session.execute(Request::raw("query-status", serde_json::Value::Null), DEADLINE).await {
+    if let Err(error) =
+        session.execute(Request::raw("query-status", serde_json::Value::Null), DEADLINE).await
+    {
         bounded(&error);
     }
     drop(session);
     loop {
         match notices.next().await {
-            Ok(Notice::Event(event)) => assert!(!serde_json::to_string(&event).unwrap().contains('\n')),
+            Ok(Notice::Event(event)) => {
+                assert!(!serde_json::to_string(&event).unwrap().contains('\n'))
+            }
             Ok(Notice::Unknown { line, .. }) => assert!(line.len() < 3 * KEPT),
             Err(end) => return assert!(!end.to_string().is_empty()),
         }

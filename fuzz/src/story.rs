@@ -39,8 +39,11 @@ static QEMUS: LazyLock<[Support; 3]> = LazyLock::new(|| {
 });
 
 fn support(version: (u32, u32, u32), schema: &Schema) -> Support {
-    let capabilities = schema.enum_values("migrate-set-capabilities", &["capabilities", "capability"]);
-    let takes = |command: &str, name: &str| schema.arguments(command).iter().any(|member| member.name == name);
+    let capabilities =
+        schema.enum_values("migrate-set-capabilities", &["capabilities", "capability"]);
+    let takes = |command: &str, name: &str| {
+        schema.arguments(command).iter().any(|member| member.name == name)
+    };
     Support {
         version,
         package: String::new(),
@@ -62,21 +65,30 @@ pub fn policy(bytes: &[u8]) {
     let at = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let text = String::from_utf8_lossy(&bytes[..at]);
     let mut loader = Loader::new();
-    let Ok(scenario) = loader.text("fuzzed.toml", &text).and_then(|loader| loader.load()) else { return };
+    let Ok(scenario) = loader.text("fuzzed.toml", &text).and_then(|loader| loader.load()) else {
+        return;
+    };
     let happens = bytes.get(at + 1..).unwrap_or_default();
     let version = happens.first().map_or(1, |byte| usize::from(byte % 3));
     let destination = Support { run_state: "inmigrate".to_owned(), ..QEMUS[version].clone() };
-    let ground = Ground { local: Some("/fuzzed/stream".into()), host: None, takes_descriptors: [true, true] };
+    let ground = Ground {
+        local: Some("/fuzzed/stream".into()),
+        host: None,
+        takes_descriptors: [true, true],
+    };
     let planned = match plan(&scenario, &QEMUS[version], &destination, &ground) {
         Ok(planned) => planned,
-        Err(refused) => return assert!(!refused.0.is_empty() && refused.0.iter().all(|why| !why.is_empty())),
+        Err(refused) => {
+            return assert!(!refused.0.is_empty() && refused.0.iter().all(|why| !why.is_empty()));
+        }
     };
     let mut machine = Machine::new(&planned);
     let (mut now_ns, mut over, mut postcopy) = (1_000_000_000u64, false, false);
     for pair in happens.get(1..).unwrap_or_default().chunks_exact(2).take(LONGEST) {
         now_ns += 1_000_000 << (pair[0] >> 5);
-        postcopy |=
-            pair[0] % 16 == 1 && pair[1].is_multiple_of(2) && STATUSES[usize::from(pair[1] / 2 % 16)] == "postcopy-active";
+        postcopy |= pair[0] % 16 == 1
+            && pair[1].is_multiple_of(2)
+            && STATUSES[usize::from(pair[1] / 2 % 16)] == "postcopy-active";
         for effect in happen(&mut machine, pair[0], pair[1], now_ns) {
             assert!(!over, "{effect:?} after the end");
             match effect {
@@ -106,23 +118,40 @@ fn happen(machine: &mut Machine, what: u8, how: u8, now_ns: u64) -> Vec<Effect> 
     match what % 16 {
         0 => step(Input::Started),
         1 => step(Input::Event(side, &event("MIGRATION", serde_json::json!({ "status": status })))),
-        2 => step(Input::Event(side, &event(if how & 2 == 0 { "STOP" } else { "RESUME" }, serde_json::Value::Null))),
-        3 => step(Input::Event(Side::Source, &event("MIGRATION_PASS", serde_json::json!({ "pass": how })))),
+        2 => step(Input::Event(
+            side,
+            &event(if how & 2 == 0 { "STOP" } else { "RESUME" }, serde_json::Value::Null),
+        )),
+        3 => step(Input::Event(
+            Side::Source,
+            &event("MIGRATION_PASS", serde_json::json!({ "pass": how })),
+        )),
         4 => {
-            let text = format!(r#"{{"status":"{status}","ram":{{"transferred":{},"dirty-sync-count":{how}}}}}"#, now_ns >> 10);
+            let text = format!(
+                r#"{{"status":"{status}","ram":{{"transferred":{},"dirty-sync-count":{how}}}}}"#,
+                now_ns >> 10
+            );
             let info: MigrationInfo = serde_json::from_str(&text).unwrap();
             step(Input::Sample(side, &info))
         }
         5 => step(Input::Refused(
-            [Command::StartPostcopy, Command::Finish, Command::Hold, Command::Release, Command::Cancel, Command::Continue]
-                [usize::from(how % 6)],
+            [
+                Command::StartPostcopy,
+                Command::Finish,
+                Command::Hold,
+                Command::Release,
+                Command::Cancel,
+                Command::Continue,
+            ][usize::from(how % 6)],
             text(),
         )),
         6 => step(Input::Recovered),
         7 => step(Input::Reopened(side)),
         8 => step(Input::Gone(side, text())),
         9 => step(Input::Exited(side, text())),
-        10 => step(Input::Held([Held::Waits, Held::Stopped, Held::Runs, Held::Stands][usize::from(how % 4)])),
+        10 => step(Input::Held(
+            [Held::Waits, Held::Stopped, Held::Runs, Held::Stands][usize::from(how % 4)],
+        )),
         11 => step(if how.is_multiple_of(2) { Input::Released } else { Input::Quelled }),
         12 => step(Input::Hooked(if how.is_multiple_of(2) { Ok(()) } else { Err(text()) })),
         13 => step(Input::Interrupt),

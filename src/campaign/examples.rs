@@ -38,7 +38,11 @@ impl Shape {
 
 /// A table that gets its rows from `runs`.
 pub(crate) fn table(name: &str) -> Table {
-    let metric = |name: &str, label: &str, unit| Metric { name: name.to_owned(), label: label.to_owned(), unit };
+    let metric = |name: &str, label: &str, unit| Metric {
+        name: name.to_owned(),
+        label: label.to_owned(),
+        unit,
+    };
     let metrics = vec![
         metric("downtime.best.us", "blackout", Unit::Us),
         metric("time_us.total", "total time", Unit::Us),
@@ -54,14 +58,24 @@ impl Table {
         let mut random = Rng::with_seed(seed);
         for _ in 0..count {
             let values = shapes.iter().map(|shape| shape.value(&mut random)).collect();
-            self.rows.push(Row { cell: cell.to_owned(), pair: None, outcome: Outcome::Completed, values });
+            self.rows.push(Row {
+                cell: cell.to_owned(),
+                pair: None,
+                outcome: Outcome::Completed,
+                values,
+            });
         }
         self
     }
 
     /// More runs that did not complete.
     pub(crate) fn failed(mut self, cell: &str, count: usize, outcome: Outcome) -> Table {
-        self.rows.extend((0..count).map(|_| Row { cell: cell.to_owned(), pair: None, outcome, values: vec![None; 4] }));
+        self.rows.extend((0..count).map(|_| Row {
+            cell: cell.to_owned(),
+            pair: None,
+            outcome,
+            values: vec![None; 4],
+        }));
         self
     }
 

@@ -35,7 +35,8 @@ impl Journal {
     /// # Errors
     /// What the file system says; and for a line that is none of ours.
     pub fn open(path: &Path) -> io::Result<Journal> {
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let (done, whole) = visits(BufReader::new(&mut file))?;
         file.set_len(whole)?;
         file.seek(SeekFrom::End(0))?;
@@ -60,7 +61,8 @@ impl Journal {
         line.push(b'\n');
         let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
         if written.is_err() {
-            let _ = self.file.set_len(before).and_then(|()| self.file.seek(SeekFrom::Start(before)));
+            let _ =
+                self.file.set_len(before).and_then(|()| self.file.seek(SeekFrom::Start(before)));
         }
         written?;
         self.done.push(visited);
@@ -106,7 +108,11 @@ mod tests {
 
     fn visited(cell: u32) -> Visited {
         let visit = Visit { cell, round: 1 };
-        Visited { visit, seconds: 1.5, rows: vec![RunRow::none(visit, 1, Ended::TimedOut, "it \"took\" long\n".to_owned())] }
+        Visited {
+            visit,
+            seconds: 1.5,
+            rows: vec![RunRow::none(visit, 1, Ended::TimedOut, "it \"took\" long\n".to_owned())],
+        }
     }
 
     #[test]

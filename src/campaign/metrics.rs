@@ -61,7 +61,11 @@ const SHOWN: usize = 7;
 pub fn all() -> Vec<Metric> {
     METRICS
         .iter()
-        .map(|(name, label, unit)| Metric { name: (*name).to_owned(), label: (*label).to_owned(), unit: *unit })
+        .map(|(name, label, unit)| Metric {
+            name: (*name).to_owned(),
+            label: (*label).to_owned(),
+            unit: *unit,
+        })
         .collect()
 }
 
@@ -91,13 +95,20 @@ pub(super) fn named(values: &[Option<f64>], name: &str) -> Option<f64> {
 
 /// What else the machine did, from these values.
 pub(super) fn host(values: &[Option<f64>]) -> Host {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "they were whole numbers of µs")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "they were whole numbers of µs"
+    )]
     let us = |name: &str| named(values, name).map(|us| us as u64);
     Host { cpu_us: us("host.cpu_us"), others_us: us("host.others_us") }
 }
 
 fn of(json: &Value) -> Vec<Option<f64>> {
-    METRICS.iter().map(|(path, ..)| path.split('.').try_fold(json, |at, name| at.get(name))?.as_f64()).collect()
+    METRICS
+        .iter()
+        .map(|(path, ..)| path.split('.').try_fold(json, |at, name| at.get(name))?.as_f64())
+        .collect()
 }
 
 #[cfg(test)]
@@ -132,7 +143,8 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_is_none() {
-        let values = of(&serde_json::json!({ "time_us": TimeUs { total: Some(7), ..TimeUs::default() } }));
+        let values =
+            of(&serde_json::json!({ "time_us": TimeUs { total: Some(7), ..TimeUs::default() } }));
         assert_eq!(values[1], Some(7.0));
         assert_eq!(values.iter().flatten().count(), 1);
     }

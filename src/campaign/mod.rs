@@ -29,5 +29,7 @@ pub use row::{Ended, RunRow};
 pub use schedule::{Shard, Visit};
 pub use select::{SelectError, Selection};
 pub use standing::{Standing, expected_seconds};
-pub use sweep::{CAMPAIGN_JSON, JOURNAL, OnProgress, RESULTS, RUNS, SweepError, SweepOptions, Swept, sweep};
+pub use sweep::{
+    CAMPAIGN_JSON, JOURNAL, OnProgress, RESULTS, RUNS, SweepError, SweepOptions, Swept, sweep,
+};
 pub use table::{Metric, Row, Table, Unit};

@@ -57,10 +57,18 @@ enum Column {
 ///
 /// # Errors
 /// What the file system or the library says.
-pub fn write(path: &Path, name: &str, keys: &[String], cells: &[Cell], rows: &[&RunRow]) -> Result<(), ParquetError> {
+pub fn write(
+    path: &Path,
+    name: &str,
+    keys: &[String],
+    cells: &[Cell],
+    rows: &[&RunRow],
+) -> Result<(), ParquetError> {
     let columns = columns(keys, cells, rows);
-    let fields: Vec<String> =
-        columns.iter().map(|(name, column)| format!("OPTIONAL {} {name}{};", column.kind().0, column.kind().1)).collect();
+    let fields: Vec<String> = columns
+        .iter()
+        .map(|(name, column)| format!("OPTIONAL {} {name}{};", column.kind().0, column.kind().1))
+        .collect();
     let schema = Arc::new(parse_message_type(&format!("message run {{ {} }}", fields.join(" ")))?);
     let entry = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
     let metadata = vec![
@@ -73,7 +81,8 @@ pub fn write(path: &Path, name: &str, keys: &[String], cells: &[Cell], rows: &[&
         .set_key_value_metadata(Some(metadata))
         .build();
     let partial = path.with_extension("parquet.partial");
-    let mut writer = SerializedFileWriter::new(File::create(&partial)?, schema, Arc::new(properties))?;
+    let mut writer =
+        SerializedFileWriter::new(File::create(&partial)?, schema, Arc::new(properties))?;
     let mut group = writer.next_row_group()?;
     for (_, column) in columns {
         column.write(&mut group)?;
@@ -100,15 +109,23 @@ fn columns(keys: &[String], cells: &[Cell], rows: &[&RunRow]) -> Vec<(String, Co
         ("started".to_owned(), text(&|row| Some(row.started.clone()))),
         ("outcome".to_owned(), text(&|row| Some(row.ended.name()))),
         ("reason".to_owned(), text(&|row| Some(row.reason.clone()))),
-        ("postcopy_happened".to_owned(), Column::Flag(rows.iter().map(|row| Some(row.postcopy_happened)).collect())),
+        (
+            "postcopy_happened".to_owned(),
+            Column::Flag(rows.iter().map(|row| Some(row.postcopy_happened)).collect()),
+        ),
         ("integrity".to_owned(), text(&|row| Some(spelling(&row.integrity)))),
         ("qemu".to_owned(), text(&|row| Some(row.qemu.clone()))),
         ("accelerator".to_owned(), text(&|row| Some(row.accelerator.clone()))),
         ("directory".to_owned(), text(&|row| Some(row.directory.clone()))),
     ];
     for key in keys {
-        let of =
-            |row: &RunRow| cell_of(row)?.settings.iter().find(|setting| setting.key == *key).map(|setting| setting.value.clone());
+        let of = |row: &RunRow| {
+            cell_of(row)?
+                .settings
+                .iter()
+                .find(|setting| setting.key == *key)
+                .map(|setting| setting.value.clone())
+        };
         columns.push((set_column(key), text(&of)));
     }
     for (index, metric) in metrics::all().into_iter().enumerate() {
@@ -146,7 +163,10 @@ impl Column {
             Column::Flag(cells) => write_column::<BoolType>(group, cells),
             Column::Text(cells) => {
                 let bytes = |text: String| ByteArray::from(text.into_bytes());
-                write_column::<ByteArrayType>(group, cells.into_iter().map(|cell| cell.map(bytes)).collect())
+                write_column::<ByteArrayType>(
+                    group,
+                    cells.into_iter().map(|cell| cell.map(bytes)).collect(),
+                )
             }
         }
     }
@@ -184,7 +204,9 @@ pub enum ResultsError {
         source: ParquetError,
     },
     /// It is somebody else's, or of another version.
-    #[error("{path} holds no results of a campaign that this program knows: its schema is {found}, and {SCHEMA} is known")]
+    #[error(
+        "{path} holds no results of a campaign that this program knows: its schema is {found}, and {SCHEMA} is known"
+    )]
     Schema {
         /// Which.
         path: String,
@@ -200,23 +222,30 @@ pub enum ResultsError {
 pub fn read(path: &Path) -> Result<(String, Vec<Read>), ResultsError> {
     let named = path.display().to_string();
     let broken = |source| ResultsError::Parquet { path: named.clone(), source };
-    let file = File::open(path).map_err(|source| ResultsError::Read { path: named.clone(), source })?;
+    let file =
+        File::open(path).map_err(|source| ResultsError::Read { path: named.clone(), source })?;
     let reader = guarded::open(file).map_err(broken)?;
-    let metadata = reader.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
-    let said = |key: &str| metadata.iter().find(|entry| entry.key == key).and_then(|entry| entry.value.clone());
+    let metadata =
+        reader.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
+    let said = |key: &str| {
+        metadata.iter().find(|entry| entry.key == key).and_then(|entry| entry.value.clone())
+    };
     let found = said(SCHEMA_KEY).unwrap_or_else(|| "none".to_owned());
     if found != SCHEMA {
         return Err(ResultsError::Schema { path: named, found });
     }
-    let keys: Vec<String> = said(KEYS_KEY).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let keys: Vec<String> =
+        said(KEYS_KEY).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
     let names: Vec<String> = metrics::all().into_iter().map(|metric| metric.name).collect();
-    let read = || reader.get_row_iter(None)?.map(|row| Ok(read_row(&row?, &keys, &names))).collect();
+    let read =
+        || reader.get_row_iter(None)?.map(|row| Ok(read_row(&row?, &keys, &names))).collect();
     let rows = guarded::guarded(read).map_err(broken)?;
     Ok((said(NAME_KEY).unwrap_or_default(), rows))
 }
 
 fn read_row(row: &Row, keys: &[String], names: &[String]) -> Read {
-    let fields: BTreeMap<&str, &Field> = row.get_column_iter().map(|(name, field)| (name.as_str(), field)).collect();
+    let fields: BTreeMap<&str, &Field> =
+        row.get_column_iter().map(|(name, field)| (name.as_str(), field)).collect();
     let text = |name: &str| match fields.get(name) {
         Some(Field::Str(text)) => Some(text.clone()),
         _ => None,
@@ -230,7 +259,10 @@ fn read_row(row: &Row, keys: &[String], names: &[String]) -> Read {
         _ => 0,
     };
     Read {
-        settings: keys.iter().filter_map(|key| Some(Setting { key: key.clone(), value: text(&set_column(key))? })).collect(),
+        settings: keys
+            .iter()
+            .filter_map(|key| Some(Setting { key: key.clone(), value: text(&set_column(key))? }))
+            .collect(),
         repeat,
         outcome: text("outcome").unwrap_or_default(),
         postcopy_happened: matches!(fields.get("postcopy_happened"), Some(Field::Bool(true))),
@@ -248,8 +280,7 @@ mod tests {
     use crate::record::Outcome;
 
     fn definition() -> Definition {
-        let text =
-            "[vary]\nmode = [\"precopy\", \"postcopy\"]\ncapabilities.auto-converge = [true]\n[[include]]\ncase = \"odd\"\n";
+        let text = "[vary]\nmode = [\"precopy\", \"postcopy\"]\ncapabilities.auto-converge = [true]\n[[include]]\ncase = \"odd\"\n";
         Definition::text("c", "c", Path::new("."), text, &Overrides::default()).unwrap()
     }
 
@@ -258,9 +289,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("r.parquet");
         let definition = definition();
-        let mut row = RunRow::none(Visit { cell: 2, round: 1 }, 7, Ended::Ran(Outcome::Completed), "completed".to_owned());
+        let mut row = RunRow::none(
+            Visit { cell: 2, round: 1 },
+            7,
+            Ended::Ran(Outcome::Completed),
+            "completed".to_owned(),
+        );
         row.values[1] = Some(1234.5);
-        let never = RunRow::none(Visit { cell: 3, round: 1 }, 1, Ended::NotStarted, "no QEMU".to_owned());
+        let never =
+            RunRow::none(Visit { cell: 3, round: 1 }, 1, Ended::NotStarted, "no QEMU".to_owned());
         write(&path, "n", &definition.keys, &definition.cells, &[&row, &never]).unwrap();
         let (name, rows) = read(&path).unwrap();
         assert_eq!((name.as_str(), rows.len()), ("n", 2));
@@ -274,14 +311,19 @@ mod tests {
     fn what_is_no_result_is_refused_with_the_reason() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("r.parquet");
-        let said = || read(&path).unwrap_err().to_string().replace(&dir.path().display().to_string(), "DIR");
+        let said = || {
+            read(&path).unwrap_err().to_string().replace(&dir.path().display().to_string(), "DIR")
+        };
         insta::assert_snapshot!(said(), @"cannot read DIR/r.parquet");
         std::fs::write(&path, "PAR1 no").unwrap();
         insta::assert_snapshot!(said(), @"DIR/r.parquet is no whole Parquet file");
         let schema = Arc::new(parse_message_type("message m { OPTIONAL INT64 a; }").unwrap());
-        let mut writer =
-            SerializedFileWriter::new(File::create(&path).unwrap(), schema, Arc::new(WriterProperties::builder().build()))
-                .unwrap();
+        let mut writer = SerializedFileWriter::new(
+            File::create(&path).unwrap(),
+            schema,
+            Arc::new(WriterProperties::builder().build()),
+        )
+        .unwrap();
         let mut group = writer.next_row_group().unwrap();
         Column::Int(vec![Some(1)]).write(&mut group).unwrap();
         group.close().unwrap();

@@ -105,7 +105,12 @@ mod tests {
 
     #[test]
     fn a_row_comes_back_as_it_was() {
-        for ended in [Ended::Ran(Outcome::NotConverged), Ended::Ran(Outcome::Completed), Ended::NotStarted, Ended::TimedOut] {
+        for ended in [
+            Ended::Ran(Outcome::NotConverged),
+            Ended::Ran(Outcome::Completed),
+            Ended::NotStarted,
+            Ended::TimedOut,
+        ] {
             let row = RunRow::none(Visit { cell: 3, round: 1 }, 2, ended, "why".to_owned());
             let text = serde_json::to_string(&row).unwrap();
             assert_eq!(serde_json::from_str::<RunRow>(&text).unwrap(), row, "{text}");

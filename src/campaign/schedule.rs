@@ -29,7 +29,9 @@ impl std::str::FromStr for Shard {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Shard, String> {
-        let parsed = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
+        let parsed = text
+            .split_once('/')
+            .and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
         match parsed {
             Some((number, of)) if (1..=of).contains(&number) => Ok(Shard { number, of }),
             _ => Err(format!("{text} is no shard; write K/N, such as 1/3")),
@@ -55,9 +57,15 @@ impl Definition {
     pub fn visits(&self, shard: Option<Shard>) -> Vec<Visit> {
         let mut random = fastrand::Rng::with_seed(self.seed);
         let groups = self.groups();
-        let mine = |index: usize| shard.is_none_or(|shard| index % shard.of as usize == shard.number as usize - 1);
-        let groups: Vec<&Vec<u32>> =
-            groups.iter().enumerate().filter(|(index, _)| mine(*index)).map(|(_, group)| group).collect();
+        let mine = |index: usize| {
+            shard.is_none_or(|shard| index % shard.of as usize == shard.number as usize - 1)
+        };
+        let groups: Vec<&Vec<u32>> = groups
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| mine(*index))
+            .map(|(_, group)| group)
+            .collect();
         let mut visits = Vec::new();
         for round in 1..=self.repeats.div_ceil(self.together) {
             let mut groups: Vec<Vec<u32>> = groups.iter().map(|group| (*group).clone()).collect();
@@ -106,20 +114,28 @@ mod tests {
         for pair in definition.visits(None).chunks(2) {
             assert_eq!((seed(&pair[0]), pair[0].round), (seed(&pair[1]), pair[1].round));
         }
-        let rounds: Vec<Vec<Visit>> = definition.visits(None).chunks(6).map(<[Visit]>::to_vec).collect();
+        let rounds: Vec<Vec<Visit>> =
+            definition.visits(None).chunks(6).map(<[Visit]>::to_vec).collect();
         assert!(
-            rounds.windows(2).any(|two| two[0].iter().map(|v| v.cell).ne(two[1].iter().map(|v| v.cell))),
+            rounds
+                .windows(2)
+                .any(|two| two[0].iter().map(|v| v.cell).ne(two[1].iter().map(|v| v.cell))),
             "no two rounds differ"
         );
     }
 
     #[test]
     fn as_written_is_as_written() {
-        let definition = defined("order = \"written\"\nrepeats = 5\ntogether = 2\n[vary]\nguest.seed = [1, 2]\n");
-        let cells: Vec<(u32, u32)> = definition.visits(None).iter().map(|visit| (visit.cell, visit.round)).collect();
+        let definition = defined(
+            "order = \"written\"\nrepeats = 5\ntogether = 2\n[vary]\nguest.seed = [1, 2]\n",
+        );
+        let cells: Vec<(u32, u32)> =
+            definition.visits(None).iter().map(|visit| (visit.cell, visit.round)).collect();
         assert_eq!(cells, [(1, 1), (2, 1), (1, 2), (2, 2), (1, 3), (2, 3)]);
         assert_eq!(
-            (1..=3).map(|round| (definition.first_repeat(round), definition.runs_of(round))).collect::<Vec<_>>(),
+            (1..=3)
+                .map(|round| (definition.first_repeat(round), definition.runs_of(round)))
+                .collect::<Vec<_>>(),
             [(1, 2), (3, 2), (5, 1)]
         );
     }

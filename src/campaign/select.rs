@@ -33,9 +33,14 @@ impl FromStr for Selection {
         if Path::new(text).exists() {
             return whole();
         }
-        let Some((path, settings)) = text.rsplit_once(':').filter(|(_, settings)| settings.contains('=')) else { return whole() };
+        let Some((path, settings)) =
+            text.rsplit_once(':').filter(|(_, settings)| settings.contains('='))
+        else {
+            return whole();
+        };
         let settings = settings.split(',').map(|setting| {
-            let (key, value) = setting.split_once('=').ok_or_else(|| format!("`{setting}` is no key=value"))?;
+            let (key, value) =
+                setting.split_once('=').ok_or_else(|| format!("`{setting}` is no key=value"))?;
             Ok(Setting { key: key.trim().to_owned(), value: value.trim().to_owned() })
         });
         Ok(Selection { path: path.into(), settings: settings.collect::<Result<_, String>>()? })
@@ -44,7 +49,11 @@ impl FromStr for Selection {
 
 impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let settings: Vec<String> = self.settings.iter().map(|setting| format!("{}={}", setting.key, setting.value)).collect();
+        let settings: Vec<String> = self
+            .settings
+            .iter()
+            .map(|setting| format!("{}={}", setting.key, setting.value))
+            .collect();
         let colon = if settings.is_empty() { "" } else { ":" };
         write!(f, "{}{colon}{}", self.path.display(), settings.join(","))
     }
@@ -95,13 +104,22 @@ impl Selection {
             _ => self.rows()?,
         };
         let (name, rows) = rows;
-        let chosen: Vec<&Read> =
-            rows.iter().filter(|row| self.settings.iter().all(|setting| row.settings.contains(setting))).collect();
+        let chosen: Vec<&Read> = rows
+            .iter()
+            .filter(|row| self.settings.iter().all(|setting| row.settings.contains(setting)))
+            .collect();
         if chosen.is_empty() {
-            return Err(SelectError::Empty { selection: self.to_string(), there: what_there_is(&rows) });
+            return Err(SelectError::Empty {
+                selection: self.to_string(),
+                there: what_there_is(&rows),
+            });
         }
         let name = if self.settings.is_empty() { name } else { name_of_values(&self.settings) };
-        Ok(Table { name, metrics: metrics::all(), rows: chosen.into_iter().map(|row| self.row(row)).collect() })
+        Ok(Table {
+            name,
+            metrics: metrics::all(),
+            rows: chosen.into_iter().map(|row| self.row(row)).collect(),
+        })
     }
 
     fn rows(&self) -> Result<(String, Vec<Read>), SelectError> {
@@ -127,12 +145,16 @@ impl Selection {
     }
 
     fn row(&self, read: &Read) -> Row {
-        let is_chosen = |setting: &&Setting| !self.settings.iter().any(|chosen| chosen.key == setting.key);
+        let is_chosen =
+            |setting: &&Setting| !self.settings.iter().any(|chosen| chosen.key == setting.key);
         Row {
             cell: name_of(read.settings.iter().filter(is_chosen)),
             pair: Some(read.repeat.to_string()),
             outcome: outcome(&read.outcome),
-            values: metrics::all().iter().map(|metric| read.values.get(&metric.name).copied()).collect(),
+            values: metrics::all()
+                .iter()
+                .map(|metric| read.values.get(&metric.name).copied())
+                .collect(),
         }
     }
 }
@@ -147,9 +169,16 @@ fn name_of_values(settings: &[Setting]) -> String {
 }
 
 fn what_there_is(rows: &[Read]) -> String {
-    let all: BTreeSet<String> =
-        rows.iter().flat_map(|row| &row.settings).map(|setting| format!("{}={}", setting.key, setting.value)).collect();
-    if all.is_empty() { "runs of one cell".to_owned() } else { all.into_iter().collect::<Vec<_>>().join(", ") }
+    let all: BTreeSet<String> = rows
+        .iter()
+        .flat_map(|row| &row.settings)
+        .map(|setting| format!("{}={}", setting.key, setting.value))
+        .collect();
+    if all.is_empty() {
+        "runs of one cell".to_owned()
+    } else {
+        all.into_iter().collect::<Vec<_>>().join(", ")
+    }
 }
 
 fn kept(path: &Path) -> Result<Table, SelectError> {
@@ -168,7 +197,11 @@ fn of_run(path: &Path) -> Result<Table, SelectError> {
         cell: String::new(),
         pair: None,
         outcome: switchover.outcome,
-        values: if alone { metrics::of_summary(&summary) } else { metrics::of_switchover(switchover) },
+        values: if alone {
+            metrics::of_summary(&summary)
+        } else {
+            metrics::of_switchover(switchover)
+        },
     });
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     Ok(Table { name, metrics: metrics::all(), rows: rows.collect() })
@@ -181,21 +214,34 @@ impl Selection {
     /// [`SelectError::Nothing`] for what is no campaign's directory.
     pub fn against_baseline(&self) -> Result<Vec<(Selection, Selection)>, SelectError> {
         let nothing = || SelectError::Nothing(self.path.clone());
-        let shards = std::fs::read_dir(&self.path).map_err(|_| nothing())?.filter_map(Result::ok).map(|entry| entry.path());
+        let shards = std::fs::read_dir(&self.path)
+            .map_err(|_| nothing())?
+            .filter_map(Result::ok)
+            .map(|entry| entry.path());
         let mut all = std::iter::once(self.path.clone()).chain(shards);
-        let text = all.find_map(|path| read_all(&path.join(CAMPAIGN_JSON), LONGEST_CAMPAIGN).ok()).ok_or_else(nothing)?;
+        let text = all
+            .find_map(|path| read_all(&path.join(CAMPAIGN_JSON), LONGEST_CAMPAIGN).ok())
+            .ok_or_else(nothing)?;
         let campaign: Value = serde_json::from_str(&text).map_err(|_| nothing())?;
-        let of = |value: &Value| serde_json::from_value::<Vec<Setting>>(value.clone()).unwrap_or_default();
+        let of = |value: &Value| {
+            serde_json::from_value::<Vec<Setting>>(value.clone()).unwrap_or_default()
+        };
         let baseline = of(&campaign["baseline"]);
         let cells: Vec<Vec<Setting>> = campaign["cells"]
             .as_array()
             .map(|cells| cells.iter().map(|cell| of(&cell["settings"])).collect())
             .unwrap_or_default();
-        let with = |settings: &[Setting]| Selection { path: self.path.clone(), settings: [&self.settings, settings].concat() };
+        let with = |settings: &[Setting]| Selection {
+            path: self.path.clone(),
+            settings: [&self.settings, settings].concat(),
+        };
         let mut others: Vec<Vec<Setting>> = Vec::new();
         for cell in &cells {
-            let other: Vec<Setting> =
-                cell.iter().filter(|setting| baseline.iter().any(|base| base.key == setting.key)).cloned().collect();
+            let other: Vec<Setting> = cell
+                .iter()
+                .filter(|setting| baseline.iter().any(|base| base.key == setting.key))
+                .cloned()
+                .collect();
             if other.len() == baseline.len()
                 && !baseline.is_empty()
                 && other.iter().any(|setting| !baseline.contains(setting))
@@ -214,11 +260,15 @@ impl Table {
     /// # Errors
     /// The first name that is none.
     pub fn only(mut self, names: &[String]) -> Result<Table, String> {
-        let at = |name: &String| self.metrics.iter().position(|metric| metric.name == *name).ok_or_else(|| name.clone());
+        let at = |name: &String| {
+            self.metrics.iter().position(|metric| metric.name == *name).ok_or_else(|| name.clone())
+        };
         let columns: Vec<usize> = names.iter().map(at).collect::<Result<_, String>>()?;
-        self.metrics = columns.iter().map(|column| self.metrics[*column].clone()).collect::<Vec<Metric>>();
+        self.metrics =
+            columns.iter().map(|column| self.metrics[*column].clone()).collect::<Vec<Metric>>();
         for row in &mut self.rows {
-            row.values = columns.iter().map(|column| row.values.get(*column).copied().flatten()).collect();
+            row.values =
+                columns.iter().map(|column| row.values.get(*column).copied().flatten()).collect();
         }
         Ok(self)
     }

@@ -34,19 +34,27 @@ pub fn expected_seconds(definition: &Definition, cell: &Cell, round: u32) -> f64
 
 /// What is left: cells that were visited take what they took, the others what the model says, as far off as it was elsewhere.
 #[must_use]
-pub(super) fn left(definition: &Definition, done: &[Visited], open: &[Visit]) -> (Duration, Duration) {
+pub(super) fn left(
+    definition: &Definition,
+    done: &[Visited],
+    open: &[Visit],
+) -> (Duration, Duration) {
     let expected = |visit: Visit| {
         let cell = definition.cells.iter().find(|cell| cell.number == visit.cell);
         cell.map_or(OVERHEAD, |cell| expected_seconds(definition, cell, visit.round)).max(0.01)
     };
-    let mut off: Vec<f64> = done.iter().map(|visited| visited.seconds / expected(visited.visit)).collect();
+    let mut off: Vec<f64> =
+        done.iter().map(|visited| visited.seconds / expected(visited.visit)).collect();
     off.sort_by(f64::total_cmp);
     let quartile = |hundredths: usize| off.get(off.len() * hundredths / 100).copied();
     let (low, high) = (quartile(25).unwrap_or(0.8), quartile(75).unwrap_or(1.5));
     let (mut least, mut most) = (0.0, 0.0);
     for visit in open {
-        let mut took: Vec<f64> =
-            done.iter().filter(|visited| visited.visit.cell == visit.cell).map(|visited| visited.seconds).collect();
+        let mut took: Vec<f64> = done
+            .iter()
+            .filter(|visited| visited.visit.cell == visit.cell)
+            .map(|visited| visited.seconds)
+            .collect();
         took.sort_by(f64::total_cmp);
         match took.as_slice() {
             [] => {
@@ -54,7 +62,8 @@ pub(super) fn left(definition: &Definition, done: &[Visited], open: &[Visit]) ->
                 (least, most) = (least + expected * low, most + expected * high);
             }
             took => {
-                let at = |hundredths: usize| took[(took.len() * hundredths / 100).min(took.len() - 1)];
+                let at =
+                    |hundredths: usize| took[(took.len() * hundredths / 100).min(took.len() - 1)];
                 (least, most) = (least + at(25), most + at(75));
             }
         }
@@ -75,9 +84,16 @@ mod tests {
 
     #[test]
     fn a_cell_that_was_visited_takes_what_it_took() {
-        let done = [3.0, 5.0, 4.0].map(|seconds| Visited { visit: Visit { cell: 1, round: 1 }, seconds, rows: Vec::new() });
+        let done = [3.0, 5.0, 4.0].map(|seconds| Visited {
+            visit: Visit { cell: 1, round: 1 },
+            seconds,
+            rows: Vec::new(),
+        });
         let open = [Visit { cell: 1, round: 4 }, Visit { cell: 1, round: 5 }];
-        assert_eq!(left(&definition(), &done, &open), (Duration::from_secs(6), Duration::from_secs(10)));
+        assert_eq!(
+            left(&definition(), &done, &open),
+            (Duration::from_secs(6), Duration::from_secs(10))
+        );
         assert_eq!(left(&definition(), &done, &[]), (Duration::ZERO, Duration::ZERO));
     }
 
@@ -87,7 +103,11 @@ mod tests {
         let expected = expected_seconds(&definition, &definition.cells[1], 1);
         assert!((0.7..2.0).contains(&expected), "{expected}");
         let first = expected_seconds(&definition, &definition.cells[0], 1);
-        let done = [Visited { visit: Visit { cell: 1, round: 1 }, seconds: first * 2.0, rows: Vec::new() }];
+        let done = [Visited {
+            visit: Visit { cell: 1, round: 1 },
+            seconds: first * 2.0,
+            rows: Vec::new(),
+        }];
         let (least, most) = left(&definition, &done, &[Visit { cell: 2, round: 1 }]);
         assert!((least.as_secs_f64() - expected * 2.0).abs() < 1e-6 && least == most);
     }

@@ -63,7 +63,10 @@ pub struct SweepOptions {
 
 impl std::fmt::Debug for SweepOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SweepOptions").field("out", &self.out).field("resume", &self.resume).finish_non_exhaustive()
+        f.debug_struct("SweepOptions")
+            .field("out", &self.out)
+            .field("resume", &self.resume)
+            .finish_non_exhaustive()
     }
 }
 
@@ -99,7 +102,9 @@ pub enum SweepError {
         source: io::Error,
     },
     /// It is another one's.
-    #[error("{path} is of another campaign: {difference}. Nothing there was changed; name another place with --out")]
+    #[error(
+        "{path} is of another campaign: {difference}. Nothing there was changed; name another place with --out"
+    )]
     Another {
         /// Where.
         path: PathBuf,
@@ -107,7 +112,9 @@ pub enum SweepError {
         difference: String,
     },
     /// It cannot be written.
-    #[error("cannot write {path}. What was finished before is kept there: make room, and go on with --resume")]
+    #[error(
+        "cannot write {path}. What was finished before is kept there: make room, and go on with --resume"
+    )]
     Write {
         /// Which.
         path: PathBuf,
@@ -120,26 +127,41 @@ pub enum SweepError {
 ///
 /// # Errors
 /// [`SweepError`].
-pub async fn sweep(definition: &Definition, mut options: SweepOptions) -> Result<Swept, SweepError> {
+pub async fn sweep(
+    definition: &Definition,
+    mut options: SweepOptions,
+) -> Result<Swept, SweepError> {
     let mut journal = open(definition, &options)?;
     let visits = definition.visits(options.shard);
     let mut sweep = Sweep { definition, out: &options.out, refused: Vec::new(), known: Vec::new() };
-    let mut open: Vec<Visit> = visits.iter().copied().filter(|visit| !journal.has(*visit)).collect();
+    let mut open: Vec<Visit> =
+        visits.iter().copied().filter(|visit| !journal.has(*visit)).collect();
     open.reverse();
     let began_ns = monotonic_ns();
     let mut made = 0;
     while let Some(visit) = open.last().copied() {
-        let Some(cell) = definition.cells.iter().find(|cell| cell.number == visit.cell) else { break };
+        let Some(cell) = definition.cells.iter().find(|cell| cell.number == visit.cell) else {
+            break;
+        };
         let waiting: Vec<Visit> = open.iter().rev().copied().collect();
         (options.on_visit)(&Standing {
             done: visits.len() - open.len(),
             of: visits.len(),
-            bad: journal.done.iter().flat_map(|visited| &visited.rows).filter(|row| !row.is_good()).count(),
+            bad: journal
+                .done
+                .iter()
+                .flat_map(|visited| &visited.rows)
+                .filter(|row| !row.is_good())
+                .count(),
             cell: cell.name(),
             left: standing::left(definition, &journal.done, &waiting),
         });
         let began = monotonic_ns();
-        let Some(rows) = sweep.visit(cell, visit, &mut options.interrupt, &mut *options.progress).await? else { break };
+        let Some(rows) =
+            sweep.visit(cell, visit, &mut options.interrupt, &mut *options.progress).await?
+        else {
+            break;
+        };
         journal
             .add(Visited { visit, seconds: seconds_since(began), rows })
             .map_err(|source| write_error(&options.out.join(JOURNAL), source))?;
@@ -155,7 +177,10 @@ pub async fn sweep(definition: &Definition, mut options: SweepOptions) -> Result
     Ok(Swept { rows, made, open: open.len(), seconds })
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a campaign takes less than 2^53 ns, a hundred days")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a campaign takes less than 2^53 ns, a hundred days"
+)]
 fn seconds_since(began_ns: u64) -> f64 {
     monotonic_ns().saturating_sub(began_ns) as f64 / 1e9
 }
@@ -248,15 +273,19 @@ impl Sweep<'_> {
         interrupt: &mut Interrupt,
         progress: &mut (dyn FnMut() -> OnProgress + Send),
     ) -> Result<Option<Vec<RunRow>>, SweepError> {
-        let repeats: Vec<u32> =
-            (0..self.definition.runs_of(visit.round)).map(|run| self.definition.first_repeat(visit.round) + run).collect();
+        let repeats: Vec<u32> = (0..self.definition.runs_of(visit.round))
+            .map(|run| self.definition.first_repeat(visit.round) + run)
+            .collect();
         let mut rows = Vec::new();
         for guest in 1.. {
             let open = &repeats[rows.len()..];
             if open.is_empty() {
                 break;
             }
-            let Some(made) = self.guest(cell, visit, guest, open, interrupt, progress()).await? else { return Ok(None) };
+            let Some(made) = self.guest(cell, visit, guest, open, interrupt, progress()).await?
+            else {
+                return Ok(None);
+            };
             rows.extend(made);
         }
         Ok(Some(rows))
@@ -272,8 +301,12 @@ impl Sweep<'_> {
         interrupt: &mut Interrupt,
         progress: OnProgress,
     ) -> Result<Option<Vec<RunRow>>, SweepError> {
-        let none =
-            |ended, reason: &str| repeats.iter().map(|repeat| RunRow::none(visit, *repeat, ended, reason.to_owned())).collect();
+        let none = |ended, reason: &str| {
+            repeats
+                .iter()
+                .map(|repeat| RunRow::none(visit, *repeat, ended, reason.to_owned()))
+                .collect()
+        };
         if let Some((_, reason)) = self.refused.iter().find(|(cell, _)| *cell == visit.cell) {
             return Ok(Some(none(Ended::NotStarted, reason)));
         }
@@ -284,19 +317,22 @@ impl Sweep<'_> {
         let _ = std::fs::remove_dir_all(&out);
         let scenario = self.scenario(cell, visit, repeats.len());
         let timeout = Duration::from_micros(self.definition.timeout.0);
-        let (result, timed_out) = match bounded(scenario, &out, &mut self.known, timeout, interrupt, progress).await {
-            Made::Interrupted => {
-                let _ = std::fs::remove_dir_all(&out);
-                return Ok(None);
-            }
-            Made::Run { result, timed_out } => (*result, timed_out),
-            Made::Nothing => (Err(DriveError::Interrupted.into()), true),
-        };
+        let (result, timed_out) =
+            match bounded(scenario, &out, &mut self.known, timeout, interrupt, progress).await {
+                Made::Interrupted => {
+                    let _ = std::fs::remove_dir_all(&out);
+                    return Ok(None);
+                }
+                Made::Run { result, timed_out } => (*result, timed_out),
+                Made::Nothing => (Err(DriveError::Interrupted.into()), true),
+            };
         let rows = match result {
             Ok(Finished { record_error: Some(error), .. }) | Err(RunError::Record(error)) => {
                 return Err(write_error(&out, io::Error::other(with_causes(&error))));
             }
-            Ok(finished) => rows(&finished, self.definition.warm_up, visit, repeats, &directory, timed_out),
+            Ok(finished) => {
+                rows(&finished, self.definition.warm_up, visit, repeats, &directory, timed_out)
+            }
             Err(RunError::Drive(DriveError::Interrupted)) => {
                 none(Ended::TimedOut, &format!("not over within {}", self.definition.timeout))
             }
@@ -314,10 +350,12 @@ impl Sweep<'_> {
 
     fn scenario(&self, cell: &Cell, visit: Visit, runs: usize) -> Scenario {
         let mut scenario = cell.scenario.clone();
-        scenario.repeat = self.definition.warm_up.saturating_add(u32::try_from(runs).unwrap_or(u32::MAX));
+        scenario.repeat =
+            self.definition.warm_up.saturating_add(u32::try_from(runs).unwrap_or(u32::MAX));
         // The same guest in all cells of a round, and another in the next; unless a cell says which.
         if !cell.settings.iter().any(|setting| setting.key == "guest.seed") {
-            scenario.guest.seed = self.definition.seed.wrapping_mul(1000).wrapping_add(u64::from(visit.round));
+            scenario.guest.seed =
+                self.definition.seed.wrapping_mul(1000).wrapping_add(u64::from(visit.round));
         }
         scenario
     }
@@ -356,7 +394,8 @@ async fn bounded(
     progress: OnProgress,
 ) -> Made {
     let (ask, wanted) = watch::channel(false);
-    let options = Options { scenario, out: Some(out.to_owned()), interrupt: Interrupt(wanted), progress };
+    let options =
+        Options { scenario, out: Some(out.to_owned()), interrupt: Interrupt(wanted), progress };
     let running = in_lab_again(options, known);
     tokio::pin!(running);
     let result = tokio::select! {
@@ -374,9 +413,17 @@ async fn bounded(
     result.map_or(Made::Nothing, |result| Made::Run { result: Box::new(result), timed_out: true })
 }
 
-fn rows(finished: &Finished, warm_up: u32, visit: Visit, repeats: &[u32], directory: &str, timed_out: bool) -> Vec<RunRow> {
+fn rows(
+    finished: &Finished,
+    warm_up: u32,
+    visit: Visit,
+    repeats: &[u32],
+    directory: &str,
+    timed_out: bool,
+) -> Vec<RunRow> {
     let summary = &finished.summary;
-    let measured: Vec<&Switchover> = finished.switchovers.iter().filter(|switchover| switchover.number > warm_up).collect();
+    let measured: Vec<&Switchover> =
+        finished.switchovers.iter().filter(|switchover| switchover.number > warm_up).collect();
     let alone = finished.switchovers.len() == 1;
     let row = |repeat: u32, switchover: &Switchover| RunRow {
         cell: visit.cell,
@@ -390,12 +437,23 @@ fn rows(finished: &Finished, warm_up: u32, visit: Visit, repeats: &[u32], direct
         reason: switchover.reason.clone(),
         postcopy_happened: switchover.postcopy_happened,
         integrity: summary.guest.integrity,
-        qemu: format!("{} → {}", summary.environment.source_qemu, summary.environment.destination_qemu),
+        qemu: format!(
+            "{} → {}",
+            summary.environment.source_qemu, summary.environment.destination_qemu
+        ),
         accelerator: summary.environment.accelerator.clone().unwrap_or_default(),
         directory: directory.to_owned(),
-        values: if alone { metrics::of_summary(summary) } else { metrics::of_switchover(switchover) },
+        values: if alone {
+            metrics::of_summary(summary)
+        } else {
+            metrics::of_switchover(switchover)
+        },
     };
-    let rows: Vec<RunRow> = repeats.iter().zip(&measured).map(|(repeat, switchover)| row(*repeat, switchover)).collect();
+    let rows: Vec<RunRow> = repeats
+        .iter()
+        .zip(&measured)
+        .map(|(repeat, switchover)| row(*repeat, switchover))
+        .collect();
     if !rows.is_empty() {
         return rows;
     }

@@ -30,7 +30,10 @@ pub(super) async fn measure(session: &Session, ram: f64) -> Result<Measured, Cap
     let mut dirtied = Vec::new();
     for period_ms in periods {
         let seconds = *period_ms as f64 / 1000.0;
-        dirtied.push(Dirtied { seconds, bytes: one(session, *period_ms, fine, sample_pages(ram)).await? * seconds });
+        dirtied.push(Dirtied {
+            seconds,
+            bytes: one(session, *period_ms, fine, sample_pages(ram)).await? * seconds,
+        });
     }
     Ok(Measured { dirtied, ram: Bytes(crate::convergence::whole(ram)) })
 }
@@ -41,7 +44,12 @@ fn sample_pages(ram: f64) -> u64 {
 }
 
 /// Bytes a second over one period.
-async fn one(session: &Session, period_ms: u64, fine: bool, pages: u64) -> Result<f64, CaptureError> {
+async fn one(
+    session: &Session,
+    period_ms: u64,
+    fine: bool,
+    pages: u64,
+) -> Result<f64, CaptureError> {
     let mut arguments = json!({ "calc-time": if fine { period_ms } else { period_ms / 1000 }, "sample-pages": pages });
     if fine {
         arguments["calc-time-unit"] = "millisecond".into();

@@ -42,7 +42,8 @@ pub(super) fn scenario(captured: &Captured, scale: f64, bandwidth: Option<f64>) 
         }
     }
     // Where nothing is known of the network, or max-bandwidth binds, a lab without a link is like it.
-    if (bandwidth.is_some() || matches!(captured.seen, Seen::Migration(_))) && !setup.bandwidth().1 {
+    if (bandwidth.is_some() || matches!(captured.seen, Seen::Migration(_))) && !setup.bandwidth().1
+    {
         scenario.link.kind = LinkKind::Emulated;
         scenario.link.figures.rate = Some(Rate(whole(setup.capacity / scale)));
     }
@@ -60,14 +61,25 @@ mod tests {
     use crate::convergence::{Class, Measured, Setup, Workload, judge};
 
     fn captured(ram: f64, filled: f64, set: f64, rate: f64) -> Captured {
-        let workload = Workload { classes: vec![Class { bytes: set, rate }], sequential: false, slack: 1.0 };
+        let workload =
+            Workload { classes: vec![Class { bytes: set, rate }], sequential: false, slack: 1.0 };
         let (settings, seen) = (Scenario::default(), Seen::DirtyRate(Measured::default()));
-        Captured { version: "10.0.2".to_owned(), settings, workload, ram, filled, seen, notes: Vec::new() }
+        Captured {
+            version: "10.0.2".to_owned(),
+            settings,
+            workload,
+            ram,
+            filled,
+            seen,
+            notes: Vec::new(),
+        }
     }
 
     #[test]
     fn the_lab_guest_gets_the_same_verdict_at_any_scale() {
-        for (filled, set, rate) in [(8e9, 1e9, 2e9), (60e9, 0.3e9, 0.5e9), (4e9, 4e9, 0.1e9), (8e9, 0.02e9, 0.05e9)] {
+        for (filled, set, rate) in
+            [(8e9, 1e9, 2e9), (60e9, 0.3e9, 0.5e9), (4e9, 4e9, 0.1e9), (8e9, 0.02e9, 0.05e9)]
+        {
             let whole_vm = captured(filled * 1.02, filled, set, rate);
             let way = 1.25e9;
             let mut settings = whole_vm.settings.clone();
@@ -93,7 +105,11 @@ mod tests {
     #[test]
     fn it_is_a_scenario_that_loads() {
         let lab = captured(2e9, 1e9, 0.3e9, 0.1e9).lab(4, Some(1e8));
-        let loaded = crate::scenario::Loader::new().text("captured", &lab.to_toml()).unwrap().load().unwrap();
+        let loaded = crate::scenario::Loader::new()
+            .text("captured", &lab.to_toml())
+            .unwrap()
+            .load()
+            .unwrap();
         assert_eq!(loaded, lab);
         assert_eq!(loaded.guest.hot_memory_percent, 31);
     }

@@ -59,10 +59,14 @@ pub enum CaptureError {
     #[error("calc-dirty-rate over {0} ms did not end; does somebody else measure too?")]
     Unended(u64),
     /// It can be measured before a migration and while it is active, not between.
-    #[error("the source's migration is in state {0}: it can be captured when there is none, and while one is active")]
+    #[error(
+        "the source's migration is in state {0}: it can be captured when there is none, and while one is active"
+    )]
     Busy(Status),
     /// The migration that goes on has not shown enough.
-    #[error("{passes} passes were seen in {watched:?}, and a workload needs 2 after the first; watch for longer (--for)")]
+    #[error(
+        "{passes} passes were seen in {watched:?}, and a workload needs 2 after the first; watch for longer (--for)"
+    )]
     TooFewPasses {
         /// So many, after the first.
         passes: usize,
@@ -85,10 +89,20 @@ pub async fn capture(session: &Session, watch: Duration) -> Result<Captured, Cap
     match session.query_migrate(DEADLINE).await?.status.unwrap_or(Status::None) {
         Status::Active => {
             let observed = watching::watch(session, watch).await?;
-            let workload = observed.fitted().ok_or(CaptureError::TooFewPasses { passes: observed.later(), watched: watch })?;
+            let workload = observed
+                .fitted()
+                .ok_or(CaptureError::TooFewPasses { passes: observed.later(), watched: watch })?;
             let filled = observed.filled().or(resident).unwrap_or(observed.ram);
             let ram = observed.ram;
-            Ok(Captured { version, settings, workload, ram, filled, seen: Seen::Migration(observed), notes })
+            Ok(Captured {
+                version,
+                settings,
+                workload,
+                ram,
+                filled,
+                seen: Seen::Migration(observed),
+                notes,
+            })
         }
         Status::None | Status::Completed | Status::Cancelled | Status::Failed => {
             if resident.is_none() {
@@ -107,7 +121,15 @@ pub async fn capture(session: &Session, watch: Duration) -> Result<Captured, Cap
                 measured.at_most()
             });
             let filled = resident.unwrap_or(ram);
-            Ok(Captured { version, settings, workload, ram, filled, seen: Seen::DirtyRate(measured), notes })
+            Ok(Captured {
+                version,
+                settings,
+                workload,
+                ram,
+                filled,
+                seen: Seen::DirtyRate(measured),
+                notes,
+            })
         }
         busy => Err(CaptureError::Busy(busy)),
     }

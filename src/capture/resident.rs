@@ -12,7 +12,8 @@ fn of_maps(smaps: &str, ram: f64) -> Option<f64> {
     let mut is_ram = false;
     for line in smaps.lines() {
         let mut words = line.split_ascii_whitespace();
-        let (name, kilobytes) = (words.next(), words.next().and_then(|word| word.parse::<f64>().ok()));
+        let (name, kilobytes) =
+            (words.next(), words.next().and_then(|word| word.parse::<f64>().ok()));
         match (name, kilobytes) {
             (Some("Size:"), Some(size)) => is_ram = size * 1024.0 == ram,
             (Some("Rss:"), Some(resident)) if is_ram => return Some(resident * 1024.0),

@@ -9,7 +9,15 @@ use std::collections::BTreeMap;
 
 /// Capabilities that make a difference, each with its parameters.
 const OF_CAPABILITIES: [(&str, &[&str]); 3] = [
-    ("auto-converge", &["throttle-trigger-threshold", "cpu-throttle-initial", "cpu-throttle-increment", "max-cpu-throttle"]),
+    (
+        "auto-converge",
+        &[
+            "throttle-trigger-threshold",
+            "cpu-throttle-initial",
+            "cpu-throttle-increment",
+            "max-cpu-throttle",
+        ],
+    ),
     ("xbzrle", &["xbzrle-cache-size"]),
     ("multifd", &["multifd-channels"]),
 ];
@@ -18,9 +26,13 @@ const SAID: [&str; 4] = ["postcopy-ram", "mapped-ram", "dirty-limit", "rdma-pin-
 
 /// Reads it, and what a reader should know.
 pub(super) async fn read(session: &Session) -> Result<(Scenario, Vec<String>), QmpError> {
-    let parameters: Map<String, Value> = session.ask("query-migrate-parameters", json!({}), DEADLINE).await?;
-    let capabilities: Vec<Value> = session.ask("query-migrate-capabilities", json!({}), DEADLINE).await?;
-    let on = |name: &str| capabilities.iter().any(|one| one["capability"] == name && one["state"] == true);
+    let parameters: Map<String, Value> =
+        session.ask("query-migrate-parameters", json!({}), DEADLINE).await?;
+    let capabilities: Vec<Value> =
+        session.ask("query-migrate-capabilities", json!({}), DEADLINE).await?;
+    let on = |name: &str| {
+        capabilities.iter().any(|one| one["capability"] == name && one["state"] == true)
+    };
     Ok(scenario(&parameters, on))
 }
 
@@ -31,7 +43,9 @@ fn scenario(parameters: &Map<String, Value>, on: impl Fn(&str) -> bool) -> (Scen
     scenario.limits.bandwidth = number("max-bandwidth").map(limit);
     scenario.limits.postcopy_bandwidth = number("max-postcopy-bandwidth").map(limit);
     let mut kept = |name: &str| {
-        if let Some(value) = number(name).filter(|value| *value > 0).and_then(|value| i64::try_from(value).ok()) {
+        if let Some(value) =
+            number(name).filter(|value| *value > 0).and_then(|value| i64::try_from(value).ok())
+        {
             scenario.parameters.insert(name.to_owned(), value.into());
         }
     };
@@ -43,7 +57,8 @@ fn scenario(parameters: &Map<String, Value>, on: impl Fn(&str) -> bool) -> (Scen
     }
     scenario.capabilities = capabilities;
     let said = SAID.iter().filter(|name| on(name));
-    let notes = said.map(|name| format!("{name} is on at the source; it is left out here")).collect();
+    let notes =
+        said.map(|name| format!("{name} is on at the source; it is left out here")).collect();
     (scenario, notes)
 }
 
@@ -60,7 +75,9 @@ mod tests {
     fn what_is_off_or_not_there_is_left_out() {
         let parameters = json!({"downtime-limit": 300, "max-bandwidth": 134_217_728, "max-postcopy-bandwidth": 0, "avail-switchover-bandwidth": 0,
             "cpu-throttle-initial": 20, "xbzrle-cache-size": 67_108_864, "no-such": 1});
-        let (scenario, notes) = scenario(parameters.as_object().unwrap(), |name| matches!(name, "xbzrle" | "postcopy-ram"));
+        let (scenario, notes) = scenario(parameters.as_object().unwrap(), |name| {
+            matches!(name, "xbzrle" | "postcopy-ram")
+        });
         assert_eq!(scenario.limits.downtime, Some(Micros(300_000)));
         assert_eq!(scenario.limits.bandwidth, Some(Limit::At(Rate(134_217_728))));
         assert_eq!(scenario.limits.postcopy_bandwidth, Some(Limit::Unlimited));

@@ -22,7 +22,8 @@ pub(super) async fn watch(session: &Session, time: Duration) -> Result<Observed,
         if info.status != Some(Status::Active) {
             break;
         }
-        let row = SampleRow { side: Side::Source, sent_ns, received_ns: monotonic_ns(), pass: 0, info };
+        let row =
+            SampleRow { side: Side::Source, sent_ns, received_ns: monotonic_ns(), pass: 0, info };
         Glance::of(&row).iter().for_each(|glance| watch.look(glance));
         tokio::time::sleep(POLL).await;
     }

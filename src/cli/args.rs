@@ -83,7 +83,10 @@ impl Subcommand {
             Subcommand::Attach(args) => vec![Some(&args.source), Some(&args.destination)],
             Subcommand::Recover(args) => vec![Some(&args.step.source), Some(&args.destination)],
             Subcommand::Revive(args) => vec![Some(&args.step.source), Some(&args.destination)],
-            Subcommand::Pause(args) | Subcommand::Cancel(args) | Subcommand::Switch(args) | Subcommand::Continue(args) => {
+            Subcommand::Pause(args)
+            | Subcommand::Cancel(args)
+            | Subcommand::Switch(args)
+            | Subcommand::Continue(args) => {
                 vec![Some(&args.source)]
             }
             Subcommand::Predict(args) => vec![Some(&args.source), args.destination.as_ref()],
@@ -115,7 +118,9 @@ impl Arguments {
     /// [`PlainQmp`], unless that is allowed.
     pub(super) fn check_endpoints(&self) -> Result<(), PlainQmp> {
         let plain = self.command.endpoints().into_iter().find(|endpoint| endpoint.is_exposed());
-        plain.filter(|_| !self.allow_plain_qmp).map_or(Ok(()), |endpoint| Err(PlainQmp(endpoint.clone())))
+        plain
+            .filter(|_| !self.allow_plain_qmp)
+            .map_or(Ok(()), |endpoint| Err(PlainQmp(endpoint.clone())))
     }
 }
 
@@ -371,12 +376,20 @@ mod tests {
 
     #[test]
     fn qmp_in_clear_to_another_host_needs_a_word() {
-        let check = |words: &[&str]| Arguments::try_parse_from(words).unwrap().check_endpoints().is_ok();
+        let check =
+            |words: &[&str]| Arguments::try_parse_from(words).unwrap().check_endpoints().is_ok();
         assert!(check(&["switchover", "inspect", "unix:/a", "tcp:localhost:1"]));
         assert!(check(&["switchover", "inspect", "ssh:there:/a"]));
         assert!(check(&["switchover", "inspect", "tcp:[::1]:1"]));
         assert!(!check(&["switchover", "inspect", "unix:/a", "tcp:10.0.0.1:1"]));
-        assert!(!check(&["switchover", "migrate", "--source", "unix:/a", "--destination", "tcp:there:1"]));
+        assert!(!check(&[
+            "switchover",
+            "migrate",
+            "--source",
+            "unix:/a",
+            "--destination",
+            "tcp:there:1"
+        ]));
         assert!(!check(&[
             "switchover",
             "recover",
@@ -397,7 +410,12 @@ mod tests {
         command.clone().debug_assert();
         for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
             for argument in sub.get_arguments() {
-                assert!(argument.get_help().is_some(), "{} {} has no help", sub.get_name(), argument.get_id());
+                assert!(
+                    argument.get_help().is_some(),
+                    "{} {} has no help",
+                    sub.get_name(),
+                    argument.get_id()
+                );
             }
         }
     }

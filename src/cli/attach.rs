@@ -13,6 +13,7 @@ pub(super) async fn attach(args: AttachArgs, interrupt: Interrupt) -> Exit {
         Err(error) => return Exit::usage(&error),
     };
     let side = |qmp| Attach { qmp, sampling: None, trace: None };
-    let options = Options { scenario, out: args.common.out.clone(), interrupt, progress: output::progress() };
+    let options =
+        Options { scenario, out: args.common.out.clone(), interrupt, progress: output::progress() };
     conclude(adopted(options, side(args.source), side(args.destination)).await, &args.common)
 }

@@ -14,9 +14,13 @@ use switchover::report;
 pub(super) enum CompareError {
     #[error(transparent)]
     Select(#[from] campaign::SelectError),
-    #[error("there is no figure `{0}`; run.json's names are meant, such as downtime.best.us or time_us.total")]
+    #[error(
+        "there is no figure `{0}`; run.json's names are meant, such as downtime.best.us or time_us.total"
+    )]
     Metric(String),
-    #[error("{0} has no baseline to compare the others with: name two selections, such as {0}:mode=precopy {0}:mode=postcopy")]
+    #[error(
+        "{0} has no baseline to compare the others with: name two selections, such as {0}:mode=precopy {0}:mode=postcopy"
+    )]
     NoBaseline(Selection),
     #[error("cannot write {path}")]
     Keep { path: std::path::PathBuf, source: std::io::Error },
@@ -33,7 +37,10 @@ pub(super) fn compare(args: &CompareArgs) -> Exit {
         Err(error) => return Exit::usage(&error),
     };
     if args.json {
-        output::result(&format!("{:#}\n", serde_json::json!({ "comparisons": comparisons, "checks": checks })));
+        output::result(&format!(
+            "{:#}\n",
+            serde_json::json!({ "comparisons": comparisons, "checks": checks })
+        ));
     } else {
         let texts: Vec<String> = comparisons.iter().map(report::comparison::text).collect();
         output::page(&texts.join("\n"));
@@ -54,14 +61,19 @@ fn compared(args: &CompareArgs) -> Result<Vec<Comparison>, CompareError> {
             return Ok(Vec::new());
         }
         let comparisons = by_baseline(&args.a, &args.metric, &options)?;
-        return if comparisons.is_empty() { Err(CompareError::NoBaseline(args.a.clone())) } else { Ok(comparisons) };
+        return if comparisons.is_empty() {
+            Err(CompareError::NoBaseline(args.a.clone()))
+        } else {
+            Ok(comparisons)
+        };
     };
     let (mut a, mut b) = (args.a.table()?, b.table()?);
     if let Some(file) = &args.keep {
         keep(file, &b)?;
     }
     if a.name == b.name {
-        (a.name, b.name) = (args.a.to_string(), args.b.as_ref().map(ToString::to_string).unwrap_or_default());
+        (a.name, b.name) =
+            (args.a.to_string(), args.b.as_ref().map(ToString::to_string).unwrap_or_default());
     }
     Ok(vec![campaign::compare(&shown(a, &args.metric)?, &shown(b, &args.metric)?, &options)])
 }
@@ -73,7 +85,8 @@ fn shown(table: Table, names: &[String]) -> Result<Table, CompareError> {
 
 fn keep(path: &Path, table: &Table) -> Result<(), CompareError> {
     let text = serde_json::to_string(table).unwrap_or_default();
-    std::fs::write(path, text).map_err(|source| CompareError::Keep { path: path.to_owned(), source })
+    std::fs::write(path, text)
+        .map_err(|source| CompareError::Keep { path: path.to_owned(), source })
 }
 
 /// Each other value of the baseline's keys against the baseline; nothing if there is none.
@@ -82,13 +95,19 @@ pub(super) fn by_baseline(
     names: &[String],
     options: &CompareOptions,
 ) -> Result<Vec<Comparison>, CompareError> {
-    let compare =
-        |(a, b): (Selection, Selection)| Ok(campaign::compare(&shown(a.table()?, names)?, &shown(b.table()?, names)?, options));
+    let compare = |(a, b): (Selection, Selection)| {
+        Ok(campaign::compare(&shown(a.table()?, names)?, &shown(b.table()?, names)?, options))
+    };
     selection.against_baseline()?.into_iter().map(compare).collect()
 }
 
 /// Limits on comparisons, each on all of them.
-pub(super) fn checks(expressions: &[String], comparisons: &[Comparison]) -> Result<Vec<Check>, report::CheckError> {
-    let both = expressions.iter().flat_map(|expression| comparisons.iter().map(move |comparison| (expression, comparison)));
+pub(super) fn checks(
+    expressions: &[String],
+    comparisons: &[Comparison],
+) -> Result<Vec<Check>, report::CheckError> {
+    let both = expressions
+        .iter()
+        .flat_map(|expression| comparisons.iter().map(move |comparison| (expression, comparison)));
     both.map(|(expression, comparison)| report::regression(expression, comparison)).collect()
 }

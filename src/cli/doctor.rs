@@ -12,7 +12,10 @@ pub(super) async fn doctor(args: DoctorArgs) -> Exit {
     };
     let findings = examine(&scenario).await;
     if args.json {
-        output::result(&format!("{}\n", serde_json::to_string_pretty(&findings).unwrap_or_default()));
+        output::result(&format!(
+            "{}\n",
+            serde_json::to_string_pretty(&findings).unwrap_or_default()
+        ));
     } else {
         let line = |f: &switchover::doctor::Finding| {
             let mark = match f.health {

@@ -32,10 +32,14 @@ pub(super) async fn link(args: LinkArgs, mut interrupt: Interrupt) -> Exit {
     Exit::done_by_signal()
 }
 
-fn start(asked: &switchover::scenario::Link, args: &LinkArgs) -> Result<(Link, Address), LinkError> {
+fn start(
+    asked: &switchover::scenario::Link,
+    args: &LinkArgs,
+) -> Result<(Link, Address), LinkError> {
     let mut link = Link::start(asked, |_| ()).map_err(|source| LinkError::Start { source })?;
-    let address =
-        link.serve(&args.listen, args.connect.clone()).map_err(|source| LinkError::Listen { at: args.listen.clone(), source })?;
+    let address = link
+        .serve(&args.listen, args.connect.clone())
+        .map_err(|source| LinkError::Listen { at: args.listen.clone(), source })?;
     Ok((link, address))
 }
 
@@ -47,5 +51,9 @@ fn passed(totals: &Totals, json: bool) -> String {
         return format!("{line}\n");
     }
     let noun = if *channels == 1 { "connection" } else { "connections" };
-    format!("{channels} {noun}: {} there, {} back\n", human_bytes(there.bytes), human_bytes(back.bytes))
+    format!(
+        "{channels} {noun}: {} there, {} back\n",
+        human_bytes(there.bytes),
+        human_bytes(back.bytes)
+    )
 }

@@ -16,8 +16,14 @@ pub(super) async fn migrate(args: MigrateArgs, interrupt: Interrupt) -> Exit {
         output::result(&scenario.to_toml());
         return Exit::code(0);
     }
-    let source = Attach { qmp: args.source, sampling: args.source_sampling, trace: args.source_trace };
-    let destination = Attach { qmp: args.destination, sampling: args.destination_sampling, trace: args.destination_trace };
-    let options = Options { scenario, out: args.common.out.clone(), interrupt, progress: output::progress() };
+    let source =
+        Attach { qmp: args.source, sampling: args.source_sampling, trace: args.source_trace };
+    let destination = Attach {
+        qmp: args.destination,
+        sampling: args.destination_sampling,
+        trace: args.destination_trace,
+    };
+    let options =
+        Options { scenario, out: args.common.out.clone(), interrupt, progress: output::progress() };
     conclude(attached(options, source, destination).await, &args.common)
 }

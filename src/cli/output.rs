@@ -16,7 +16,8 @@ pub(super) fn start_log(verbose: u8) {
         1 => "info",
         _ => "debug",
     };
-    let filter = EnvFilter::try_from_env("SWITCHOVER_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let filter =
+        EnvFilter::try_from_env("SWITCHOVER_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| Shown(io::stderr()))
@@ -66,8 +67,12 @@ pub(super) fn standing() -> Box<dyn FnMut(&Standing) + Send> {
         let line = report::standing(standing);
         let line = printable(&line);
         let mut out = io::stderr().lock();
-        let _ = if ends_with == "\n" { writeln!(out, "{line}") } else { write!(out, "{ends_with}{line} ") }
-            .and_then(|()| out.flush());
+        let _ = if ends_with == "\n" {
+            writeln!(out, "{line}")
+        } else {
+            write!(out, "{ends_with}{line} ")
+        }
+        .and_then(|()| out.flush());
     })
 }
 

@@ -13,7 +13,12 @@ pub(super) struct OwnArgs {
     #[arg(long, value_name = "FILE", help_heading = "A guest of your own")]
     initrd: Option<String>,
     /// Its kernel's command line.
-    #[arg(long, value_name = "WORDS", allow_hyphen_values = true, help_heading = "A guest of your own")]
+    #[arg(
+        long,
+        value_name = "WORDS",
+        allow_hyphen_values = true,
+        help_heading = "A guest of your own"
+    )]
     append: Option<String>,
     /// A disk image that both QEMUs open; what the guest writes is thrown away (guest.disk_access, guest.disk_format).
     #[arg(long, value_name = "IMAGE", help_heading = "A guest of your own")]

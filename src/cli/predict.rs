@@ -22,7 +22,8 @@ struct Predicted {
 }
 
 pub(super) async fn predict(args: PredictArgs, interrupt: Interrupt) -> Exit {
-    let alone = match scenario_over(Loader::new(), args.scenario.as_ref(), None, Some(&args.common)) {
+    let alone = match scenario_over(Loader::new(), args.scenario.as_ref(), None, Some(&args.common))
+    {
         Ok(scenario) => scenario,
         Err(error) => return Exit::usage(&error),
     };
@@ -33,7 +34,12 @@ pub(super) async fn predict(args: PredictArgs, interrupt: Interrupt) -> Exit {
     let mut json = predicted.judged.to_json();
     add(&mut json, &predicted);
     if !args.common.json {
-        output::page(&report::predicted(&predicted.captured, &predicted.setup, &predicted.judged, &predicted.spread));
+        output::page(&report::predicted(
+            &predicted.captured,
+            &predicted.setup,
+            &predicted.judged,
+            &predicted.spread,
+        ));
     }
     let Some(destination) = args.destination.filter(|_| args.verify) else {
         if args.common.json {
@@ -42,7 +48,12 @@ pub(super) async fn predict(args: PredictArgs, interrupt: Interrupt) -> Exit {
         return Exit::code(0);
     };
     let attach = |qmp| Attach { qmp, sampling: None, trace: None };
-    let options = Options { scenario: alone, out: args.common.out.clone(), interrupt, progress: output::progress() };
+    let options = Options {
+        scenario: alone,
+        out: args.common.out.clone(),
+        interrupt,
+        progress: output::progress(),
+    };
     let finished = match attached(options, attach(args.source), attach(destination)).await {
         Ok(finished) => finished,
         Err(error) => return Exit::from_run(&error),
@@ -59,7 +70,8 @@ pub(super) async fn predict(args: PredictArgs, interrupt: Interrupt) -> Exit {
 /// The session ends with this: QMP serves one client a socket, and a migration is the next.
 async fn predicted(args: &PredictArgs) -> Result<Predicted, Exit> {
     let session = connect("source", &args.source).await.map_err(|error| Exit::error(5, &error))?;
-    let captured = capture(&session, args.watch.duration()).await.map_err(|error| Exit::error(5, &error))?;
+    let captured =
+        capture(&session, args.watch.duration()).await.map_err(|error| Exit::error(5, &error))?;
     let mut loader = Loader::new();
     let base = loader.text("the source's settings", &captured.settings.to_toml()).map(|_| ());
     let scenario = base

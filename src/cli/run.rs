@@ -17,7 +17,8 @@ pub(super) async fn run(args: RunArgs, interrupt: Interrupt) -> Exit {
         output::result(&scenario.to_toml());
         return Exit::code(0);
     }
-    let options = Options { scenario, out: args.common.out.clone(), interrupt, progress: output::progress() };
+    let options =
+        Options { scenario, out: args.common.out.clone(), interrupt, progress: output::progress() };
     conclude(in_lab(options).await, &args.common)
 }
 
@@ -39,7 +40,12 @@ pub(super) fn conclude(result: Result<Finished, RunError>, args: &CommonArgs) ->
         let actual = finished.summary.outcome;
         let pass = actual == expected;
         let name = format!("outcome == {}", expected.name());
-        finished.summary.checks.push(Check { name, limit: expected.name(), actual: actual.name(), pass });
+        finished.summary.checks.push(Check {
+            name,
+            limit: expected.name(),
+            actual: actual.name(),
+            pass,
+        });
         // An outcome that was expected is a success, unless the guest's memory says otherwise.
         if pass && finished.summary.guest.integrity != Integrity::Corrupt {
             code = 0;
@@ -57,7 +63,12 @@ pub(super) fn conclude(result: Result<Finished, RunError>, args: &CommonArgs) ->
         let json = serde_json::to_string_pretty(&finished.summary).unwrap_or_default();
         output::result(&format!("{json}\n"));
     } else {
-        output::page(&report::summary(&finished.summary, &finished.switchovers, &finished.timeline, &finished.path));
+        output::page(&report::summary(
+            &finished.summary,
+            &finished.switchovers,
+            &finished.timeline,
+            &finished.path,
+        ));
     }
     match (unusable, finished.record_error) {
         (Some(error), _) if code == 0 => Exit::usage(&error),

@@ -31,7 +31,11 @@ fn simulated(args: &SimulateArgs) -> Result<String, ScenarioError> {
     let Some((key, values)) = &args.sweep else {
         let setup = Setup::of_scenario(&known(args.scenario(None)?)?);
         let judged = judge(&setup);
-        return Ok(if args.common.json { line(&judged.to_json()) } else { report::judgement(&setup, &judged) });
+        return Ok(if args.common.json {
+            line(&judged.to_json())
+        } else {
+            report::judgement(&setup, &judged)
+        });
     };
     let mut text = String::new();
     if !args.common.json {

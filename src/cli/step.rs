@@ -46,7 +46,9 @@ pub(super) async fn revive(args: ReviveArgs) -> Exit {
         step::revive(&source, &destination).await
     };
     match taken.await {
-        Ok(run_state) if args.step.json => output::result(&format!("{}\n", json!({ "run_state": run_state }))),
+        Ok(run_state) if args.step.json => {
+            output::result(&format!("{}\n", json!({ "run_state": run_state })))
+        }
         Ok(_) => output::page(
             "the guest runs again, on the source, from where it stood. End the destination. This QEMU will migrate nothing again: let the guest shut \
              down in its own time\n",
@@ -58,7 +60,9 @@ pub(super) async fn revive(args: ReviveArgs) -> Exit {
 
 fn conclude(taken: Result<Status, StepError>, as_json: bool) -> Exit {
     match taken {
-        Ok(status) if as_json => output::result(&format!("{}\n", json!({ "status": status.to_string() }))),
+        Ok(status) if as_json => {
+            output::result(&format!("{}\n", json!({ "status": status.to_string() })))
+        }
         Ok(status) => output::page(&format!("the source is now in state {status}\n")),
         Err(error) => return refused(&error),
     }

@@ -7,7 +7,9 @@ use super::output;
 use serde_json::json;
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use switchover::campaign::{self, CompareOptions, Definition, Ended, RunRow, Selection, SweepError, SweepOptions, Swept};
+use switchover::campaign::{
+    self, CompareOptions, Definition, Ended, RunRow, Selection, SweepError, SweepOptions, Swept,
+};
 use switchover::drive::Interrupt;
 use switchover::report;
 
@@ -43,7 +45,10 @@ fn dry_run(definition: &Definition, args: &SweepArgs) -> String {
             .iter()
             .map(|cell| json!({"number": cell.number, "name": cell.name(), "seconds_a_visit": campaign::expected_seconds(definition, cell, 1)}))
             .collect();
-        return format!("{}\n", json!({"name": definition.name, "visits": definition.visits(args.shard).len(), "cells": cells}));
+        return format!(
+            "{}\n",
+            json!({"name": definition.name, "visits": definition.visits(args.shard).len(), "cells": cells})
+        );
     }
     report::dry_run(definition, args.shard)
 }
@@ -55,7 +60,12 @@ fn conclude(definition: &Definition, swept: &Swept, out: &Path, args: &SweepArgs
     }
 }
 
-fn concluded(definition: &Definition, swept: &Swept, out: &Path, args: &SweepArgs) -> Result<u8, Box<dyn Error>> {
+fn concluded(
+    definition: &Definition,
+    swept: &Swept,
+    out: &Path,
+    args: &SweepArgs,
+) -> Result<u8, Box<dyn Error>> {
     let options = CompareOptions::default();
     let all = Selection { path: out.to_owned(), settings: Vec::new() };
     // A campaign that was ended before its end may lack what is compared.
@@ -77,7 +87,9 @@ fn concluded(definition: &Definition, swept: &Swept, out: &Path, args: &SweepArg
         });
         output::result(&format!("{json:#}\n"));
     } else {
-        let texts = comparisons.iter().map(|comparison| format!("\n{}", report::comparison::text(comparison)));
+        let texts = comparisons
+            .iter()
+            .map(|comparison| format!("\n{}", report::comparison::text(comparison)));
         output::result(&format!(
             "{}{}{}",
             report::swept(definition, swept, out),

@@ -34,7 +34,9 @@ pub fn boundaries(setup: &Setup) -> Boundaries {
         throttle: None,
         ..setup.clone()
     };
-    let with_rate = |factor: f64| converges(&Setup { workload: setup.workload.faster(factor), ..setup.clone() });
+    let with_rate = |factor: f64| {
+        converges(&Setup { workload: setup.workload.faster(factor), ..setup.clone() })
+    };
     let with_set = |factor: f64| {
         let larger = setup.workload.larger(factor);
         let more = larger.working_set() - setup.workload.working_set();
@@ -45,8 +47,11 @@ pub fn boundaries(setup: &Setup) -> Boundaries {
             ..setup.clone()
         })
     };
-    let with_bandwidth = |factor: f64| converges(&at_bandwidth(&setup, factor * setup.bandwidth().0));
-    let with_limit = |factor: f64| converges(&Setup { downtime_limit: setup.downtime_limit * factor, ..setup.clone() });
+    let with_bandwidth =
+        |factor: f64| converges(&at_bandwidth(&setup, factor * setup.bandwidth().0));
+    let with_limit = |factor: f64| {
+        converges(&Setup { downtime_limit: setup.downtime_limit * factor, ..setup.clone() })
+    };
     let scaled = |factor: Option<f64>, by: f64| factor.map(|factor| factor * by);
     Boundaries {
         rate: scaled(highest(with_rate), setup.workload.rate()),
@@ -59,7 +64,11 @@ pub fn boundaries(setup: &Setup) -> Boundaries {
 /// As it would be at another bandwidth, where the way carries it.
 #[must_use]
 pub fn at_bandwidth(setup: &Setup, bandwidth: f64) -> Setup {
-    Setup { max_bandwidth: Some(bandwidth), capacity: setup.capacity.max(bandwidth), ..setup.clone() }
+    Setup {
+        max_bandwidth: Some(bandwidth),
+        capacity: setup.capacity.max(bandwidth),
+        ..setup.clone()
+    }
 }
 
 /// The highest factor that still converges; `None` if the lowest does not, or the highest does.

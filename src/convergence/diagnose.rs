@@ -55,11 +55,16 @@ pub fn diagnose(run: &Run, scenario: &Scenario) -> Result<Diagnosis, DiagnoseErr
 ///
 /// # Errors
 /// As [`diagnose`].
-pub fn of_observed(observed: Observed, scenario: &Scenario, outcome: Option<Outcome>) -> Result<Diagnosis, DiagnoseError> {
+pub fn of_observed(
+    observed: Observed,
+    scenario: &Scenario,
+    outcome: Option<Outcome>,
+) -> Result<Diagnosis, DiagnoseError> {
     if observed.samples == 0 {
         return Err(DiagnoseError::NoSamples);
     }
-    let workload = observed.fitted().ok_or(DiagnoseError::TooFewPasses { passes: observed.later() })?;
+    let workload =
+        observed.fitted().ok_or(DiagnoseError::TooFewPasses { passes: observed.later() })?;
     let asked = Setup::of_scenario(scenario);
     let setup = Setup {
         ram: observed.ram,

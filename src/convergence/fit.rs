@@ -9,13 +9,22 @@ const AROUND: f64 = 8.0;
 
 /// The pair (bytes, bytes a second) of which `error` is least: working sets from `least` to `most`, rates from a page to a hundred times `most`
 /// in `longest` seconds.
-pub(super) fn fit(least: f64, most: f64, longest: f64, error: impl Fn(f64, f64) -> f64) -> Option<(f64, f64)> {
+pub(super) fn fit(
+    least: f64,
+    most: f64,
+    longest: f64,
+    error: impl Fn(f64, f64) -> f64,
+) -> Option<(f64, f64)> {
     let longest = longest.max(1e-3);
-    let (mut sets, mut rates) = ((least, most.max(least * 1.001)), (super::workload::PAGE / longest, most * 100.0 / longest));
+    let (mut sets, mut rates) = (
+        (least, most.max(least * 1.001)),
+        (super::workload::PAGE / longest, most * 100.0 / longest),
+    );
     let mut best = None;
     for _ in 0..ROUNDS {
-        let points =
-            |(low, high): (f64, f64)| (0..=STEPS).map(move |step| low * (high / low).powf(f64::from(step) / f64::from(STEPS)));
+        let points = |(low, high): (f64, f64)| {
+            (0..=STEPS).map(move |step| low * (high / low).powf(f64::from(step) / f64::from(STEPS)))
+        };
         let all = points(sets).flat_map(|set| points(rates).map(move |rate| (set, rate)));
         let (set, rate) = all.min_by(|a, b| error(a.0, a.1).total_cmp(&error(b.0, b.1)))?;
         let around = |(low, high): (f64, f64), at: f64, floor: f64| {

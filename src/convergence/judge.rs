@@ -49,15 +49,27 @@ impl Verdict {
     pub fn sentence(self) -> &'static str {
         match self {
             Verdict::Converges => "it converges",
-            Verdict::Barely => "it may or may not converge: the guest writes within 5 % of the highest rate that does",
-            Verdict::CappedByMaxBandwidth => "it does not converge because max-bandwidth is below what the way carries",
-            Verdict::WindowLimitedLink => "it does not converge because one stream gets only a window a round trip of the link",
+            Verdict::Barely => {
+                "it may or may not converge: the guest writes within 5 % of the highest rate that does"
+            }
+            Verdict::CappedByMaxBandwidth => {
+                "it does not converge because max-bandwidth is below what the way carries"
+            }
+            Verdict::WindowLimitedLink => {
+                "it does not converge because one stream gets only a window a round trip of the link"
+            }
             Verdict::WorkingSetAboveThreshold => {
                 "it does not converge: the guest dirties its working set again at once, and that is more than bandwidth × downtime-limit"
             }
-            Verdict::DirtiesFasterThanItSends => "it does not converge: the guest dirties memory faster than it is sent",
-            Verdict::ThresholdTooSmall => "it does not converge: what is left never falls to bandwidth × downtime-limit",
-            Verdict::ThrottleTooWeak => "it does not converge: auto-converge does not slow the guest enough, or not in time",
+            Verdict::DirtiesFasterThanItSends => {
+                "it does not converge: the guest dirties memory faster than it is sent"
+            }
+            Verdict::ThresholdTooSmall => {
+                "it does not converge: what is left never falls to bandwidth × downtime-limit"
+            }
+            Verdict::ThrottleTooWeak => {
+                "it does not converge: auto-converge does not slow the guest enough, or not in time"
+            }
             Verdict::XbzrleUseless => {
                 "it does not converge, and xbzrle does not help: its cache is too small or pages change too much"
             }
@@ -68,7 +80,10 @@ impl Verdict {
     /// Its name, as in run.json.
     #[must_use]
     pub fn name(self) -> String {
-        serde_json::to_value(self).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+        serde_json::to_value(self)
+            .ok()
+            .and_then(|value| value.as_str().map(str::to_owned))
+            .unwrap_or_default()
     }
 }
 
@@ -116,7 +131,10 @@ fn verdict(setup: &Setup, prediction: &Prediction, boundaries: &Boundaries) -> V
     let (rate, bandwidth) = (setup.workload.rate(), setup.bandwidth().0);
     // A guest that dirties all of its memory in any case may write at any rate: what is left says more then.
     let little_is_left = prediction.converges || prediction.pending < setup.threshold() * LITTLE;
-    if pure && little_is_left && boundaries.rate.is_some_and(|highest| (rate / highest - 1.0).abs() < NEAR) {
+    if pure
+        && little_is_left
+        && boundaries.rate.is_some_and(|highest| (rate / highest - 1.0).abs() < NEAR)
+    {
         return Verdict::Barely;
     }
     if prediction.converges {
@@ -157,16 +175,25 @@ fn remedies(setup: &Setup, boundaries: &Boundaries) -> Vec<Remedy> {
         let prediction = predict(&changed);
         if let (true, Some(blackout)) = (prediction.converges, prediction.blackout) {
             let effect = effect(&prediction, blackout);
-            found.push(Remedy { setting, harm, total_s: prediction.total, blackout_s: blackout, effect });
+            found.push(Remedy {
+                setting,
+                harm,
+                total_s: prediction.total,
+                blackout_s: blackout,
+                effect,
+            });
         }
     };
     let patient = Setup { timeout: setup.timeout.max(600.0), ..setup.clone() };
-    if let Some(needed) = boundaries.bandwidth.map(|least| least * MARGIN).filter(|needed| *needed <= setup.capacity) {
+    if let Some(needed) =
+        boundaries.bandwidth.map(|least| least * MARGIN).filter(|needed| *needed <= setup.capacity)
+    {
         let setting = format!("--max-bandwidth {}", rate(needed));
         try_it(setting, "none: more of the network", at_bandwidth(&patient, needed));
     }
     if let Some(link) = setup.link_rate.filter(|link| *link > setup.capacity) {
-        let setting = format!("a TCP window of {}, or multifd", human_bytes(whole(link * 2.0 * setup.delay)));
+        let setting =
+            format!("a TCP window of {}, or multifd", human_bytes(whole(link * 2.0 * setup.delay)));
         try_it(setting, "none: more of the network", Setup { capacity: link, ..patient.clone() });
     }
     if setup.bandwidth().1 && setup.switchover_bandwidth.is_none() {
@@ -180,7 +207,11 @@ fn remedies(setup: &Setup, boundaries: &Boundaries) -> Vec<Remedy> {
     }
     if let Some(limit) = boundaries.downtime_limit.map(|least| least * MARGIN) {
         let setting = format!("--downtime-limit {}ms", whole(limit * 1000.0).max(1));
-        try_it(setting, "stops the guest for longer", Setup { downtime_limit: limit, ..patient.clone() });
+        try_it(
+            setting,
+            "stops the guest for longer",
+            Setup { downtime_limit: limit, ..patient.clone() },
+        );
     }
     if setup.throttle.is_none() {
         try_it(
@@ -200,13 +231,19 @@ fn remedies(setup: &Setup, boundaries: &Boundaries) -> Vec<Remedy> {
 }
 
 fn effect(prediction: &Prediction, blackout: f64) -> String {
-    let mut parts = vec![format!("completes in {}", time(prediction.total)), format!("blackout {}", time(blackout))];
+    let mut parts = vec![
+        format!("completes in {}", time(prediction.total)),
+        format!("blackout {}", time(blackout)),
+    ];
     if prediction.throttle > 0.0 {
         parts.push(format!("guest throttled to {:.0} %", (1.0 - prediction.throttle) * 100.0));
     }
     if let Some(postcopy) = prediction.postcopy {
         let (blocked, fault) = (time(postcopy.blocked), time(postcopy.fault));
-        parts.push(format!("then the guest waits {blocked} in all for {:.0} pages, {fault} each", postcopy.faults));
+        parts.push(format!(
+            "then the guest waits {blocked} in all for {:.0} pages, {fault} each",
+            postcopy.faults
+        ));
     }
     parts.join(", ")
 }

@@ -26,8 +26,12 @@ impl Measured {
     /// Uniform writes that would dirty as much in each period; `None` if nothing was dirtied, or two periods are not there.
     #[must_use]
     pub fn fitted(&self) -> Option<Workload> {
-        let seen: Vec<Dirtied> =
-            self.dirtied.iter().copied().filter(|dirtied| dirtied.bytes > 0.0 && dirtied.seconds > 0.0).collect();
+        let seen: Vec<Dirtied> = self
+            .dirtied
+            .iter()
+            .copied()
+            .filter(|dirtied| dirtied.bytes > 0.0 && dirtied.seconds > 0.0)
+            .collect();
         if seen.len() < 2 {
             return None;
         }
@@ -35,7 +39,11 @@ impl Measured {
         let longest = seen.iter().map(|dirtied| dirtied.seconds).fold(0.0, f64::max);
         let error = |bytes: f64, rate: f64| -> f64 {
             let class = Class { bytes, rate };
-            seen.iter().map(|dirtied| (class.after(0.0, dirtied.seconds, 1.0, false) / dirtied.bytes).ln().powi(2)).sum()
+            seen.iter()
+                .map(|dirtied| {
+                    (class.after(0.0, dirtied.seconds, 1.0, false) / dirtied.bytes).ln().powi(2)
+                })
+                .sum()
         };
         let (bytes, rate) = fit(least, (self.ram.0 as f64).max(least * 1.001), longest, error)?;
         Some(Workload { classes: vec![Class { bytes, rate }], sequential: false, slack: 1.0 })
@@ -46,14 +54,24 @@ impl Measured {
     pub fn at_most(&self) -> Workload {
         let longest = self.dirtied.iter().map(|dirtied| dirtied.seconds).fold(1.0, f64::max);
         let rate = 1_048_576.0;
-        Workload { classes: vec![Class { bytes: rate * longest, rate }], sequential: false, slack: 1.0 }
+        Workload {
+            classes: vec![Class { bytes: rate * longest, rate }],
+            sequential: false,
+            slack: 1.0,
+        }
     }
 
     /// The fits without one period each: how sure the fit is.
     #[must_use]
     pub fn without_each(&self) -> Vec<Workload> {
         let without = |index: usize| {
-            let dirtied = self.dirtied.iter().enumerate().filter(|(at, _)| *at != index).map(|(_, dirtied)| *dirtied).collect();
+            let dirtied = self
+                .dirtied
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| *at != index)
+                .map(|(_, dirtied)| *dirtied)
+                .collect();
             Measured { dirtied, ram: self.ram }.fitted()
         };
         (0..self.dirtied.len()).filter_map(without).collect()
@@ -68,7 +86,9 @@ mod tests {
     #[test]
     fn the_workload_is_found_again() {
         let truth = Workload::uniform(Bytes(64 << 20), Rate(100 << 20));
-        let dirtied = [0.1, 0.25, 0.5, 1.0, 2.0].map(|seconds| Dirtied { seconds, bytes: truth.dirtied(seconds) }).to_vec();
+        let dirtied = [0.1, 0.25, 0.5, 1.0, 2.0]
+            .map(|seconds| Dirtied { seconds, bytes: truth.dirtied(seconds) })
+            .to_vec();
         let found = Measured { dirtied, ram: Bytes(256 << 20) }.fitted().unwrap();
         assert!((found.working_set() / truth.working_set() - 1.0).abs() < 0.02, "{found:?}");
         assert!((found.rate() / truth.rate() - 1.0).abs() < 0.02, "{found:?}");
@@ -76,7 +96,10 @@ mod tests {
 
     #[test]
     fn nothing_dirtied_is_no_workload() {
-        let none = Measured { dirtied: vec![Dirtied { seconds: 1.0, bytes: 0.0 }; 4], ram: Bytes(1 << 30) };
+        let none = Measured {
+            dirtied: vec![Dirtied { seconds: 1.0, bytes: 0.0 }; 4],
+            ram: Bytes(1 << 30),
+        };
         assert_eq!(none.fitted(), None);
         assert!(none.without_each().is_empty());
     }

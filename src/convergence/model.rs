@@ -130,12 +130,14 @@ fn run(setup: &Setup, records: bool) -> Prediction {
             if pending < below || pending <= 0.0 {
                 return state.completed(passes);
             }
-            let first_pass_is_over = state.still + state.zero < pending * SAME && state.now > WINDOW;
+            let first_pass_is_over =
+                state.still + state.zero < pending * SAME && state.now > WINDOW;
             let settled = (pending - last).abs() <= SAME * last && first_pass_is_over;
             let is_same = settled && setup.throttle.is_none();
             same = if is_same { same + 1 } else { 0 };
             last = pending;
-            if same >= SAME_PASSES && setup.switch == Switch::Never && setup.finish == Switch::Never {
+            if same >= SAME_PASSES && setup.switch == Switch::Never && setup.finish == Switch::Never
+            {
                 return state.stuck(passes, pending);
             }
             // The driver asks for post-copy on the event of this sync, not when the next pass is sent.
@@ -215,7 +217,11 @@ impl<'a> Loop<'a> {
             high += 1;
             if high >= 2 {
                 high = 0;
-                let next = if self.throttle == 0.0 { throttle.initial } else { self.throttle + throttle.increment };
+                let next = if self.throttle == 0.0 {
+                    throttle.initial
+                } else {
+                    self.throttle + throttle.increment
+                };
                 self.throttle = next.min(throttle.max);
             }
         }
@@ -245,8 +251,13 @@ impl<'a> Loop<'a> {
         }
         let cost = self.cost();
         let wire = |bandwidth: f64| (bandwidth * PAGE / cost).min(ZERO_SPEED);
-        let way = Way { payload: wire(bandwidth), burst: wire(self.setup.capacity), cost: cost / PAGE };
-        if quantum == WINDOW { self.send_budgets(&way, full, below) } else { self.send_slices(&way, full, below) }
+        let way =
+            Way { payload: wire(bandwidth), burst: wire(self.setup.capacity), cost: cost / PAGE };
+        if quantum == WINDOW {
+            self.send_budgets(&way, full, below)
+        } else {
+            self.send_slices(&way, full, below)
+        }
     }
 
     /// Where nothing limits it, what seems pending is looked at every 50 ms, and when nothing is left.
@@ -267,7 +278,8 @@ impl<'a> Loop<'a> {
     /// (migration_rate_exceeded). What seems pending is looked at then; within a window only when nothing is left.
     fn send_budgets(&mut self, way: &Way, full: f64, below: f64) {
         let budget = way.payload * WINDOW;
-        let (left, ends) = if self.window.1 > self.now { self.window } else { (budget, self.now + WINDOW) };
+        let (left, ends) =
+            if self.window.1 > self.now { self.window } else { (budget, self.now + WINDOW) };
         if full <= left {
             self.gone(way, full, full);
             self.now += (full / way.burst).max(LEAST);

@@ -63,8 +63,14 @@ pub struct Watch {
 impl Watch {
     /// Looks at the next.
     pub fn look(&mut self, glance: &Glance) {
-        let (Some(remaining), Some(sent), Some(syncs)) = (glance.remaining, glance.transferred, glance.syncs) else { return };
-        let at = glance.received_ns.saturating_sub(*self.first_ns.get_or_insert(glance.received_ns)) as f64 / 1e9;
+        let (Some(remaining), Some(sent), Some(syncs)) =
+            (glance.remaining, glance.transferred, glance.syncs)
+        else {
+            return;
+        };
+        let at = glance.received_ns.saturating_sub(*self.first_ns.get_or_insert(glance.received_ns))
+            as f64
+            / 1e9;
         let seen = &mut self.seen;
         seen.samples += 1;
         let sent_before = seen.last.map_or(sent as f64, |(_, sent)| sent);
@@ -91,7 +97,9 @@ impl Watch {
     pub fn end(mut self) -> Observed {
         let (first, last) = (self.seen.passes.get(1), self.seen.passes.last());
         self.seen.bandwidth = match (first, last) {
-            (Some(first), Some(last)) if last.at > first.at => Some((last.sent - first.sent) / (last.at - first.at)),
+            (Some(first), Some(last)) if last.at > first.at => {
+                Some((last.sent - first.sent) / (last.at - first.at))
+            }
             _ => self.seen.last.filter(|(at, _)| *at > 0.0).map(|(at, sent)| sent / at),
         };
         self.seen
@@ -108,7 +116,8 @@ impl Observed {
     /// What the first pass sent: of a migration that was seen from its beginning, what is not zero.
     #[must_use]
     pub fn filled(&self) -> Option<f64> {
-        let began = self.passes.first().filter(|first| first.sent < self.ram * FROM_THE_BEGINNING)?;
+        let began =
+            self.passes.first().filter(|first| first.sent < self.ram * FROM_THE_BEGINNING)?;
         self.passes.get(1).map(|pass| (pass.sent - began.sent).min(self.ram))
     }
 
@@ -133,7 +142,12 @@ impl Observed {
             let class = Class { bytes: set, rate };
             steps
                 .iter()
-                .map(|step| (class.after(step.left.min(set), step.seconds, 1.0, false) / step.after.max(PAGE)).ln().powi(2))
+                .map(|step| {
+                    (class.after(step.left.min(set), step.seconds, 1.0, false)
+                        / step.after.max(PAGE))
+                    .ln()
+                    .powi(2)
+                })
                 .sum()
         };
         let longest = steps.iter().map(|step| step.seconds).fold(0.0, f64::max);
@@ -148,9 +162,12 @@ impl Observed {
             after: pair[1].pending,
         });
         // In the first pass what is left is mostly pages that were never written.
+        let steps: Vec<Step> = steps
+            .enumerate()
+            .map(|(index, step)| if index == 0 { Step { left: 0.0, ..step } } else { step })
+            .collect();
         let steps: Vec<Step> =
-            steps.enumerate().map(|(index, step)| if index == 0 { Step { left: 0.0, ..step } } else { step }).collect();
-        let steps: Vec<Step> = steps.into_iter().filter(|step| step.seconds > 0.0 && step.after > 0.0).collect();
+            steps.into_iter().filter(|step| step.seconds > 0.0 && step.after > 0.0).collect();
         steps[steps.len().saturating_sub(LOOK_BACK)..].to_vec()
     }
 }
@@ -173,10 +190,18 @@ mod tests {
         let (mut pending, mut at, mut sent) = (set, 0.0, 0.0);
         let mut passes = vec![Pass { at, pending, sent }];
         for pass in 0..20 {
-            let seconds = if pass == 0 { 1.0 } else { 0.1 * ((pending - 30e6) / 10e6).floor().max(0.0) + 0.1 };
+            let seconds = if pass == 0 {
+                1.0
+            } else {
+                0.1 * ((pending - 30e6) / 10e6).floor().max(0.0) + 0.1
+            };
             let gone = (seconds * 100e6).min(pending);
             let left = if pass == 0 { 0.0 } else { pending - gone };
-            (pending, at, sent) = (class.after(left, seconds, 1.0, false), at + seconds, sent + gone * (PAGE + 8.0) / PAGE);
+            (pending, at, sent) = (
+                class.after(left, seconds, 1.0, false),
+                at + seconds,
+                sent + gone * (PAGE + 8.0) / PAGE,
+            );
             passes.push(Pass { at, pending, sent });
         }
         Observed { passes, ram: 256e6, ..Observed::default() }

@@ -29,7 +29,8 @@ pub struct Postcopy {
 
 /// `full` bytes are to come, of which each class has so many.
 pub(super) fn predict(setup: &Setup, full: f64, pending: &[f64]) -> Postcopy {
-    let limit = setup.max_postcopy_bandwidth.filter(|limit| *limit > 0.0 && *limit < setup.capacity);
+    let limit =
+        setup.max_postcopy_bandwidth.filter(|limit| *limit > 0.0 && *limit < setup.capacity);
     let bandwidth = limit.unwrap_or(setup.capacity);
     // With a limit of its own QEMU sends once in 100 ms, and what is asked for waits for that.
     let waits = if limit.is_some() { 0.1 } else { 2.0 * setup.delay + QUEUE / bandwidth };
@@ -39,7 +40,11 @@ pub(super) fn predict(setup: &Setup, full: f64, pending: &[f64]) -> Postcopy {
     let step = seconds / f64::from(STEPS);
     let touches = |missing: f64| -> f64 {
         let class = |(pending, class): (&f64, &super::workload::Class)| {
-            if class.bytes > 0.0 { class.rate / PAGE * missing * pending / class.bytes } else { 0.0 }
+            if class.bytes > 0.0 {
+                class.rate / PAGE * missing * pending / class.bytes
+            } else {
+                0.0
+            }
         };
         pending.iter().zip(&setup.workload.classes).map(class).sum()
     };

@@ -97,7 +97,9 @@ impl Setup {
         let [there, _] = scenario.link.ways();
         let guest = &scenario.guest;
         let on = |name: &str| scenario.capabilities.get(name) == Some(&true);
-        let percent = |name: &str, default: f64| number(scenario, name).map_or(default, |percent| percent / 100.0);
+        let percent = |name: &str, default: f64| {
+            number(scenario, name).map_or(default, |percent| percent / 100.0)
+        };
         let seconds = |micros: Micros| micros.0 as f64 / 1e6;
         let defaults = Throttle::default();
         Setup {
@@ -109,7 +111,8 @@ impl Setup {
             delay: seconds(there.delay),
             max_bandwidth: limit(scenario.limits.bandwidth, Some(MAX_BANDWIDTH)),
             max_postcopy_bandwidth: limit(scenario.limits.postcopy_bandwidth, None),
-            switchover_bandwidth: number(scenario, "avail-switchover-bandwidth").filter(|rate| *rate > 0.0),
+            switchover_bandwidth: number(scenario, "avail-switchover-bandwidth")
+                .filter(|rate| *rate > 0.0),
             downtime_limit: scenario.limits.downtime.map_or(DOWNTIME_LIMIT, seconds),
             fixed: FIXED,
             throttle: on("auto-converge").then(|| Throttle {
@@ -157,7 +160,10 @@ fn capacity(link: &Link) -> f64 {
     let rate = there.rate.map(|rate| rate.0 as f64);
     let round_trip = (there.delay.0 + back.delay.0) as f64 / 1e6;
     let emulated = link.kind == LinkKind::Emulated;
-    let by_window = there.window.filter(|_| emulated && round_trip > 0.0).map(|window| window.0 as f64 / round_trip);
+    let by_window = there
+        .window
+        .filter(|_| emulated && round_trip > 0.0)
+        .map(|window| window.0 as f64 / round_trip);
     [rate, by_window].into_iter().flatten().fold(UNLIMITED, f64::min)
 }
 
@@ -171,7 +177,12 @@ fn limit(asked: Option<Limit>, default: Option<f64>) -> Option<f64> {
 
 fn number(scenario: &Scenario, name: &str) -> Option<f64> {
     let value = scenario.parameters.get(name)?;
-    let text = || value.as_str().and_then(|text| text.parse::<crate::units::Bytes>().ok()).map(|bytes| bytes.0 as f64);
+    let text = || {
+        value
+            .as_str()
+            .and_then(|text| text.parse::<crate::units::Bytes>().ok())
+            .map(|bytes| bytes.0 as f64)
+    };
     value.as_integer().map(|number| number as f64).or_else(|| value.as_float()).or_else(text)
 }
 

@@ -22,7 +22,8 @@ pub struct Spread {
 /// Of this setup and of the same with each of the other workloads.
 #[must_use]
 pub fn spread(setup: &Setup, others: &[Workload]) -> Spread {
-    let with = |workload: &Workload| predict(&Setup { workload: workload.clone(), ..setup.clone() });
+    let with =
+        |workload: &Workload| predict(&Setup { workload: workload.clone(), ..setup.clone() });
     let all: Vec<Prediction> = std::iter::once(&setup.workload).chain(others).map(with).collect();
     let blackouts = all.iter().filter_map(|prediction| prediction.blackout);
     Spread {
@@ -35,8 +36,13 @@ pub fn spread(setup: &Setup, others: &[Workload]) -> Spread {
 }
 
 fn extremes(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
-    values
-        .fold(None, |seen, value| Some(seen.map_or((value, value), |(low, high): (f64, f64)| (low.min(value), high.max(value)))))
+    values.fold(None, |seen, value| {
+        Some(
+            seen.map_or((value, value), |(low, high): (f64, f64)| {
+                (low.min(value), high.max(value))
+            }),
+        )
+    })
 }
 
 #[cfg(test)]
@@ -47,8 +53,10 @@ mod tests {
 
     #[test]
     fn a_faster_guest_widens_it() {
-        let setup =
-            Setup { workload: Workload::uniform(Bytes(64 << 20), Rate(50 << 20)), ..Setup::of_scenario(&Scenario::default()) };
+        let setup = Setup {
+            workload: Workload::uniform(Bytes(64 << 20), Rate(50 << 20)),
+            ..Setup::of_scenario(&Scenario::default())
+        };
         let alone = spread(&setup, &[]);
         assert_eq!((alone.converging, alone.of, alone.total.0), (1, 1, alone.total.1));
         let wide = spread(&setup, &[Workload::uniform(Bytes(64 << 20), Rate(400 << 20))]);

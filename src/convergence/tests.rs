@@ -34,7 +34,10 @@ fn the_boundary_is_where_it_was_measured() {
         assert!(converges(&validation(converging, limit_s)), "{converging} MiB/s at {limit_s} s");
         assert!(!converges(&validation(stuck, limit_s)), "{stuck} MiB/s at {limit_s} s");
         let found = boundaries(&validation(stuck, limit_s)).rate.unwrap() / MIB;
-        assert!((f64::from(converging)..=f64::from(stuck)).contains(&found), "{found} of {limit_s}");
+        assert!(
+            (f64::from(converging)..=f64::from(stuck)).contains(&found),
+            "{found} of {limit_s}"
+        );
     }
     // The textbook is far off at 600 ms.
     assert!(!textbook(&validation(200, 0.6)).converges);
@@ -65,7 +68,9 @@ fn stuck_runs_expect_the_downtime_that_was_measured() {
     ];
     let mut off: Vec<f64> = measured
         .iter()
-        .map(|(limit_s, rate, ms)| (predict(&validation(*rate, *limit_s)).expected_downtime * 1000.0 / ms - 1.0).abs())
+        .map(|(limit_s, rate, ms)| {
+            (predict(&validation(*rate, *limit_s)).expected_downtime * 1000.0 / ms - 1.0).abs()
+        })
         .collect();
     off.sort_by(f64::total_cmp);
     assert!(off[off.len() / 2] < 0.015 && off[off.len() - 1] < 0.09, "{off:?}");

@@ -29,14 +29,24 @@ pub fn textbook(setup: &Setup) -> Textbook {
     for _ in 0..ROUNDS {
         let seconds = left / bandwidth;
         if left <= threshold {
-            return Textbook { converges: true, total: total + seconds, bytes: bytes + left, expected_downtime: seconds };
+            return Textbook {
+                converges: true,
+                total: total + seconds,
+                bytes: bytes + left,
+                expected_downtime: seconds,
+            };
         }
         total += seconds;
         bytes += left;
         let next = setup.workload.dirtied(seconds);
         if total >= setup.timeout || (next - left).abs() < left * 1e-6 {
             let expected_downtime = next / bandwidth;
-            return Textbook { converges: false, total: setup.timeout, bytes: setup.timeout * bandwidth, expected_downtime };
+            return Textbook {
+                converges: false,
+                total: setup.timeout,
+                bytes: setup.timeout * bandwidth,
+                expected_downtime,
+            };
         }
         left = next;
     }

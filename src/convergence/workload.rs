@@ -58,7 +58,10 @@ impl Workload {
         let mut classes = match guest.pattern {
             Pattern::Sequential | Pattern::Random => vec![Class { bytes: total, rate }],
             Pattern::HotCold => {
-                let (memory, writes) = (f64::from(guest.hot_memory_percent) / 100.0, f64::from(guest.hot_writes_percent) / 100.0);
+                let (memory, writes) = (
+                    f64::from(guest.hot_memory_percent) / 100.0,
+                    f64::from(guest.hot_writes_percent) / 100.0,
+                );
                 vec![
                     Class { bytes: total * memory, rate: rate * writes },
                     Class { bytes: total * (1.0 - memory), rate: rate * (1.0 - writes) },
@@ -90,14 +93,22 @@ impl Workload {
     /// The same, written `factor` times as fast.
     #[must_use]
     pub fn faster(&self, factor: f64) -> Workload {
-        let classes = self.classes.iter().map(|class| Class { rate: class.rate * factor, ..*class }).collect();
+        let classes = self
+            .classes
+            .iter()
+            .map(|class| Class { rate: class.rate * factor, ..*class })
+            .collect();
         Workload { classes, ..self.clone() }
     }
 
     /// The same, over `factor` times the memory.
     #[must_use]
     pub fn larger(&self, factor: f64) -> Workload {
-        let classes = self.classes.iter().map(|class| Class { bytes: class.bytes * factor, ..*class }).collect();
+        let classes = self
+            .classes
+            .iter()
+            .map(|class| Class { bytes: class.bytes * factor, ..*class })
+            .collect();
         Workload { classes, ..self.clone() }
     }
 
@@ -147,10 +158,16 @@ fn zipf(total: f64, rate: f64, exponent: f64) -> Vec<Class> {
             (to.powf(1.0 - exponent) - from.powf(1.0 - exponent)) / (1.0 - exponent)
         }
     };
-    let masses: Vec<f64> =
-        bounds.windows(2).enumerate().map(|(index, pair)| if index == 0 { 1.0 } else { mass(pair[0], pair[1]) }).collect();
+    let masses: Vec<f64> = bounds
+        .windows(2)
+        .enumerate()
+        .map(|(index, pair)| if index == 0 { 1.0 } else { mass(pair[0], pair[1]) })
+        .collect();
     let sum: f64 = masses.iter().sum();
-    let class = |(pair, mass): (&[f64], &f64)| Class { bytes: (pair[1] - pair[0]) * PAGE, rate: rate * mass / sum };
+    let class = |(pair, mass): (&[f64], &f64)| Class {
+        bytes: (pair[1] - pair[0]) * PAGE,
+        rate: rate * mass / sum,
+    };
     bounds.windows(2).zip(&masses).map(class).collect()
 }
 
@@ -162,7 +179,8 @@ mod tests {
     fn uniform_writes_hit_what_is_dirty_already() {
         let workload = Workload::uniform(Bytes(32_000_000), Rate(50_000_000));
         // facts/models.md §2.1: 46, 35, 25 MB/s over 0.1, 0.5, 1 s.
-        let seen = [0.1, 0.5, 1.0].map(|seconds| (workload.dirtied(seconds) / seconds / 1e6).round());
+        let seen =
+            [0.1, 0.5, 1.0].map(|seconds| (workload.dirtied(seconds) / seconds / 1e6).round());
         assert_eq!(seen, [46.0, 35.0, 25.0]);
         assert!((workload.dirtied(100.0) - workload.working_set()).abs() < 1.0);
     }
@@ -174,7 +192,11 @@ mod tests {
             let bytes: f64 = classes.iter().map(|class| class.bytes).sum();
             let rate: f64 = classes.iter().map(|class| class.rate).sum();
             assert!((bytes - 64e6).abs() < PAGE && (rate - 1e6).abs() < 1.0, "{bytes} {rate}");
-            assert!(classes.windows(2).all(|pair| pair[0].rate / pair[0].bytes > pair[1].rate / pair[1].bytes));
+            assert!(
+                classes
+                    .windows(2)
+                    .all(|pair| pair[0].rate / pair[0].bytes > pair[1].rate / pair[1].bytes)
+            );
         }
     }
 

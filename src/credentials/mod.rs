@@ -23,7 +23,9 @@ pub const LOCAL_NAMES: &[&str] = &["localhost", "127.0.0.1"];
 #[non_exhaustive]
 pub enum CredentialsError {
     /// The directory holds something already, which may be somebody's keys.
-    #[error("{path} is not empty; name a directory that is new or empty, so that no key is written over")]
+    #[error(
+        "{path} is not empty; name a directory that is new or empty, so that no key is written over"
+    )]
     NotEmpty {
         /// Which directory.
         path: PathBuf,
@@ -58,15 +60,20 @@ pub fn make(directory: &Path, hosts: &[String]) -> Result<Vec<PathBuf>, Credenti
     };
     let mut names: Vec<String> = LOCAL_NAMES.iter().map(ToString::to_string).collect();
     names.extend_from_slice(hosts);
-    let mut files = x509::files(names).map_err(|source| CredentialsError::Certificate { source })?;
-    files.push(("keys.psk", format!("{PSK_USER}:{}\n", random_key().map_err(failed(Path::new("/dev/urandom")))?)));
+    let mut files =
+        x509::files(names).map_err(|source| CredentialsError::Certificate { source })?;
+    files.push((
+        "keys.psk",
+        format!("{PSK_USER}:{}\n", random_key().map_err(failed(Path::new("/dev/urandom")))?),
+    ));
 
     DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed(directory))?;
     if std::fs::read_dir(directory).map_err(failed(directory))?.next().is_some() {
         return Err(CredentialsError::NotEmpty { path: directory.to_owned() });
     }
     // One that was there already may be open to others.
-    std::fs::set_permissions(directory, PermissionsExt::from_mode(0o700)).map_err(failed(directory))?;
+    std::fs::set_permissions(directory, PermissionsExt::from_mode(0o700))
+        .map_err(failed(directory))?;
     let mut made = Vec::new();
     for (name, text) in files {
         let path = directory.join(name);
@@ -97,8 +104,19 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let directory = parent.path().join("new/credentials");
         let made = make(&directory, &["vm1.example.org".to_owned()]).unwrap();
-        let names: Vec<_> = made.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
-        assert_eq!(names, ["ca-cert.pem", "server-cert.pem", "server-key.pem", "client-cert.pem", "client-key.pem", "keys.psk"]);
+        let names: Vec<_> =
+            made.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(
+            names,
+            [
+                "ca-cert.pem",
+                "server-cert.pem",
+                "server-key.pem",
+                "client-cert.pem",
+                "client-key.pem",
+                "keys.psk"
+            ]
+        );
         assert!(made.iter().all(|path| mode(path) == 0o600));
         assert_eq!(mode(&directory), 0o700);
         let key = std::fs::read_to_string(directory.join("keys.psk")).unwrap();
@@ -118,7 +136,10 @@ mod tests {
     fn a_host_that_is_no_name_is_refused() {
         let parent = tempfile::tempdir().unwrap();
         let directory = parent.path().join("none");
-        assert!(matches!(make(&directory, &["nö".to_owned()]), Err(CredentialsError::Certificate { .. })));
+        assert!(matches!(
+            make(&directory, &["nö".to_owned()]),
+            Err(CredentialsError::Certificate { .. })
+        ));
         assert!(!directory.exists());
     }
 }

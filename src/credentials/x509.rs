@@ -4,8 +4,8 @@
 
 use crate::clock::Stamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, Error, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, Error, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use std::time::Duration;
 
@@ -21,9 +21,15 @@ pub(super) fn files(names: Vec<String>) -> Result<Vec<(&'static str, String)>, E
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let mut files = vec![("ca-cert.pem", params.self_signed(&key)?.pem())];
     let authority = Issuer::new(params, key);
-    let (certificate, key) = leaf(&authority, "switchover test server", names, ExtendedKeyUsagePurpose::ServerAuth)?;
+    let (certificate, key) =
+        leaf(&authority, "switchover test server", names, ExtendedKeyUsagePurpose::ServerAuth)?;
     files.extend([("server-cert.pem", certificate), ("server-key.pem", key)]);
-    let (certificate, key) = leaf(&authority, "switchover test client", Vec::new(), ExtendedKeyUsagePurpose::ClientAuth)?;
+    let (certificate, key) = leaf(
+        &authority,
+        "switchover test client",
+        Vec::new(),
+        ExtendedKeyUsagePurpose::ClientAuth,
+    )?;
     files.extend([("client-cert.pem", certificate), ("client-key.pem", key)]);
     Ok(files)
 }

@@ -49,10 +49,18 @@ pub(super) enum TraceMissing {
 }
 
 /// `offset_us`: what has to be added to the destination's times to have them on the source's clock.
-pub(super) fn blackout(source: &TraceLog, destination: &TraceLog, offset_us: i64) -> Result<TraceBlackout, TraceMissing> {
+pub(super) fn blackout(
+    source: &TraceLog,
+    destination: &TraceLog,
+    offset_us: i64,
+) -> Result<TraceBlackout, TraceMissing> {
     for (side, log) in [(Side::Source, source), (Side::Destination, destination)] {
         if log.checkpoints.is_empty() {
-            return Err(if log.without_time > 0 { TraceMissing::Untimed(side) } else { TraceMissing::None(side) });
+            return Err(if log.without_time > 0 {
+                TraceMissing::Untimed(side)
+            } else {
+                TraceMissing::None(side)
+            });
         }
     }
     let moved = |us: u64| us.saturating_add_signed(offset_us);
@@ -60,17 +68,24 @@ pub(super) fn blackout(source: &TraceLog, destination: &TraceLog, offset_us: i64
     let edges = Edges::find(source, destination, &moved, &window)?;
     let mut intervals = Vec::new();
     let mut devices = Vec::new();
-    for (device, to_us) in source.devices.iter().filter(|device| device.saved).map(|device| (device, device.wall_us)) {
+    for (device, to_us) in
+        source.devices.iter().filter(|device| device.saved).map(|device| (device, device.wall_us))
+    {
         if window.has(to_us) {
             let part = if device.iterable { Part::Ram } else { Part::Devices };
             intervals.push(Interval { part, from_us: to_us.saturating_sub(device.us), to_us });
             devices.extend(cost(Side::Source, device));
         }
     }
-    for (device, to_us) in destination.devices.iter().filter(|device| !device.saved).map(|device| (device, moved(device.wall_us)))
+    for (device, to_us) in destination
+        .devices
+        .iter()
+        .filter(|device| !device.saved)
+        .map(|device| (device, moved(device.wall_us)))
     {
         if window.has(to_us) {
-            let load = Interval { part: Part::Load, from_us: to_us.saturating_sub(device.us), to_us };
+            let load =
+                Interval { part: Part::Load, from_us: to_us.saturating_sub(device.us), to_us };
             intervals.extend(Some(load).filter(|_| !device.iterable));
             devices.extend(cost(Side::Destination, device));
         }
@@ -84,7 +99,10 @@ pub(super) fn blackout(source: &TraceLog, destination: &TraceLog, offset_us: i64
 }
 
 /// When the checkpoints of this name were passed.
-fn times<'a>(log: &'a TraceLog, is: impl Fn(&str) -> bool + 'a) -> impl DoubleEndedIterator<Item = u64> + 'a {
+fn times<'a>(
+    log: &'a TraceLog,
+    is: impl Fn(&str) -> bool + 'a,
+) -> impl DoubleEndedIterator<Item = u64> + 'a {
     log.checkpoints.iter().filter(move |point| is(&point.name)).map(|point| point.wall_us)
 }
 
@@ -103,20 +121,28 @@ impl Edges {
         moved: &dyn Fn(u64) -> u64,
         window: &Window,
     ) -> Result<Option<Edges>, TraceMissing> {
-        let mut stopped = times(source, |name| name == "src-vm-stopped").filter(|at| window.has(*at));
+        let mut stopped =
+            times(source, |name| name == "src-vm-stopped").filter(|at| window.has(*at));
         let stopped_us = stopped.next();
         if stopped.next().is_some() {
             // Two attempts and one start: the start of the second is lost, and the first one's is not this blackout's.
             return Err(TraceMissing::Cut { side: Side::Source, what: "src-downtime-start" });
         }
-        let saved_us = times(source, |name| name == "src-non-iterable-saved").find(|at| *at >= window.start_us);
-        let mut loaded = times(destination, |name| name == "dst-precopy-loadvm-completed").map(moved);
+        let saved_us = times(source, |name| name == "src-non-iterable-saved")
+            .find(|at| *at >= window.start_us);
+        let mut loaded =
+            times(destination, |name| name == "dst-precopy-loadvm-completed").map(moved);
         let loaded_us = loaded.rfind(|at| *at <= window.end_us);
         // Whatever the clocks say, nothing is loaded before it was saved; an error of the offset that is smaller is let pass.
-        if saved_us.is_some_and(|at| at > window.end_us) || loaded_us.is_some_and(|at| at < window.start_us) {
+        if saved_us.is_some_and(|at| at > window.end_us)
+            || loaded_us.is_some_and(|at| at < window.start_us)
+        {
             return Err(TraceMissing::Backwards);
         }
-        let (Some(stopped_us), Some(saved_us), Some(loaded_us)) = (stopped_us, saved_us, loaded_us) else { return Ok(None) };
+        let (Some(stopped_us), Some(saved_us), Some(loaded_us)) = (stopped_us, saved_us, loaded_us)
+        else {
+            return Ok(None);
+        };
         Ok(Some(Edges { stopped_us, saved_us, loaded_us }))
     }
 
@@ -131,7 +157,12 @@ impl Edges {
 }
 
 fn cost(side: Side, device: &DeviceRecord) -> Option<DeviceTime> {
-    let time = DeviceTime { side, device: device.device.clone(), instance: device.instance, us: device.us };
+    let time = DeviceTime {
+        side,
+        device: device.device.clone(),
+        instance: device.instance,
+        us: device.us,
+    };
     (device.us > 0).then_some(time)
 }
 
@@ -141,10 +172,15 @@ struct Window {
 }
 
 impl Window {
-    fn find(source: &TraceLog, destination: &TraceLog, moved: &dyn Fn(u64) -> u64) -> Result<Window, TraceMissing> {
+    fn find(
+        source: &TraceLog,
+        destination: &TraceLog,
+        moved: &dyn Fn(u64) -> u64,
+    ) -> Result<Window, TraceMissing> {
         let cut = |side, what| TraceMissing::Cut { side, what };
         // A QEMU is a destination once, and may be a source many times: those that were given up have no end.
-        let mut ends = times(destination, |name| name.starts_with("dst-") && name.ends_with("bh-vm-started"));
+        let mut ends =
+            times(destination, |name| name.starts_with("dst-") && name.ends_with("bh-vm-started"));
         let end_us = ends.next().map(moved).ok_or(cut(Side::Destination, "dst-*-bh-vm-started"))?;
         let mut starts = times(source, |name| name == "src-downtime-start").peekable();
         starts.peek().ok_or(cut(Side::Source, "src-downtime-start"))?;
@@ -177,14 +213,19 @@ struct Interval {
 /// Gives each µs of the window to the first part that has a claim to it.
 fn share_out(window: &Window, intervals: &[Interval]) -> Breakdown {
     let inside = |at: u64| at.clamp(window.start_us, window.end_us);
-    let mut cuts: Vec<u64> = intervals.iter().flat_map(|interval| [inside(interval.from_us), inside(interval.to_us)]).collect();
+    let mut cuts: Vec<u64> = intervals
+        .iter()
+        .flat_map(|interval| [inside(interval.from_us), inside(interval.to_us)])
+        .collect();
     cuts.extend([window.start_us, window.end_us]);
     cuts.sort_unstable();
     cuts.dedup();
     let mut shares = Breakdown::default();
     for cut in cuts.windows(2) {
         let [from_us, to_us] = *cut else { continue };
-        let claims = intervals.iter().filter(|interval| interval.from_us <= from_us && to_us <= interval.to_us);
+        let claims = intervals
+            .iter()
+            .filter(|interval| interval.from_us <= from_us && to_us <= interval.to_us);
         let share = match claims.map(|interval| interval.part).min() {
             Some(Part::Stop) => &mut shares.stop,
             Some(Part::Ram) => &mut shares.ram,

@@ -6,7 +6,8 @@ use crate::record::EventRecord;
 use proptest::prelude::*;
 use std::path::PathBuf;
 
-const RECORDED: [(&str, &str); 4] = [("10.0", "precopy"), ("10.0", "postcopy"), ("newest", "precopy"), ("newest", "postcopy")];
+const RECORDED: [(&str, &str); 4] =
+    [("10.0", "precopy"), ("10.0", "postcopy"), ("newest", "precopy"), ("newest", "postcopy")];
 
 fn directory(version: &str, mode: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/traces").join(version).join(mode)
@@ -16,7 +17,12 @@ fn text(version: &str, mode: &str, side: Side) -> String {
     std::fs::read_to_string(directory(version, mode).join(format!("trace.{side}.log"))).unwrap()
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "an index"
+)]
 fn index(part: f64, length: usize) -> usize {
     (length as f64 * part) as usize
 }
@@ -30,14 +36,25 @@ fn recorded(version: &str, mode: &str) -> TraceBlackout {
 fn stop_and_resume_lie_within_the_recorded_blackouts_and_the_parts_add_up() {
     for (version, mode) in RECORDED {
         let seen = recorded(version, mode);
-        let events = std::fs::read_to_string(directory(version, mode).join("switchover.jsonl")).unwrap();
+        let events =
+            std::fs::read_to_string(directory(version, mode).join("switchover.jsonl")).unwrap();
         let at = |name: &str| {
-            let event = events.lines().map(|line| serde_json::from_str::<EventRecord>(line).unwrap()).find(|e| e.event == name);
+            let event = events
+                .lines()
+                .map(|line| serde_json::from_str::<EventRecord>(line).unwrap())
+                .find(|e| e.event == name);
             event.unwrap().qemu_us.unwrap()
         };
-        assert!(seen.start_us <= at("STOP") && at("RESUME") <= seen.end_us, "{version} {mode}: {seen:?}");
+        assert!(
+            seen.start_us <= at("STOP") && at("RESUME") <= seen.end_us,
+            "{version} {mode}: {seen:?}"
+        );
         let Breakdown { stop, ram, devices, network, load, start, other } = seen.breakdown.unwrap();
-        assert_eq!(stop + ram + devices + network + load + start + other, seen.end_us - seen.start_us, "{version} {mode}");
+        assert_eq!(
+            stop + ram + devices + network + load + start + other,
+            seen.end_us - seen.start_us,
+            "{version} {mode}"
+        );
     }
 }
 
@@ -48,7 +65,11 @@ fn recorded_blackouts_have_known_parts() {
         .map(|(version, mode)| {
             let seen = recorded(version, mode);
             let dearest = seen.devices.first().map(|d| format!("{} {} µs", d.device, d.us));
-            format!("{version} {mode}: {} µs, {:?}, {dearest:?}", seen.end_us - seen.start_us, seen.breakdown.unwrap())
+            format!(
+                "{version} {mode}: {} µs, {:?}, {dearest:?}",
+                seen.end_us - seen.start_us,
+                seen.breakdown.unwrap()
+            )
         })
         .collect();
     insta::assert_snapshot!(text.join("\n"), @r#"
@@ -64,9 +85,17 @@ fn what_is_missing_is_said() {
     let source = parse(text("10.0", "precopy", Side::Source).as_bytes());
     let destination = parse(text("10.0", "precopy", Side::Destination).as_bytes());
     let empty = TraceLog::default();
-    let missing = |source, destination, offset| blackout(source, destination, offset).unwrap_err().to_string();
-    assert_eq!(missing(&empty, &destination, 0), "source: no vmstate_downtime_checkpoint was traced: QEMU has these since 8.2");
-    assert_eq!(missing(&destination, &destination, 0), "the source's trace has no src-downtime-start");
+    let missing = |source, destination, offset| {
+        blackout(source, destination, offset).unwrap_err().to_string()
+    };
+    assert_eq!(
+        missing(&empty, &destination, 0),
+        "source: no vmstate_downtime_checkpoint was traced: QEMU has these since 8.2"
+    );
+    assert_eq!(
+        missing(&destination, &destination, 0),
+        "the source's trace has no src-downtime-start"
+    );
     assert_eq!(missing(&source, &source, 0), "the destination's trace has no dst-*-bh-vm-started");
     let backwards = missing(&source, &destination, -3_600_000_000);
     assert!(backwards.contains("a clock was stepped"), "{backwards}");
@@ -89,7 +118,13 @@ fn without_what_divides_it_the_length_is_known_and_no_part_is_guessed() {
     for name in ["src-vm-stopped", "src-non-iterable-saved", "dst-precopy-loadvm-completed"] {
         let log = |side| {
             let text = text(version, mode, side);
-            parse(text.lines().filter(|line| !line.contains(name)).map(|line| format!("{line}\n")).collect::<String>().as_bytes())
+            parse(
+                text.lines()
+                    .filter(|line| !line.contains(name))
+                    .map(|line| format!("{line}\n"))
+                    .collect::<String>()
+                    .as_bytes(),
+            )
         };
         let seen = blackout(&log(Side::Source), &log(Side::Destination), 0).unwrap();
         assert_eq!(seen, TraceBlackout { breakdown: None, ..whole.clone() }, "{name}");

@@ -39,11 +39,15 @@ enum Phase {
 /// In which phase a stall lies that ended at `to_ns` and began at `from_ns`.
 fn phase(marks: &[Marks], from_ns: u64, to_ns: u64) -> Phase {
     let began = marks.partition_point(|mark| mark.started_ns <= to_ns);
-    let Some(mark) = began.checked_sub(1).and_then(|at| marks.get(at)) else { return Phase::Before };
+    let Some(mark) = began.checked_sub(1).and_then(|at| marks.get(at)) else {
+        return Phase::Before;
+    };
     let before = |mark: Option<u64>| mark.is_none_or(|at| to_ns <= at);
     match mark {
         // Whatever takes in any of the blackout is no stall of a running guest.
-        mark if mark.stop_ns.is_some_and(|stop| stop < to_ns) && mark.resume_ns.is_some_and(|resume| from_ns < resume) => {
+        mark if mark.stop_ns.is_some_and(|stop| stop < to_ns)
+            && mark.resume_ns.is_some_and(|resume| from_ns < resume) =>
+        {
             Phase::Blackout
         }
         mark if to_ns > mark.ended_ns => Phase::After,
@@ -56,7 +60,11 @@ fn phase(marks: &[Marks], from_ns: u64, to_ns: u64) -> Phase {
 
 /// Times between beats, raw and corrected for the beats that a stall kept from being due.
 #[must_use]
-pub fn between_beats(beats: &BTreeMap<u32, Vec<Beat>>, marks: &[Marks], period_us: u64) -> (Phases, Phases) {
+pub fn between_beats(
+    beats: &BTreeMap<u32, Vec<Beat>>,
+    marks: &[Marks],
+    period_us: u64,
+) -> (Phases, Phases) {
     let mut arrivals: Vec<u64> = beats.values().flatten().map(|beat| beat.arrived_ns).collect();
     arrivals.sort_unstable();
     let (mut raw, mut corrected) = (ByPhase::new(), ByPhase::new());
@@ -95,8 +103,11 @@ impl ByPhase {
     }
 
     fn phases(&self) -> Phases {
-        let at =
-            |index: usize| self.0[index].as_ref().map_or_else(Stalls::default, |histogram| stalls_of(histogram, self.1[index]));
+        let at = |index: usize| {
+            self.0[index]
+                .as_ref()
+                .map_or_else(Stalls::default, |histogram| stalls_of(histogram, self.1[index]))
+        };
         Phases { before: at(0), precopy: at(1), postcopy: at(2), after: at(3) }
     }
 }
@@ -177,7 +188,10 @@ mod tests {
     };
 
     fn beats(arrivals_ms: &[u64]) -> BTreeMap<u32, Vec<Beat>> {
-        let beats = arrivals_ms.iter().map(|ms| Beat { sequence: 0, arrived_ns: ms * 1_000_000, late_us: 0 }).collect();
+        let beats = arrivals_ms
+            .iter()
+            .map(|ms| Beat { sequence: 0, arrived_ns: ms * 1_000_000, late_us: 0 })
+            .collect();
         BTreeMap::from([(0, beats)])
     }
 
@@ -185,19 +199,26 @@ mod tests {
     fn each_stall_is_in_the_phase_where_it_ended_and_the_blackout_in_none() {
         let beats = beats(&[5, 6, 7, 8, 11, 12, 20, 26, 36, 41, 42]);
         let (raw, corrected) = between_beats(&beats, &[MARKS], 1000);
-        let counts = |phases: &Phases| [phases.before, phases.precopy, phases.postcopy, phases.after].map(|stalls| stalls.count);
+        let counts = |phases: &Phases| {
+            [phases.before, phases.precopy, phases.postcopy, phases.after]
+                .map(|stalls| stalls.count)
+        };
         assert_eq!(counts(&raw), [Some(3), Some(3), Some(1), Some(2)]);
         // 3, 1 and 8 ms: 2 and 1, and 7 to 1 ms besides. 10 ms: 9 to 1.
         assert_eq!(counts(&corrected), [Some(3), Some(3 + 2 + 7), Some(1 + 9), Some(2 + 4)]);
         let (precopy, _) = between_beats(&beats, &[Marks { postcopy: false, ..MARKS }], 1000);
         assert_eq!(counts(&precopy), [Some(3), Some(3), None, Some(3)]);
-        let near = |us: Option<u64>, wanted: u64| us.is_some_and(|us| us.abs_diff(wanted) <= wanted / 500);
+        let near =
+            |us: Option<u64>, wanted: u64| us.is_some_and(|us| us.abs_diff(wanted) <= wanted / 500);
         assert!(near(raw.postcopy.max_us, 10_000) && near(raw.precopy.total_us, 12_000), "{raw:?}");
     }
 
     #[test]
     fn a_histogram_read_twice_gives_what_came_in_between() {
-        assert_eq!(since(&[(100, 5), (200, 1)], &[(100, 7), (200, 1), (9000, 2)]), [(100, 2), (9000, 2)]);
+        assert_eq!(
+            since(&[(100, 5), (200, 1)], &[(100, 7), (200, 1), (9000, 2)]),
+            [(100, 2), (9000, 2)]
+        );
         let stalls = of_buckets(&[(300, 98), (5_000_000, 1), (40_000_000, 1)]);
         assert_eq!((stalls.count, stalls.p50_us), (Some(100), Some(0)));
         assert!(stalls.max_us.is_some_and(|max| (40_000..40_040).contains(&max)), "{stalls:?}");
@@ -206,7 +227,8 @@ mod tests {
 
     #[test]
     fn the_write_rate_is_taken_between_reports_whatever_their_order() {
-        let rates = write_rate(&[(200_000_000, 300), (100_000_000, 100), (200_000_000, 300)], 50_000_000);
+        let rates =
+            write_rate(&[(200_000_000, 300), (100_000_000, 100), (200_000_000, 300)], 50_000_000);
         assert_eq!(rates, [WriteRate { at_us: 100_000, bps: 200 * 4096 * 10 }]);
     }
 }

@@ -36,7 +36,8 @@ pub enum Clocks {
 #[must_use]
 pub fn estimate(side: Side, events: &[EventRecord], caused_wall_ns: Option<u64>) -> Option<Offset> {
     let own = || events.iter().filter(|event| event.side == side);
-    let stamp_ns = |event: &EventRecord| Some(i64::try_from(event.qemu_us?).ok()?.saturating_mul(1000));
+    let stamp_ns =
+        |event: &EventRecord| Some(i64::try_from(event.qemu_us?).ok()?.saturating_mul(1000));
     let arrived = |event: &EventRecord| i64::try_from(event.wall_ns).ok();
     let low = own().filter_map(|event| Some(stamp_ns(event)? - arrived(event)?)).max()?;
     let setup = own().find(|event| event.status() == Some("setup"))?;
@@ -56,7 +57,8 @@ pub(super) fn on_our_clock(event: &EventRecord, offset: Offset) -> Option<i64> {
 #[must_use]
 pub(super) fn wall_on_our_clock(wall_us: u64, near: &EventRecord, offset: Offset) -> Option<i64> {
     let stamp_ns = i64::try_from(wall_us).ok()?.checked_mul(1000)?.checked_sub(offset.ns)?;
-    let ahead_ns = i64::try_from(near.wall_ns).ok()?.checked_sub(i64::try_from(near.mono_ns).ok()?)?;
+    let ahead_ns =
+        i64::try_from(near.wall_ns).ok()?.checked_sub(i64::try_from(near.mono_ns).ok()?)?;
     stamp_ns.checked_sub(ahead_ns)
 }
 
@@ -64,7 +66,9 @@ pub(super) fn wall_on_our_clock(wall_us: u64, near: &EventRecord, offset: Offset
 /// slewing explains.
 #[must_use]
 pub(super) fn step(events: &[&EventRecord]) -> Option<i64> {
-    let ahead = |event: &EventRecord| Some(i64::try_from(event.wall_ns).ok()? - i64::try_from(event.mono_ns).ok()?);
+    let ahead = |event: &EventRecord| {
+        Some(i64::try_from(event.wall_ns).ok()? - i64::try_from(event.mono_ns).ok()?)
+    };
     let mut steps = events.windows(2).filter_map(|pair| {
         let [earlier, later] = pair else { return None };
         let moved = ahead(later)? - ahead(earlier)?;
@@ -96,11 +100,13 @@ mod tests {
     fn a_host_that_is_7_s_ahead_is_found_so_within_the_round_trip() {
         // Sent at 1000.000 s, stamped 0.4 ms later by a clock 7 s ahead, here 1 ms after it was sent.
         let mut setup = event("MIGRATION", 1_007_000_400, 5, 1_000_001);
-        let offset = estimate(Side::Source, std::slice::from_ref(&setup), Some(1_000_000_000_000)).unwrap();
+        let offset =
+            estimate(Side::Source, std::slice::from_ref(&setup), Some(1_000_000_000_000)).unwrap();
         assert_eq!(offset, Offset { ns: 6_999_900_000, error_ns: 500_000 });
         // Another that came faster makes it sharper.
         let quick = event("STOP", 1_008_000_900, 1005, 1_001_001);
-        let offset = estimate(Side::Source, &[setup.clone(), quick], Some(1_000_000_000_000)).unwrap();
+        let offset =
+            estimate(Side::Source, &[setup.clone(), quick], Some(1_000_000_000_000)).unwrap();
         assert_eq!(offset.error_ns, 250_000);
         assert!((7_000_000_000 - offset.ns).unsigned_abs() <= offset.error_ns, "{offset:?}");
         setup.qemu_us = None;

@@ -41,9 +41,13 @@ pub fn distribution(values_us: &[u64]) -> Distribution {
 /// `sorted` in ascending order.
 fn quantile(sorted: &[u64], hundredths: u32) -> Option<Quantile> {
     let us = *sorted.get(rank(sorted.len(), hundredths)? - 1)?;
-    let interval =
-        rank_interval(sorted.len(), hundredths).and_then(|(low, high)| Some((*sorted.get(low - 1)?, *sorted.get(high - 1)?)));
-    Some(Quantile { us, low_us: interval.map(|(low, _)| low), high_us: interval.map(|(_, high)| high) })
+    let interval = rank_interval(sorted.len(), hundredths)
+        .and_then(|(low, high)| Some((*sorted.get(low - 1)?, *sorted.get(high - 1)?)));
+    Some(Quantile {
+        us,
+        low_us: interval.map(|(low, _)| low),
+        high_us: interval.map(|(_, high)| high),
+    })
 }
 
 #[cfg(test)]
@@ -72,14 +76,19 @@ mod tests {
     #[test]
     fn the_median_of_a_hundred_lies_between_their_40th_and_61st() {
         let values: Vec<u64> = (1..=100).collect();
-        assert_eq!(distribution(&values).p50, Some(Quantile { us: 50, low_us: Some(40), high_us: Some(61) }));
+        assert_eq!(
+            distribution(&values).p50,
+            Some(Quantile { us: 50, low_us: Some(40), high_us: Some(61) })
+        );
     }
 
     #[test]
     fn intervals_hold_the_true_quantile_about_as_often_as_they_say() {
         let mut state = 7u64;
         let mut next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             state >> 44
         };
         let (trials, true_p90) = (400, (1u64 << 20) * 9 / 10);

@@ -34,7 +34,8 @@ pub fn from_buckets(buckets: &[u64]) -> FaultLatencies {
     let count = buckets.iter().fold(0u64, |sum, count| sum.saturating_add(*count));
     // In hundredths, as shares of a count.
     let upper = |hundredths: u64| {
-        let wanted = u64::try_from((u128::from(count) * u128::from(hundredths)).div_ceil(100)).ok()?.max(1);
+        let wanted =
+            u64::try_from((u128::from(count) * u128::from(hundredths)).div_ceil(100)).ok()?.max(1);
         let mut seen = 0u64;
         let at = buckets.iter().position(|count| {
             seen = seen.saturating_add(*count);
@@ -42,13 +43,22 @@ pub fn from_buckets(buckets: &[u64]) -> FaultLatencies {
         })?;
         (at < LAST_BUCKET).then(|| 1 << (at + 1))
     };
-    FaultLatencies { count, p50_us: upper(50), p90_us: upper(90), p99_us: upper(99), max_us: upper(100), unpaired: 0 }
+    FaultLatencies {
+        count,
+        p50_us: upper(50),
+        p90_us: upper(90),
+        p99_us: upper(99),
+        max_us: upper(100),
+        unpaired: 0,
+    }
 }
 
 /// Pairs each request with the arrival of its page, by address.
 #[must_use]
 pub fn from_requests(requests: &[PageRequest]) -> FaultLatencies {
-    let Ok(mut histogram) = Histogram::<u64>::new_with_bounds(1, LONGEST_US, 3) else { return FaultLatencies::default() };
+    let Ok(mut histogram) = Histogram::<u64>::new_with_bounds(1, LONGEST_US, 3) else {
+        return FaultLatencies::default();
+    };
     let mut open: HashMap<u64, u64> = HashMap::new();
     // An arrival sorts before a request of the same µs; a page that is asked for again first has to have come.
     for request in requests {
@@ -87,7 +97,10 @@ mod tests {
         let mut buckets = [0; 24];
         (buckets[10], buckets[23]) = (99, 1);
         let latencies = from_buckets(&buckets);
-        assert_eq!((latencies.p50_us, latencies.p99_us, latencies.max_us), (Some(2048), Some(2048), None));
+        assert_eq!(
+            (latencies.p50_us, latencies.p99_us, latencies.max_us),
+            (Some(2048), Some(2048), None)
+        );
     }
 
     #[test]
@@ -102,6 +115,9 @@ mod tests {
             request(400, 3, true),
         ];
         let latencies = from_requests(&requests);
-        assert_eq!((latencies.count, latencies.p50_us, latencies.max_us, latencies.unpaired), (2, Some(100), Some(300), 1));
+        assert_eq!(
+            (latencies.count, latencies.p50_us, latencies.max_us, latencies.unpaired),
+            (2, Some(100), Some(300), 1)
+        );
     }
 }

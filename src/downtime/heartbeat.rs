@@ -52,26 +52,44 @@ struct Told {
 /// `stands_still`: the guest's clock stands still in the blackout (TCG). Where nobody knows (KVM), the gap less half a period at
 /// both ends together is all that can be said.
 #[must_use]
-pub fn blackout(source: &[Beat], destination: &[Beat], period_us: u64, stands_still: bool) -> Option<HeartbeatBlackout> {
+pub fn blackout(
+    source: &[Beat],
+    destination: &[Beat],
+    period_us: u64,
+    stands_still: bool,
+) -> Option<HeartbeatBlackout> {
     let (last, first) = (source.last()?, destination.first()?);
     let gap_us = first.arrived_ns.checked_sub(last.arrived_ns)? / 1000;
     let before = &source[source.len().saturating_sub(NEAR)..];
     let after = &destination[..destination.len().min(NEAR)];
     let (told, lost, duplicated) = in_guest_time(before, after, period_us);
-    let seen =
-        HeartbeatBlackout { gap_us, from_ns: last.arrived_ns, to_ns: first.arrived_ns, lost, duplicated, ..Default::default() };
+    let seen = HeartbeatBlackout {
+        gap_us,
+        from_ns: last.arrived_ns,
+        to_ns: first.arrived_ns,
+        lost,
+        duplicated,
+        ..Default::default()
+    };
     if !stands_still {
         let half = period_us.div_ceil(2);
-        return Some(HeartbeatBlackout { us: gap_us.saturating_sub(half), uncertainty_us: half, ..seen });
+        return Some(HeartbeatBlackout {
+            us: gap_us.saturating_sub(half),
+            uncertainty_us: half,
+            ..seen
+        });
     }
     let [(from, from_noise), (to, to_noise)] = told.map(|beats| least_delayed(&beats));
     let stood_still = to?.checked_sub(from?)?;
     let drift_us = period_us.saturating_mul(NEAR as u64) * CALIBRATION_PPM / 1_000_000;
-    let uncertainty_us =
-        (period_us / TOLD_IF_LATER_BY).saturating_add(drift_us).saturating_add(from_noise).saturating_add(to_noise);
+    let uncertainty_us = (period_us / TOLD_IF_LATER_BY)
+        .saturating_add(drift_us)
+        .saturating_add(from_noise)
+        .saturating_add(to_noise);
     // The guest's clock may seem to run backwards by noise, never by more; a blackout is not negative.
     let us = u64::try_from(stood_still.max(0)).ok()?.min(gap_us.saturating_add(uncertainty_us));
-    let impossible = stood_still < 0 && stood_still.unsigned_abs() > uncertainty_us.saturating_add(period_us);
+    let impossible =
+        stood_still < 0 && stood_still.unsigned_abs() > uncertainty_us.saturating_add(period_us);
     Some(HeartbeatBlackout { us, uncertainty_us, impossible, ..seen })
 }
 
@@ -82,7 +100,9 @@ fn in_guest_time(before: &[Beat], after: &[Beat], period_us: u64) -> ([Vec<Told>
     let mut slot: i64 = 0;
     let mut previous: Option<&Beat> = None;
     let mut sides = [Vec::new(), Vec::new()];
-    for (side, beat) in before.iter().map(|beat| (0, beat)).chain(after.iter().map(|beat| (1, beat))) {
+    for (side, beat) in
+        before.iter().map(|beat| (0, beat)).chain(after.iter().map(|beat| (1, beat)))
+    {
         if let Some(previous) = previous {
             let steps = (beat.sequence + MODULUS - previous.sequence % MODULUS) % MODULUS;
             if steps == 0 {
@@ -90,7 +110,9 @@ fn in_guest_time(before: &[Beat], after: &[Beat], period_us: u64) -> ([Vec<Told>
                 continue;
             }
             lost += u64::from(steps - 1);
-            slot = slot.saturating_add(i64::from(steps)).saturating_add(i64::from(previous.late_us) / period);
+            slot = slot
+                .saturating_add(i64::from(steps))
+                .saturating_add(i64::from(previous.late_us) / period);
         }
         previous = Some(beat);
         let guest_us = slot.saturating_mul(period).saturating_add(i64::from(beat.late_us));
@@ -103,7 +125,8 @@ fn in_guest_time(before: &[Beat], after: &[Beat], period_us: u64) -> ([Vec<Told>
 /// Arrival minus guest time of the beat that was delayed least, and how much more the median of them was delayed: on a busy machine
 /// nobody can say that the least was none.
 fn least_delayed(beats: &[Told]) -> (Option<i64>, u64) {
-    let mut all: Vec<i64> = beats.iter().map(|beat| beat.arrived_us.saturating_sub(beat.guest_us)).collect();
+    let mut all: Vec<i64> =
+        beats.iter().map(|beat| beat.arrived_us.saturating_sub(beat.guest_us)).collect();
     all.sort_unstable();
     let noise = match all.as_slice() {
         [first, .., last] => all.get(all.len() / 2).unwrap_or(last).abs_diff(*first),
@@ -129,8 +152,13 @@ mod tests {
             let sent = if due > stop && due < stop + stall { stop + stall } else { due };
             let late = sent - due;
             let arrived = 1_000_000 + sent + if sent > stop { blackout } else { 0 } + delay;
-            let late_us = if late * TOLD_IF_LATER_BY > period { u32::try_from(late).unwrap() } else { 0 };
-            sides[usize::from(sent > stop)].push(Beat { sequence: sequence % 128, arrived_ns: arrived * 1000, late_us });
+            let late_us =
+                if late * TOLD_IF_LATER_BY > period { u32::try_from(late).unwrap() } else { 0 };
+            sides[usize::from(sent > stop)].push(Beat {
+                sequence: sequence % 128,
+                arrived_ns: arrived * 1000,
+                late_us,
+            });
             slot += 1 + late / period;
         }
         sides

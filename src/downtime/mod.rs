@@ -61,7 +61,11 @@ pub fn measure(evidence: &Evidence<'_>) -> Downtime {
     let heartbeat = evidence.heartbeat(&mut findings);
     let reported = evidence.reported();
     let trace_view = trace.as_ref().map(|trace| trace.view.clone());
-    findings.extend(disagreements(&[("heartbeat", &heartbeat), ("trace", &trace_view), ("events", &events)]));
+    findings.extend(disagreements(&[
+        ("heartbeat", &heartbeat),
+        ("trace", &trace_view),
+        ("events", &events),
+    ]));
     let sure = heartbeat.as_ref().filter(|_| evidence.guest_clock_stands_still());
     let order = [
         ("heartbeat", sure),
@@ -72,14 +76,28 @@ pub fn measure(evidence: &Evidence<'_>) -> Downtime {
     ];
     let best = order.iter().find_map(|(name, view)| {
         let view = (*view)?;
-        Some(Best { view: (*name).to_owned(), us: view.us, uncertainty_us: view.span.uncertainty_us })
+        Some(Best {
+            view: (*name).to_owned(),
+            us: view.us,
+            uncertainty_us: view.span.uncertainty_us,
+        })
     });
     let us = |view: &Option<View>| view.as_ref().map(|view| view.us);
-    let views =
-        Views { reported_us: us(&reported), events_us: us(&events), trace_us: us(&trace_view), heartbeat_us: us(&heartbeat) };
+    let views = Views {
+        reported_us: us(&reported),
+        events_us: us(&events),
+        trace_us: us(&trace_view),
+        heartbeat_us: us(&heartbeat),
+    };
     let span = |view: Option<View>| view.map(|view| view.span);
-    let spans = Spans { reported: span(reported), events: span(events), trace: span(trace_view), heartbeat: span(heartbeat) };
-    let (breakdown_us, devices) = trace.map_or((None, Vec::new()), |trace| (trace.breakdown, trace.devices));
+    let spans = Spans {
+        reported: span(reported),
+        events: span(events),
+        trace: span(trace_view),
+        heartbeat: span(heartbeat),
+    };
+    let (breakdown_us, devices) =
+        trace.map_or((None, Vec::new()), |trace| (trace.breakdown, trace.devices));
     Downtime { best, views, spans, disagreements: findings, trace_missing, breakdown_us, devices }
 }
 
@@ -89,7 +107,10 @@ fn disagreements(views: &[(&str, &Option<View>)]) -> Vec<String> {
     for (at, (name, view)) in views.iter().enumerate() {
         for (other_name, other) in &views[at + 1..] {
             let (Some(view), Some(other)) = (view, other) else { continue };
-            let (Some(one), Some(two)) = (view.span.uncertainty_us, other.span.uncertainty_us) else { continue };
+            let (Some(one), Some(two)) = (view.span.uncertainty_us, other.span.uncertainty_us)
+            else {
+                continue;
+            };
             let (apart, allowed) = (view.us.abs_diff(other.us), one.saturating_add(two));
             if apart > allowed {
                 found.push(format!(
@@ -103,8 +124,19 @@ fn disagreements(views: &[(&str, &Option<View>)]) -> Vec<String> {
 }
 
 /// Fills a span.
-fn span(from: &str, to: &str, between: Option<(i64, i64)>, started_ns: u64, uncertainty_us: Option<u64>) -> Span {
-    let since = |ns: i64| i64::try_from(started_ns).ok().and_then(|started| ns.checked_sub(started)).map(|ns| ns / 1000);
+fn span(
+    from: &str,
+    to: &str,
+    between: Option<(i64, i64)>,
+    started_ns: u64,
+    uncertainty_us: Option<u64>,
+) -> Span {
+    let since = |ns: i64| {
+        i64::try_from(started_ns)
+            .ok()
+            .and_then(|started| ns.checked_sub(started))
+            .map(|ns| ns / 1000)
+    };
     let (from_us, to_us) = between.map_or((None, None), |(from, to)| (since(from), since(to)));
     Span { from: from.to_owned(), to: to.to_owned(), from_us, to_us, uncertainty_us, note: None }
 }

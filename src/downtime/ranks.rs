@@ -50,15 +50,27 @@ mod tests {
     #[test]
     fn few_values_have_no_interval() {
         for (hundredths, needed) in [(50, 6), (90, 36), (99, 368)] {
-            assert_eq!((rank_interval(needed - 1, hundredths), rank_interval(needed, hundredths).is_some()), (None, true));
+            assert_eq!(
+                (
+                    rank_interval(needed - 1, hundredths),
+                    rank_interval(needed, hundredths).is_some()
+                ),
+                (None, true)
+            );
         }
-        assert_eq!((rank(0, 50), rank(1, 99), rank(4, 50), rank(5, 50)), (None, Some(1), Some(2), Some(3)));
+        assert_eq!(
+            (rank(0, 50), rank(1, 99), rank(4, 50), rank(5, 50)),
+            (None, Some(1), Some(2), Some(3))
+        );
     }
 
     #[test]
     fn intervals_are_those_of_the_tables() {
         // Ranks for the median: n = 20 has 6 and 15, n = 100 has 40 and 61 (95 % and a little more).
-        assert_eq!((rank_interval(20, 50), rank_interval(100, 50)), (Some((6, 15)), Some((40, 61))));
+        assert_eq!(
+            (rank_interval(20, 50), rank_interval(100, 50)),
+            (Some((6, 15)), Some((40, 61)))
+        );
         assert!(rank_interval(50_000, 99).is_some());
     }
 }

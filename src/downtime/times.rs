@@ -8,12 +8,15 @@ use crate::record::{EventRecord, TimeUs};
 #[must_use]
 pub fn times(events: &[EventRecord], started_ns: u64, postcopy_happened: bool) -> TimeUs {
     let status = |side: Side, status: &str| {
-        let is = |e: &&EventRecord| e.side == side && e.status() == Some(status) && e.mono_ns >= started_ns;
+        let is = |e: &&EventRecord| {
+            e.side == side && e.status() == Some(status) && e.mono_ns >= started_ns
+        };
         events.iter().find(is).map(|e| e.mono_ns)
     };
     let between = |from: Option<u64>, to: Option<u64>| Some(to?.checked_sub(from?)? / 1000);
     let active = status(Side::Source, "active");
-    let (stop, resume) = switchover_events(events).map_or((None, None), |(s, r)| (Some(s.mono_ns), Some(r.mono_ns)));
+    let (stop, resume) =
+        switchover_events(events).map_or((None, None), |(s, r)| (Some(s.mono_ns), Some(r.mono_ns)));
     let done = match (status(Side::Source, "completed"), status(Side::Destination, "completed")) {
         (Some(source), Some(destination)) => Some(source.max(destination)),
         _ => None,

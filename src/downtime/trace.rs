@@ -111,8 +111,12 @@ fn take(log: &mut TraceLog, line: &str) {
         return;
     };
     let understood = match name {
-        CHECKPOINT => checkpoint(arguments).map(|name| log.checkpoints.push(Checkpoint { wall_us, name })),
-        SAVE | LOAD => device(wall_us, name == SAVE, arguments).map(|device| log.devices.push(device)),
+        CHECKPOINT => {
+            checkpoint(arguments).map(|name| log.checkpoints.push(Checkpoint { wall_us, name }))
+        }
+        SAVE | LOAD => {
+            device(wall_us, name == SAVE, arguments).map(|device| log.devices.push(device))
+        }
         _ => {
             let request = |address| PageRequest { wall_us, address, added: name == REQUEST };
             page_address(arguments).map(|address| log.page_requests.push(request(address)))
@@ -126,7 +130,8 @@ fn take(log: &mut TraceLog, line: &str) {
 /// One word of letters and dashes that says a side; a torn one is told by nothing else than being unknown.
 fn checkpoint(arguments: &str) -> Option<String> {
     let known_form = arguments.starts_with("src-") || arguments.starts_with("dst-");
-    (known_form && arguments.chars().all(|c| c.is_ascii_lowercase() || c == '-')).then(|| arguments.to_owned())
+    (known_form && arguments.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
+        .then(|| arguments.to_owned())
 }
 
 /// `type=non-iterable idstr=cpu instance_id=0 downtime=17`. A name may hold spaces.
@@ -140,7 +145,14 @@ fn device(wall_us: u64, saved: bool, arguments: &str) -> Option<DeviceRecord> {
     let (device, rest) = rest.rsplit_once(" instance_id=")?;
     let (instance, us) = rest.split_once(" downtime=")?;
     // The monotonic clock (QEMU_CLOCK_REALTIME in savevm.c), unlike the stamp of the line: a step of the wall clock leaves it alone.
-    Some(DeviceRecord { wall_us, us: number(us)?, saved, iterable, device: device.to_owned(), instance: instance.parse().ok()? })
+    Some(DeviceRecord {
+        wall_us,
+        us: number(us)?,
+        saved,
+        iterable,
+        device: device.to_owned(),
+        instance: instance.parse().ok()?,
+    })
 }
 
 /// `new page req 0x7f1c27f58000 total 1`, `resolved page req 0x7f1c27f58000 total 0`.
@@ -163,13 +175,21 @@ fn iso_time(text: &str) -> Option<u64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let part = |text: Option<&str>, count| digits(text?, count);
     let mut parts = date.split('-');
-    let (year, month, day) = (part(parts.next(), 4)?, part(parts.next(), 2)?, part(parts.next(), 2)?);
+    let (year, month, day) =
+        (part(parts.next(), 4)?, part(parts.next(), 2)?, part(parts.next(), 2)?);
     // On a whole second g_date_time_format_iso8601 prints no fraction at all.
     let (clock, micros) = time.split_once('.').unwrap_or((time, "000000"));
     let micros = digits(micros, 6)?;
     let mut parts = clock.split(':');
-    let (hour, minute, second) = (part(parts.next(), 2)?, part(parts.next(), 2)?, part(parts.next(), 2)?);
-    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+    let (hour, minute, second) =
+        (part(parts.next(), 2)?, part(parts.next(), 2)?, part(parts.next(), 2)?);
+    if year < 1970
+        || !(1..=12).contains(&month)
+        || !(1..=31).contains(&day)
+        || hour > 23
+        || minute > 59
+        || second > 60
+    {
         return None;
     }
     let seconds = ((days_since_1970(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
@@ -251,7 +271,10 @@ mod tests {
               \xff\xfe7@1.000005:vmstate_downtime_checkpoint dst-something-new\n7@1.000006:vmstate_downtime_chec",
         );
         assert_eq!((log.without_time, log.not_understood), (1, 3));
-        assert_eq!(log.checkpoints, [Checkpoint { wall_us: 1_000_005, name: "dst-something-new".into() }]);
+        assert_eq!(
+            log.checkpoints,
+            [Checkpoint { wall_us: 1_000_005, name: "dst-something-new".into() }]
+        );
     }
 
     #[test]
@@ -266,7 +289,10 @@ mod tests {
     #[test]
     fn on_a_whole_second_no_fraction_is_printed() {
         let log = parse(b"2026-11-23T08:36:35Z vmstate_downtime_checkpoint src-downtime-start\n");
-        assert_eq!((log.checkpoints.first().map(|point| point.wall_us), log.not_understood), (Some(1_795_422_995_000_000), 0));
+        assert_eq!(
+            (log.checkpoints.first().map(|point| point.wall_us), log.not_understood),
+            (Some(1_795_422_995_000_000), 0)
+        );
     }
 
     #[test]
@@ -276,16 +302,29 @@ mod tests {
               7@1.000002:postcopy_page_req_address new\n7@1.000002:migrate_set_state new state active\n",
         );
         assert_eq!(log, TraceLog::default());
-        assert_eq!(parse(b"7@+1.000002:vmstate_downtime_checkpoint src-vm-stopped\n").not_understood, 1);
-        assert_eq!(parse(b"2026-+1-23T08:36:35Z vmstate_downtime_checkpoint src-vm-stopped\n").not_understood, 1);
+        assert_eq!(
+            parse(b"7@+1.000002:vmstate_downtime_checkpoint src-vm-stopped\n").not_understood,
+            1
+        );
+        assert_eq!(
+            parse(b"2026-+1-23T08:36:35Z vmstate_downtime_checkpoint src-vm-stopped\n")
+                .not_understood,
+            1
+        );
     }
 
     #[test]
     fn dates_are_right_at_the_corners() {
-        for (text, seconds) in
-            [("1970-01-01T00:00:00", 0), ("2000-02-29T23:59:59", 951_868_799), ("2100-03-01T00:00:00", 4_107_542_400)]
-        {
-            assert_eq!(iso_time(&format!("{text}.000007Z")), Some(seconds * 1_000_000 + 7), "{text}");
+        for (text, seconds) in [
+            ("1970-01-01T00:00:00", 0),
+            ("2000-02-29T23:59:59", 951_868_799),
+            ("2100-03-01T00:00:00", 4_107_542_400),
+        ] {
+            assert_eq!(
+                iso_time(&format!("{text}.000007Z")),
+                Some(seconds * 1_000_000 + 7),
+                "{text}"
+            );
         }
         assert_eq!(iso_time("2026-13-01T00:00:00.000000Z"), None);
     }

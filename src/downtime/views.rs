@@ -70,9 +70,18 @@ impl Evidence<'_> {
     pub(super) fn reported(&self) -> Option<View> {
         let us = self.reported_ms?.saturating_mul(1000);
         let (to, note) = match (self.postcopy, self.return_path) {
-            (true, _) => ("the device package handed to the socket", "leaves out its way, loading, and starting the destination"),
-            (false, true) => ("the destination's last word has come", "takes in the destination's clean-up and the way back"),
-            (false, false) => ("the last byte handed to the socket", "leaves out its way, loading, and starting the destination"),
+            (true, _) => (
+                "the device package handed to the socket",
+                "leaves out its way, loading, and starting the destination",
+            ),
+            (false, true) => (
+                "the destination's last word has come",
+                "takes in the destination's clean-up and the way back",
+            ),
+            (false, false) => (
+                "the last byte handed to the socket",
+                "leaves out its way, loading, and starting the destination",
+            ),
         };
         let mut span = span("before the vCPUs are stopped", to, None, self.started_ns, None);
         span.note = Some(note.to_owned());
@@ -80,7 +89,11 @@ impl Evidence<'_> {
     }
 
     /// STOP → RESUME.
-    pub(super) fn events_view(&self, trace: Option<&View>, findings: &mut Vec<String>) -> Option<View> {
+    pub(super) fn events_view(
+        &self,
+        trace: Option<&View>,
+        findings: &mut Vec<String>,
+    ) -> Option<View> {
         let (stop, resume) = switchover_events(self.events)?;
         let (from, to) = ("STOP on the source", "RESUME on the destination");
         let stamped = self.offsets.and_then(|[source, destination]| {
@@ -91,14 +104,17 @@ impl Evidence<'_> {
             let between = (i64::try_from(stop.mono_ns).ok()?, i64::try_from(resume.mono_ns).ok()?);
             let us = micros(between)?;
             let mut span = span(from, to, Some(between), self.started_ns, None);
-            span.note = Some("by their arrival here: takes in the difference of their ways to us".to_owned());
+            span.note = Some(
+                "by their arrival here: takes in the difference of their ways to us".to_owned(),
+            );
             return Some(View { us, span });
         };
         let Some(us) = micros(between) else {
             findings.push("RESUME on the destination is stamped before STOP on the source: the clocks do not agree".to_owned());
             return None;
         };
-        let unseen_us = trace.map_or(UNSEEN_WITHOUT_TRACE_US, |trace| trace.us.saturating_sub(us).max(2));
+        let unseen_us =
+            trace.map_or(UNSEEN_WITHOUT_TRACE_US, |trace| trace.us.saturating_sub(us).max(2));
         let mut span = span(from, to, Some(between), self.started_ns, Some(unseen_us + error_us));
         span.note = Some("leaves out stopping before STOP and starting after RESUME".to_owned());
         Some(View { us, span })
@@ -110,13 +126,19 @@ impl Evidence<'_> {
     /// Why there is none, in words.
     pub(super) fn trace(&self, findings: &mut Vec<String>) -> Result<TraceView, String> {
         let [source_log, destination_log] = self.traces.map_err(str::to_owned)?;
-        let [source, destination] = self.offsets.ok_or("the difference of the hosts' clocks is not known")?;
+        let [source, destination] =
+            self.offsets.ok_or("the difference of the hosts' clocks is not known")?;
         let offset_us = (source.ns - destination.ns) / 1000;
         let TraceBlackout { start_us, end_us, breakdown, devices } =
-            breakdown::blackout(source_log, destination_log, offset_us).map_err(|missing| missing.to_string())?;
-        let (stop, resume) = switchover_events(self.events).ok_or("no STOP and RESUME to place the traces by")?;
-        let during: Vec<&EventRecord> =
-            self.events.iter().filter(|event| event.mono_ns >= stop.mono_ns.min(resume.mono_ns)).collect();
+            breakdown::blackout(source_log, destination_log, offset_us)
+                .map_err(|missing| missing.to_string())?;
+        let (stop, resume) =
+            switchover_events(self.events).ok_or("no STOP and RESUME to place the traces by")?;
+        let during: Vec<&EventRecord> = self
+            .events
+            .iter()
+            .filter(|event| event.mono_ns >= stop.mono_ns.min(resume.mono_ns))
+            .collect();
         if let Some(step) = clocks::step(&during) {
             findings.push(format!(
                 "the wall clock was stepped by {} ms during the migration: the traces are not used",
@@ -127,11 +149,14 @@ impl Evidence<'_> {
         let us = end_us.checked_sub(start_us).ok_or("the traces end before they begin")?;
         let error_us = (source.error_ns + destination.error_ns) / 1000;
         let start_ns = clocks::wall_on_our_clock(start_us, stop, source);
-        let between = start_ns.and_then(|start| Some((start, start.checked_add(i64::try_from(us).ok()?.checked_mul(1000)?)?)));
+        let between = start_ns.and_then(|start| {
+            Some((start, start.checked_add(i64::try_from(us).ok()?.checked_mul(1000)?)?))
+        });
         // The vCPUs stopped somewhere between the start of this view and STOP, and started between RESUME and its end.
         let inside = trusted(stop, source).zip(trusted(resume, destination)).and_then(micros);
         let unseen_us = inside.map(|inside| us.saturating_sub(inside).max(2) + error_us);
-        let mut span = span("src-downtime-start", "dst-*-bh-vm-started", between, self.started_ns, unseen_us);
+        let mut span =
+            span("src-downtime-start", "dst-*-bh-vm-started", between, self.started_ns, unseen_us);
         span.note = Some("takes in stopping and starting".to_owned());
         Ok(TraceView { view: View { us, span }, breakdown, devices })
     }
@@ -139,10 +164,17 @@ impl Evidence<'_> {
     /// The gap in the beats, less what the guest ran of it.
     pub(super) fn heartbeat(&self, findings: &mut Vec<String>) -> Option<View> {
         let beats = self.beats.filter(|beats| beats.period_us > 0)?;
-        let seen = heartbeat::blackout(beats.source, beats.destination, beats.period_us, beats.stands_still)?;
+        let seen = heartbeat::blackout(
+            beats.source,
+            beats.destination,
+            beats.period_us,
+            beats.stands_still,
+        )?;
         if seen.lost + seen.duplicated > 0 {
-            findings
-                .push(format!("of the beats next to the blackout, {} were lost and {} came twice", seen.lost, seen.duplicated));
+            findings.push(format!(
+                "of the beats next to the blackout, {} were lost and {} came twice",
+                seen.lost, seen.duplicated
+            ));
         }
         if seen.impossible {
             findings
@@ -172,7 +204,10 @@ impl Evidence<'_> {
 /// When it happened on our clock, unless its stamp lies after its arrival: then a clock was stepped in between.
 fn trusted(event: &EventRecord, offset: Offset) -> Option<i64> {
     let at = clocks::on_our_clock(event, offset)?;
-    let latest = i64::try_from(event.mono_ns).ok()?.checked_add(FUTURE_NS)?.checked_add(i64::try_from(offset.error_ns).ok()?)?;
+    let latest = i64::try_from(event.mono_ns)
+        .ok()?
+        .checked_add(FUTURE_NS)?
+        .checked_add(i64::try_from(offset.error_ns).ok()?)?;
     (at <= latest).then_some(at)
 }
 

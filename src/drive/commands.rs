@@ -14,12 +14,17 @@ const MIGRATE_DEADLINE: Duration = Duration::from_secs(30);
 /// What is sent for a command, and to whom; `None` for what takes several, with looks in between (`hold`, `recover`).
 pub(super) fn request(command: Command, plan: &Plan) -> Option<(Side, Request)> {
     Some(match command {
-        Command::StartPostcopy => (Side::Source, Request::typed(&qapi::qmp::migrate_start_postcopy {})),
+        Command::StartPostcopy => {
+            (Side::Source, Request::typed(&qapi::qmp::migrate_start_postcopy {}))
+        }
         Command::Cancel => (Side::Source, cancel()),
         Command::Finish => (Side::Source, Limit::raise()),
-        Command::Continue => {
-            (Side::Source, Request::typed(&qapi::qmp::migrate_continue { state: qapi::qmp::MigrationStatus::pre_switchover }))
-        }
+        Command::Continue => (
+            Side::Source,
+            Request::typed(&qapi::qmp::migrate_continue {
+                state: qapi::qmp::MigrationStatus::pre_switchover,
+            }),
+        ),
         Command::Release => (Side::Destination, Request::typed(&qapi::qmp::cont {})),
         Command::Quell(side) => (side, Request::typed(&qapi::qmp::stop {})),
         Command::Recover | Command::Hold => return None,
@@ -33,14 +38,15 @@ pub(super) fn request(command: Command, plan: &Plan) -> Option<(Side, Request)> 
 
 /// Sends `migrate`; an ending if that is all.
 pub(super) async fn begin(source: &Session, outgoing: Value) -> Option<Ending> {
-    let (outcome, reason) = match source.execute(Request::raw("migrate", outgoing), MIGRATE_DEADLINE).await {
-        Ok(_) => return None,
-        Err(error) if error.is_refusal() => (Outcome::Failed, error.to_string()),
-        Err(error) => {
-            let _ = source.execute(cancel(), COMMAND_DEADLINE).await;
-            (Outcome::Unknown, error.to_string())
-        }
-    };
+    let (outcome, reason) =
+        match source.execute(Request::raw("migrate", outgoing), MIGRATE_DEADLINE).await {
+            Ok(_) => return None,
+            Err(error) if error.is_refusal() => (Outcome::Failed, error.to_string()),
+            Err(error) => {
+                let _ = source.execute(cancel(), COMMAND_DEADLINE).await;
+                (Outcome::Unknown, error.to_string())
+            }
+        };
     Some(Ending { outcome, reason, postcopy_happened: false, let_go: false, passes: 0 })
 }
 

@@ -173,7 +173,9 @@ impl Driver {
 
     /// There will be no migration: takes back what was made for it.
     pub async fn give_up(&self) {
-        self.given.take_back(&[self.source.session.clone(), self.destination.session.clone()]).await;
+        self.given
+            .take_back(&[self.source.session.clone(), self.destination.session.clone()])
+            .await;
     }
 
     /// Migrates; `outgoing` are the arguments of `migrate`. Whatever happens, the report says where the guest is:
@@ -188,7 +190,9 @@ impl Driver {
     pub async fn adopt(mut self) -> Report {
         if self.plan.confirms {
             // Held by the first driver, or now. What runs there already needs no word of ours.
-            let held = hold::hold(&self.destination.session, &AtomicBool::new(false), COMMAND_DEADLINE).await;
+            let held =
+                hold::hold(&self.destination.session, &AtomicBool::new(false), COMMAND_DEADLINE)
+                    .await;
             self.plan.confirms = matches!(held, Ok(Held::Waits | Held::Stopped | Held::Stands));
         }
         self.see_through(None).await
@@ -202,14 +206,23 @@ impl Driver {
         let hooks = self.plan.hooks.clone();
         let given = outgoing.is_some().then(|| self.given.clone());
         let limit = Limit::before(&self.plan, &self.source.session).await;
-        let (ending, decisions, ends, mut hook_problems) = match tokio::spawn(self.drive(outgoing)).await {
-            Ok((ending, decisions, ends, problem)) => (ending, decisions, Some(ends), Vec::from_iter(problem)),
-            Err(panic) => (settle::rescue(&sessions, cancel_is_safe, &panic.to_string()).await, 0, None, Vec::new()),
-        };
+        let (ending, decisions, ends, mut hook_problems) =
+            match tokio::spawn(self.drive(outgoing)).await {
+                Ok((ending, decisions, ends, problem)) => {
+                    (ending, decisions, Some(ends), Vec::from_iter(problem))
+                }
+                Err(panic) => (
+                    settle::rescue(&sessions, cancel_is_safe, &panic.to_string()).await,
+                    0,
+                    None,
+                    Vec::new(),
+                ),
+            };
         let ended = Stamp::now();
         // One may have been made again meanwhile.
-        let sessions =
-            ends.as_ref().map_or(sessions, |[source, destination]| [source.session.clone(), destination.session.clone()]);
+        let sessions = ends.as_ref().map_or(sessions, |[source, destination]| {
+            [source.session.clone(), destination.session.clone()]
+        });
         let (ending, run_states) = settle::settle(&sessions, ending, &before).await;
         let mut last = [None, None];
         for (session, slot) in sessions.iter().zip(&mut last) {
@@ -217,15 +230,27 @@ impl Driver {
         }
         let ending = settle::with_qemus_text(ending, &last);
         if ending.outcome != Outcome::Completed {
-            hook_problems.extend(hooks::run(Hook::OnFailure, &hooks, &ending.outcome.name()).await.err());
+            hook_problems
+                .extend(hooks::run(Hook::OnFailure, &hooks, &ending.outcome.name()).await.err());
         }
         let given = match given {
             Some(given) => given,
             None => Given::found(&sessions).await,
         };
-        let mut left_behind = Vec::from_iter(given.take_back_after(ending.outcome, &sessions).await);
+        let mut left_behind =
+            Vec::from_iter(given.take_back_after(ending.outcome, &sessions).await);
         left_behind.extend(limit.put_back_after(ending.outcome, &sessions[0]).await);
-        Report { ending, started, ended, run_states, last, decisions, ends, hook_problems, left_behind }
+        Report {
+            ending,
+            started,
+            ended,
+            run_states,
+            last,
+            decisions,
+            ends,
+            hook_problems,
+            left_behind,
+        }
     }
 
     /// The loop. Gives the ending, how many decisions it took, both sides, and what went wrong with the hook for after the switchover.
@@ -239,8 +264,16 @@ impl Driver {
         (ending, decisions, [self.source, self.destination], problem)
     }
 
-    async fn drive_to_the_end(&mut self, outgoing: Option<Value>, after: &mut Option<RunningHook>) -> (Ending, u64) {
-        let mut machine = if outgoing.is_some() { Machine::new(&self.plan) } else { Machine::adopting(&self.plan) };
+    async fn drive_to_the_end(
+        &mut self,
+        outgoing: Option<Value>,
+        after: &mut Option<RunningHook>,
+    ) -> (Ending, u64) {
+        let mut machine = if outgoing.is_some() {
+            Machine::new(&self.plan)
+        } else {
+            Machine::adopting(&self.plan)
+        };
         let recoverer = Recoverer::new(self.rejoin.clone());
         let held = Arc::new(AtomicBool::new(self.plan.confirms));
         let mut decisions = 0;
@@ -263,10 +296,14 @@ impl Driver {
         loop {
             for effect in effects.drain(..) {
                 match effect {
-                    Effect::Send(Command::Recover) => self.recover(recoverer.clone(), heard_tx.clone()),
+                    Effect::Send(Command::Recover) => {
+                        self.recover(recoverer.clone(), heard_tx.clone())
+                    }
                     Effect::Send(Command::Hold) => self.hold(&held, &heard_tx),
                     // What was never held must not be started: it may have been started with -S. Nor what stood on the source.
-                    Effect::Send(Command::Release) if !held.load(Ordering::Relaxed) || self.run_state_before != "running" => {
+                    Effect::Send(Command::Release)
+                        if !held.load(Ordering::Relaxed) || self.run_state_before != "running" =>
+                    {
                         let _ = heard_tx.send(Heard::Released);
                     }
                     Effect::Send(command) => self.send(command, &heard_tx),
@@ -282,7 +319,9 @@ impl Driver {
                             json!({"mono_ns": stamp.mono_ns, "wall_ns": stamp.wall_ns, "decision": decision}),
                         ));
                     }
-                    Effect::Hook(Hook::AfterSwitchover) => *after = Some(self.hook(Hook::AfterSwitchover, None)),
+                    Effect::Hook(Hook::AfterSwitchover) => {
+                        *after = Some(self.hook(Hook::AfterSwitchover, None))
+                    }
                     Effect::Hook(hook) => drop(self.hook(hook, Some(heard_tx.clone()))),
                     Effect::End(ending) => return (ending, decisions),
                 }
@@ -329,7 +368,12 @@ impl Driver {
             Ok(notice) => {
                 let effects = match &notice {
                     Notice::Event(event) => {
-                        if let Some(state) = event.data.get("status").and_then(Value::as_str).filter(|_| side == Side::Source) {
+                        if let Some(state) = event
+                            .data
+                            .get("status")
+                            .and_then(Value::as_str)
+                            .filter(|_| side == Side::Source)
+                        {
                             (self.on_state)(state);
                         }
                         machine.step(&Input::Event(side, event), now_ns)
@@ -397,7 +441,9 @@ impl Driver {
         let mut effects = machine.step(&Input::Tick, now_ns);
         let mut latest_source = None;
         for (index, side) in [Side::Source, Side::Destination].into_iter().enumerate() {
-            if let Some((_, info)) = self.latest[index].take().filter(|(asked_ns, _)| *asked_ns >= accepted_ns) {
+            if let Some((_, info)) =
+                self.latest[index].take().filter(|(asked_ns, _)| *asked_ns >= accepted_ns)
+            {
                 asked_ns[index] = now_ns;
                 effects.extend(machine.step(&Input::Sample(side, &info), now_ns));
                 if side == Side::Source {
@@ -434,14 +480,21 @@ impl Driver {
     }
 
     fn hold(&self, held: &Arc<AtomicBool>, heard: &mpsc::UnboundedSender<Heard>) {
-        let (destination, told, heard) = (self.destination.session.clone(), held.clone(), heard.clone());
+        let (destination, told, heard) =
+            (self.destination.session.clone(), held.clone(), heard.clone());
         tokio::spawn(async move {
             // All of it within one deadline, which is shorter than that of the cancel.
-            let holding = tokio::time::timeout(COMMAND_DEADLINE, hold::hold(&destination, &told, COMMAND_DEADLINE));
+            let holding = tokio::time::timeout(
+                COMMAND_DEADLINE,
+                hold::hold(&destination, &told, COMMAND_DEADLINE),
+            );
             let _ = heard.send(match holding.await {
                 Ok(Ok(held)) => Heard::Held(held),
                 Ok(Err(error)) => Heard::Refused(Command::Hold, error.to_string()),
-                Err(_) => Heard::Refused(Command::Hold, format!("no answer within {} s", COMMAND_DEADLINE.as_secs())),
+                Err(_) => Heard::Refused(
+                    Command::Hold,
+                    format!("no answer within {} s", COMMAND_DEADLINE.as_secs()),
+                ),
             });
         });
     }
@@ -466,8 +519,12 @@ impl Driver {
                 (Ok(_), Command::Release) => heard.send(Heard::Released),
                 (Ok(_), Command::Quell(_)) => heard.send(Heard::Quelled),
                 // Told, it stops as soon as it can: its vCPU waits for a page that never comes, and `stop` for the vCPU.
-                (Err(QmpError::Deadline { .. }), Command::Quell(Side::Destination)) => heard.send(Heard::Quelled),
-                (Err(QmpError::Refused { description, .. }), _) => heard.send(Heard::Refused(command, description)),
+                (Err(QmpError::Deadline { .. }), Command::Quell(Side::Destination)) => {
+                    heard.send(Heard::Quelled)
+                }
+                (Err(QmpError::Refused { description, .. }), _) => {
+                    heard.send(Heard::Refused(command, description))
+                }
                 // No answer: what it did shows in the status, which the loop watches with deadlines of its own.
                 (Err(error), _) => {
                     tracing::warn!(%error, ?command, "not answered");

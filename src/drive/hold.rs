@@ -9,7 +9,11 @@ use std::time::Duration;
 ///
 /// # Errors
 /// [`QmpError`]: nothing is known of it then.
-pub(super) async fn hold(destination: &Session, told: &AtomicBool, deadline: Duration) -> Result<Held, QmpError> {
+pub(super) async fn hold(
+    destination: &Session,
+    told: &AtomicBool,
+    deadline: Duration,
+) -> Result<Held, QmpError> {
     match destination.run_state(deadline).await?.as_str() {
         "inmigrate" => {}
         "running" => return Ok(Held::Runs),

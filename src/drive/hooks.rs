@@ -47,7 +47,8 @@ pub(super) async fn run(hook: Hook, hooks: &Hooks, outcome: &str) -> Result<(), 
     // stdout is for results; and a group of its own, so that a Ctrl-C that is meant for us does not end it half way.
     shell.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true).process_group(0);
     let failed = |text: String| format!("the hook {name} ({command}) {text}");
-    let mut child = shell.spawn().map_err(|error| failed(format!("could not be started: {error}")))?;
+    let mut child =
+        shell.spawn().map_err(|error| failed(format!("could not be started: {error}")))?;
     match tokio::time::timeout(hooks.deadline.duration(), child.wait()).await {
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => Err(failed(format!("failed: {status}"))),
@@ -62,7 +63,10 @@ pub(super) async fn run(hook: Hook, hooks: &Hooks, outcome: &str) -> Result<(), 
 /// With everything that it started.
 fn end_group(child: &tokio::process::Child) {
     if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-        let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        let _ = nix::sys::signal::killpg(
+            nix::unistd::Pid::from_raw(pid),
+            nix::sys::signal::Signal::SIGKILL,
+        );
     }
 }
 
@@ -72,13 +76,24 @@ mod tests {
     use crate::units::Micros;
 
     fn hooks(command: &str) -> Hooks {
-        Hooks { after_switchover: Some(command.to_owned()), deadline: Micros(300_000), ..Hooks::default() }
+        Hooks {
+            after_switchover: Some(command.to_owned()),
+            deadline: Micros(300_000),
+            ..Hooks::default()
+        }
     }
 
     #[tokio::test]
     async fn one_that_fails_or_hangs_says_so_and_one_that_is_not_there_succeeds() {
-        let after = async |command: &str| run(Hook::AfterSwitchover, &hooks(command), "completed").await;
-        assert_eq!(after("test $SWITCHOVER_HOOK = after_switchover && test $SWITCHOVER_OUTCOME = completed").await, Ok(()));
+        let after =
+            async |command: &str| run(Hook::AfterSwitchover, &hooks(command), "completed").await;
+        assert_eq!(
+            after(
+                "test $SWITCHOVER_HOOK = after_switchover && test $SWITCHOVER_OUTCOME = completed"
+            )
+            .await,
+            Ok(())
+        );
         assert!(after("exit 3").await.unwrap_err().contains("failed: exit status: 3"));
         assert!(after("sleep 30 & wait").await.unwrap_err().contains("was not done within 300ms"));
         assert_eq!(run(Hook::OnFailure, &hooks("exit 3"), "failed").await, Ok(()));

@@ -36,7 +36,10 @@ impl Limit {
 
     /// Raises it as high as it goes.
     pub(super) fn raise() -> Request {
-        Request::raw("migrate-set-parameters", json!({ "downtime-limit": MOST_DOWNTIME.as_millis() }))
+        Request::raw(
+            "migrate-set-parameters",
+            json!({ "downtime-limit": MOST_DOWNTIME.as_millis() }),
+        )
     }
 
     /// After a migration that ended so. What was not put back, if anything. A VM that completed may be migrated again by whoever has it next.
@@ -47,7 +50,10 @@ impl Limit {
             Outcome::Unknown => "it is not known whether the migration is over".to_owned(),
             Outcome::Lost => return None,
             _ => {
-                let request = Request::raw("migrate-set-parameters", json!({ "downtime-limit": downtime_limit }));
+                let request = Request::raw(
+                    "migrate-set-parameters",
+                    json!({ "downtime-limit": downtime_limit }),
+                );
                 source.execute(request, DEADLINE).await.err()?.to_string()
             }
         };

@@ -161,7 +161,9 @@ impl Machine {
             Input::Quelled => self.quelled(&mut effects),
             Input::Held(held) => self.held(*held, now_ns, &mut effects),
             Input::Hooked(result) => self.hooked(result, now_ns, &mut effects),
-            Input::Interrupt => self.cancel(Why::User, "interrupted".to_owned(), now_ns, &mut effects),
+            Input::Interrupt => {
+                self.cancel(Why::User, "interrupted".to_owned(), now_ns, &mut effects)
+            }
             Input::Released | Input::Recovered | Input::Tick => {}
         }
         self.decide(now_ns, &mut effects);
@@ -197,7 +199,8 @@ impl Machine {
     }
 
     fn sample(&mut self, side: Side, info: &MigrationInfo, now_ns: u64, effects: &mut Vec<Effect>) {
-        if let (Side::Source, Some(transferred)) = (side, info.ram.as_ref().and_then(|ram| ram.transferred))
+        if let (Side::Source, Some(transferred)) =
+            (side, info.ram.as_ref().and_then(|ram| ram.transferred))
             && transferred > self.seen.transferred
         {
             self.seen.transferred = transferred;
@@ -211,7 +214,14 @@ impl Machine {
         }
     }
 
-    fn status(&mut self, side: Side, status: &Status, error: Option<&str>, now_ns: u64, effects: &mut Vec<Effect>) {
+    fn status(
+        &mut self,
+        side: Side,
+        status: &Status,
+        error: Option<&str>,
+        now_ns: u64,
+        effects: &mut Vec<Effect>,
+    ) {
         if status.is_postcopy() && self.phase != Phase::Ended {
             self.postcopy_happened = true;
             if matches!(self.phase, Phase::Precopy | Phase::Switchover | Phase::Cancelling) {
@@ -225,7 +235,11 @@ impl Machine {
             && self.destination_out.is_some_and(Out::is_for_good)
             && !self.destination_done
         {
-            self.end(Outcome::Lost, "post-copy began, and the destination has failed".to_owned(), effects);
+            self.end(
+                Outcome::Lost,
+                "post-copy began, and the destination has failed".to_owned(),
+                effects,
+            );
             return;
         }
         match (side, status) {
@@ -256,7 +270,11 @@ impl Machine {
                 self.let_run(effects);
             }
             (Side::Source, Status::Completed) if self.destination_out == Some(Out::Exited) => {
-                self.end(Outcome::Lost, "the source handed over to a destination whose process ended".to_owned(), effects);
+                self.end(
+                    Outcome::Lost,
+                    "the source handed over to a destination whose process ended".to_owned(),
+                    effects,
+                );
             }
             (Side::Source, Status::Completed) => {
                 self.source_done = true;
@@ -267,7 +285,9 @@ impl Machine {
                 self.done(now_ns, effects);
             }
             // 7.2 obeys a cancel in post-copy: the source runs on, and so may the destination.
-            (Side::Source, Status::Cancelled) if self.postcopy_happened || self.source_done || self.is_elsewhere() => {
+            (Side::Source, Status::Cancelled)
+                if self.postcopy_happened || self.source_done || self.is_elsewhere() =>
+            {
                 let reason = "somebody else cancelled it after the destination had taken over: the guest may be on either side, or on \
                               both. Stop both before doing anything";
                 self.end(Outcome::Unknown, reason.to_owned(), effects);
@@ -305,14 +325,24 @@ impl Machine {
             }
             // Its RESUME may have been missed.
             self.switched_over(effects);
-            let reason = match (self.why.as_ref().or(self.wants_out.as_ref()), self.seen.postcopy_asked, self.postcopy_happened) {
-                (Some((_, reason)), ..) => format!("completed before it could be cancelled ({reason})"),
-                (None, true, false) => "completed; post-copy was asked for, but pre-copy finished first".to_owned(),
+            let reason = match (
+                self.why.as_ref().or(self.wants_out.as_ref()),
+                self.seen.postcopy_asked,
+                self.postcopy_happened,
+            ) {
+                (Some((_, reason)), ..) => {
+                    format!("completed before it could be cancelled ({reason})")
+                }
+                (None, true, false) => {
+                    "completed; post-copy was asked for, but pre-copy finished first".to_owned()
+                }
                 (None, _, true) => "completed by post-copy".to_owned(),
                 (None, _, false) => "completed by pre-copy".to_owned(),
             };
             let reason = match self.source_out.as_ref().filter(|_| !self.source_done) {
-                Some(SourceOut::Exited(why)) => format!("{reason}, by the destination's word (source: {why})"),
+                Some(SourceOut::Exited(why)) => {
+                    format!("{reason}, by the destination's word (source: {why})")
+                }
                 Some(SourceOut::Gone(why)) => {
                     format!(
                         "{reason}, by the destination's word; the source cannot be asked ({why}). If the stream broke as well, it may run its \
@@ -353,7 +383,10 @@ impl Machine {
         if side == Side::Destination {
             self.destination_out = Some(Out::Failed);
         }
-        let text = error.map_or_else(|| format!("{side}: the migration failed"), |error| format!("{side}: {error}"));
+        let text = error.map_or_else(
+            || format!("{side}: the migration failed"),
+            |error| format!("{side}: {error}"),
+        );
         if let Some(out) = &self.source_out {
             let (outcome, reason) = without_source(out, &text);
             self.end(outcome, reason, effects);
@@ -372,7 +405,11 @@ impl Machine {
         } else if !self.source_done {
             self.cancel(Why::Trouble, text, now_ns, effects);
         } else {
-            self.end(Outcome::Unknown, format!("the source had handed over, and then {text}"), effects);
+            self.end(
+                Outcome::Unknown,
+                format!("the source had handed over, and then {text}"),
+                effects,
+            );
         }
     }
 
@@ -384,15 +421,21 @@ impl Machine {
             }
             Command::Hold => self.not_held(text, now_ns, effects),
             Command::Quell(_) if self.is_quelling() => {
-                self.end_doubt_unknown(&format!("BOTH RUN, and one could not be stopped ({text})"), effects);
+                self.end_doubt_unknown(
+                    &format!("BOTH RUN, and one could not be stopped ({text})"),
+                    effects,
+                );
             }
             Command::Release if self.hold == Hold::Releasing => {
-                let reason =
-                    format!("the destination has the guest, and is stopped: {text}. Continue it there, never on the source");
+                let reason = format!(
+                    "the destination has the guest, and is stopped: {text}. Continue it there, never on the source"
+                );
                 self.end(Outcome::Unknown, reason, effects);
             }
             Command::Listen if self.told_to_listen => {
-                let reason = format!("the source has written everything, and the destination does not read it: {text}");
+                let reason = format!(
+                    "the source has written everything, and the destination does not read it: {text}"
+                );
                 self.end(Outcome::Unknown, reason, effects);
             }
             Command::StartPostcopy if !self.postcopy_happened => {
@@ -402,7 +445,11 @@ impl Machine {
             }
             Command::Finish => {
                 self.may_stand_ns = self.limit_ns;
-                self.note("none", &format!("QEMU refused to raise downtime-limit: {text}"), effects);
+                self.note(
+                    "none",
+                    &format!("QEMU refused to raise downtime-limit: {text}"),
+                    effects,
+                );
             }
             Command::Recover if self.recovery.is_trying() => {
                 self.recovery.failed(text, now_ns);
@@ -455,7 +502,11 @@ impl Machine {
     }
 
     fn note(&self, action: &str, reason: &str, effects: &mut Vec<Effect>) {
-        let decision = Decision { action: action.to_owned(), reason: reason.to_owned(), observation: self.seen };
+        let decision = Decision {
+            action: action.to_owned(),
+            reason: reason.to_owned(),
+            observation: self.seen,
+        };
         effects.push(Effect::Decided(decision));
     }
 
@@ -463,7 +514,8 @@ impl Machine {
         self.phase = Phase::Ended;
         let stands = outcome == Outcome::Unknown && self.was_held;
         let reason = if stands { reason + WAS_HELD } else { reason };
-        let (postcopy_happened, let_go, passes) = (self.postcopy_happened, self.source_let_go, self.seen.pass);
+        let (postcopy_happened, let_go, passes) =
+            (self.postcopy_happened, self.source_let_go, self.seen.pass);
         effects.push(Effect::End(Ending { outcome, reason, postcopy_happened, let_go, passes }));
     }
 }

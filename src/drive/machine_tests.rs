@@ -31,7 +31,11 @@ fn plan(mode: Mode, cancel_is_guarded: bool) -> Plan {
         give_up: GiveUpWhen { passes: Some(5), bytes: None, after: Micros(100_000_000) },
         cancel_is_guarded,
         return_path: true,
-        recovery: RecoveryRules { attempts: 2, backoff: Micros(1_000_000), stalled_after: Micros(60_000_000) },
+        recovery: RecoveryRules {
+            attempts: 2,
+            backoff: Micros(1_000_000),
+            stalled_after: Micros(60_000_000),
+        },
         tls: None,
         confirms: false,
         hooks: Hooks::default(),
@@ -39,7 +43,10 @@ fn plan(mode: Mode, cancel_is_guarded: bool) -> Plan {
 }
 
 fn into_a_file(plan: Plan) -> Plan {
-    Plan { listen: Listen::After(Request::raw("migrate-incoming", json!({"uri": "file:/f"}))), ..plan }
+    Plan {
+        listen: Listen::After(Request::raw("migrate-incoming", json!({"uri": "file:/f"}))),
+        ..plan
+    }
 }
 
 /// One thing that can happen, as a value that can be listed, generated and printed.
@@ -70,8 +77,8 @@ enum Happening {
     Wait(u64),
 }
 use Happening::{
-    Answered, Exited, Gone, Hooked, Interrupt, Pass, Quelled, Recovered, Refused, Released, Reopened, Resumed, RunsAgain,
-    Sampled, Wait,
+    Answered, Exited, Gone, Hooked, Interrupt, Pass, Quelled, Recovered, Refused, Released,
+    Reopened, Resumed, RunsAgain, Sampled, Wait,
 };
 
 fn event(name: &str, data: serde_json::Value) -> Event {
@@ -80,15 +87,18 @@ fn event(name: &str, data: serde_json::Value) -> Event {
 
 fn step(machine: &mut Machine, happening: Happening, now_ns: u64) -> Vec<Effect> {
     match happening {
-        Happening::Status(side, status) => {
-            machine.step(&Input::Event(side, &event("MIGRATION", json!({"status": status}))), now_ns)
-        }
+        Happening::Status(side, status) => machine
+            .step(&Input::Event(side, &event("MIGRATION", json!({"status": status}))), now_ns),
         Sampled(side, status) => {
-            let info = MigrationInfo { status: Some(Status::from(status)), ..MigrationInfo::default() };
+            let info =
+                MigrationInfo { status: Some(Status::from(status)), ..MigrationInfo::default() };
             machine.step(&Input::Sample(side, &info), now_ns)
         }
-        Pass(pass) => machine.step(&Input::Event(Source, &event("MIGRATION_PASS", json!({"pass": pass}))), now_ns),
-        Refused(command) => machine.step(&Input::Refused(command, "QEMU's words".to_owned()), now_ns),
+        Pass(pass) => machine
+            .step(&Input::Event(Source, &event("MIGRATION_PASS", json!({"pass": pass}))), now_ns),
+        Refused(command) => {
+            machine.step(&Input::Refused(command, "QEMU's words".to_owned()), now_ns)
+        }
         Recovered => machine.step(&Input::Recovered, now_ns),
         Answered(held) => machine.step(&Input::Held(held), now_ns),
         Released => machine.step(&Input::Released, now_ns),
@@ -233,7 +243,10 @@ impl Watched {
             match effect {
                 Effect::Send(Command::Cancel) => {
                     assert!(!self.postcopy_seen, "cancelled in post-copy");
-                    assert!(self.cancel_is_guarded || !self.postcopy_sent, "a QEMU that obeys was told to cancel in post-copy");
+                    assert!(
+                        self.cancel_is_guarded || !self.postcopy_sent,
+                        "a QEMU that obeys was told to cancel in post-copy"
+                    );
                     assert!(!self.cancel_unanswered, "cancelled twice");
                     assert!(!self.source_completed, "cancelled after the source handed over");
                     assert!(
@@ -249,30 +262,52 @@ impl Watched {
                     self.postcopy_sent = true;
                 }
                 Effect::Send(Command::Finish) => {
-                    assert!(!self.cancel_unanswered && !self.postcopy_seen, "told to finish at {happening:?}");
-                    assert!(self.finish_sent == (happening == Reopened(Source)), "told to finish twice");
+                    assert!(
+                        !self.cancel_unanswered && !self.postcopy_seen,
+                        "told to finish at {happening:?}"
+                    );
+                    assert!(
+                        self.finish_sent == (happening == Reopened(Source)),
+                        "told to finish twice"
+                    );
                     self.finish_sent = true;
                 }
                 Effect::Send(Command::Hold) => {
                     let in_time = !self.postcopy_seen && !self.source_completed;
-                    assert!(!self.hold_unanswered && (in_time || self.source_failed), "held at {happening:?}");
+                    assert!(
+                        !self.hold_unanswered && (in_time || self.source_failed),
+                        "held at {happening:?}"
+                    );
                     self.hold_unanswered = true;
                 }
                 Effect::Send(Command::Release) => {
                     let out = self.source_exited || self.source_gone;
-                    let elsewhere = self.postcopy_seen || self.source_completed || self.destination_completed || out;
+                    let elsewhere = self.postcopy_seen
+                        || self.source_completed
+                        || self.destination_completed
+                        || out;
                     let refused = happening == Refused(Command::Cancel)
                         || matches!(happening, Answered(Held::Stopped | Held::Runs | Held::Stands));
                     // What was not answered may be held by and by.
                     let unanswered = happening == Refused(Command::Hold);
                     let again = happening == Reopened(Destination);
-                    assert!(unanswered || again || self.held && (elsewhere || refused), "a guest was started at {happening:?}");
+                    assert!(
+                        unanswered || again || self.held && (elsewhere || refused),
+                        "a guest was started at {happening:?}"
+                    );
                     self.held = false;
                 }
                 Effect::Send(Command::Quell(side)) => {
-                    assert!(self.source_failed && self.destination_is_seen_to_run(), "a guest was stopped at {happening:?}");
                     assert!(
-                        if *side == Source { self.destination_completed } else { self.source_started_again },
+                        self.source_failed && self.destination_is_seen_to_run(),
+                        "a guest was stopped at {happening:?}"
+                    );
+                    assert!(
+                        if *side == Source {
+                            self.destination_completed
+                        } else {
+                            self.source_started_again
+                        },
                         "the {side} was stopped at {happening:?}"
                     );
                     assert!(!self.quell_unanswered, "stopped twice");
@@ -290,18 +325,27 @@ impl Watched {
                     assert!(!self.cancel_unanswered, "the switchover was let go on after a cancel");
                 }
                 Effect::Send(Command::Listen) => {
-                    assert!(self.source_completed, "the destination was told to read before everything was written");
+                    assert!(
+                        self.source_completed,
+                        "the destination was told to read before everything was written"
+                    );
                     assert!(!self.listening, "the destination was told to read twice");
                     self.listening = true;
                 }
                 Effect::Send(Command::Recover) => {
                     assert!(self.postcopy_seen, "recovered before post-copy");
                     assert!(!self.source_completed, "recovered from a source that is done");
-                    assert!(self.recovering_ns.is_none_or(|since| self.now_ns - since > 30 * SECOND), "two attempts at a time");
+                    assert!(
+                        self.recovering_ns.is_none_or(|since| self.now_ns - since > 30 * SECOND),
+                        "two attempts at a time"
+                    );
                     self.recovering_ns = Some(self.now_ns);
                 }
                 Effect::Hook(Hook::AfterSwitchover) => {
-                    assert!(!self.hook_ran_after, "the hook for after the switchover was run twice");
+                    assert!(
+                        !self.hook_ran_after,
+                        "the hook for after the switchover was run twice"
+                    );
                     self.hook_ran_after = true;
                 }
                 Effect::Hook(_) => {
@@ -328,22 +372,32 @@ impl Watched {
         match ending.outcome {
             Outcome::Completed => {
                 assert!(!self.held, "completed, and the guest stands: {ending:?}");
-                let quelled = happening == Quelled && self.source_failed && self.destination_is_seen_to_run();
+                let quelled =
+                    happening == Quelled && self.source_failed && self.destination_is_seen_to_run();
                 assert!(
-                    quelled || self.destination_completed && (self.source_completed || self.source_exited || self.source_gone),
+                    quelled
+                        || self.destination_completed
+                            && (self.source_completed || self.source_exited || self.source_gone),
                     "{ending:?}"
                 );
             }
             // "The guest runs on the source": only on the source's word, and never once it may run elsewhere.
             Outcome::NotConverged | Outcome::Cancelled | Outcome::Failed => {
-                let cancelled = matches!(happening, Happening::Status(Source, "cancelled") | Sampled(Source, "cancelled"));
+                let cancelled = matches!(
+                    happening,
+                    Happening::Status(Source, "cancelled") | Sampled(Source, "cancelled")
+                );
                 let word = cancelled || self.source_failed;
                 // It stands there: somebody started the destination with -S.
                 let stands = happening == Answered(Held::Stands);
-                let there = self.destination_completed && !self.held && !self.destination_over && !stands;
+                let there =
+                    self.destination_completed && !self.held && !self.destination_over && !stands;
                 // What was there was stopped, and is not the whole of it.
                 let abandoned = happening == Quelled && self.quelled == Some(Destination);
-                let elsewhere = self.postcopy_seen && !abandoned || self.source_completed || self.source_exited || there;
+                let elsewhere = self.postcopy_seen && !abandoned
+                    || self.source_completed
+                    || self.source_exited
+                    || there;
                 assert!(word && !elsewhere, "{ending:?} on {happening:?}");
             }
             Outcome::Lost => assert!(
@@ -419,8 +473,14 @@ fn explore(plan: &Plan, depth: usize) -> usize {
         for (watched, story) in &layer {
             for happening in alphabet(watched) {
                 let mut after: Watched = watched.clone();
-                let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| after.take(happening)));
-                assert!(ran.is_ok(), "a rule was broken (see above) by {story:?}, {happening:?} in {:?}", plan.mode);
+                let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    after.take(happening)
+                }));
+                assert!(
+                    ran.is_ok(),
+                    "a rule was broken (see above) by {story:?}, {happening:?} in {:?}",
+                    plan.mode
+                );
                 // An ended machine does nothing more: a test of its own says so. From the last states nothing goes on.
                 if left > 0 && after.ending.is_none() && reached.insert(format!("{after:?}")) {
                     let story: Vec<Happening> = story.iter().copied().chain([happening]).collect();
@@ -446,8 +506,11 @@ fn no_story_of_a_migration_through_a_file_breaks_a_safety_rule() {
 #[test]
 fn no_story_with_hooks_breaks_a_safety_rule() {
     for guarded in [true, false] {
-        let hooks =
-            Hooks { before_switchover: Some("flip".to_owned()), after_switchover: Some("flop".to_owned()), ..Hooks::default() };
+        let hooks = Hooks {
+            before_switchover: Some("flip".to_owned()),
+            after_switchover: Some("flop".to_owned()),
+            ..Hooks::default()
+        };
         assert!(explore(&Plan { hooks, ..plan(Mode::Hybrid, guarded) }, 5) > 1000);
     }
 }
@@ -456,7 +519,9 @@ fn no_story_with_hooks_breaks_a_safety_rule() {
 fn a_hook_that_fails_cancels_where_that_is_safe_and_else_the_guest_goes_on() {
     let hooks = Hooks { before_switchover: Some("flip".to_owned()), ..Hooks::default() };
     let waits = Happening::Status(Source, "pre-switchover");
-    let with = |guarded, story: &[Happening]| told(&Plan { hooks: hooks.clone(), ..plan(Mode::Hybrid, guarded) }, story);
+    let with = |guarded, story: &[Happening]| {
+        told(&Plan { hooks: hooks.clone(), ..plan(Mode::Hybrid, guarded) }, story)
+    };
     insta::assert_snapshot!(
         with(true, &[ACTIVE, waits, Hooked(true), SOURCE_DONE, DESTINATION_DONE]),
         @"[Continue] completed: completed by pre-copy"
@@ -536,7 +601,11 @@ fn any_plan() -> impl Strategy<Value = Plan> {
     let modes = vec![Mode::Precopy, Mode::Postcopy, Mode::Hybrid];
     (prop::sample::select(modes), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
         |(mode, guarded, through_a_file, finishes)| {
-            let finish = if finishes && mode == Mode::Precopy { SwitchWhen::AfterPass(2) } else { SwitchWhen::Never };
+            let finish = if finishes && mode == Mode::Precopy {
+                SwitchWhen::AfterPass(2)
+            } else {
+                SwitchWhen::Never
+            };
             let plan = Plan { finish, ..plan(mode, guarded) };
             if through_a_file { into_a_file(plan) } else { plan }
         },
@@ -665,7 +734,17 @@ fn completed_is_said_of_both_sides_and_tells_how() {
 
 #[test]
 fn nothing_is_cancelled_while_the_destination_may_start_the_guest() {
-    let answered = |held| precopy(&[ACTIVE, STOPPED, Interrupt, Answered(held), SOURCE_DONE, DESTINATION_DONE, Resumed]);
+    let answered = |held| {
+        precopy(&[
+            ACTIVE,
+            STOPPED,
+            Interrupt,
+            Answered(held),
+            SOURCE_DONE,
+            DESTINATION_DONE,
+            Resumed,
+        ])
+    };
     insta::assert_snapshot!(answered(Held::Waits), @"[Hold Cancel Release] completed: completed before it could be cancelled (interrupted)");
     insta::assert_snapshot!(
         answered(Held::Stopped),
@@ -808,7 +887,10 @@ fn unknown_says_where_to_look() {
 
 #[test]
 fn a_broken_post_copy_is_tried_again_and_then_left_as_it_is() {
-    let (paused, again) = (Happening::Status(Source, "postcopy-paused"), Happening::Status(Destination, "postcopy-active"));
+    let (paused, again) = (
+        Happening::Status(Source, "postcopy-paused"),
+        Happening::Status(Destination, "postcopy-active"),
+    );
     let refused = Refused(Command::Recover);
     insta::assert_snapshot!(
         hybrid(&[ACTIVE, Pass(2), POSTCOPY, PAUSED, paused, Wait(2), POSTCOPY, again, Recovered, SOURCE_DONE, DESTINATION_DONE]),
@@ -909,8 +991,10 @@ fn the_destination_reads_a_file_when_it_is_complete() {
 #[test]
 fn states_that_are_not_the_end_change_nothing() {
     let odd = ["none", "setup", "wait-unplug", "cancelling", "failing", "colo", "warp"];
-    let story: Vec<Happening> =
-        odd.iter().flat_map(|status| [Happening::Status(Source, status), Sampled(Destination, status)]).collect();
+    let story: Vec<Happening> = odd
+        .iter()
+        .flat_map(|status| [Happening::Status(Source, status), Sampled(Destination, status)])
+        .collect();
     insta::assert_snapshot!(precopy(&story), @"[] not over: Precopy");
 }
 

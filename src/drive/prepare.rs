@@ -55,25 +55,41 @@ pub(super) async fn prepare(
         let mode = nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR;
         nix::unistd::mkfifo(fifo, mode).map_err(|error| own_socket(&plan.stream, error.into()))?;
     }
-    let (for_source, for_destination) = own.ends.map_or((None, None), |[source, destination]| (Some(source), Some(destination)));
+    let (for_source, for_destination) =
+        own.ends.map_or((None, None), |[source, destination]| (Some(source), Some(destination)));
     if let Some(socket) = for_destination {
         pass(Side::Destination, destination, socket).await?;
     }
     let mut incoming_asked = None;
     if let Listen::Before(incoming) = &plan.listen {
         incoming_asked = Some(Stamp::now());
-        let failed = |source| DriveError::Prepare { side: Side::Destination, what: "listening (migrate-incoming)", source };
+        let failed = |source| DriveError::Prepare {
+            side: Side::Destination,
+            what: "listening (migrate-incoming)",
+            source,
+        };
         destination.execute(incoming.clone(), DEADLINE).await.map_err(failed)?;
     }
     if plan.confirms {
-        let failed = |source| DriveError::Prepare { side: Side::Destination, what: "holding its guest back (stop)", source };
-        if hold::hold(destination, &AtomicBool::new(false), DEADLINE).await.map_err(failed)? != Held::Waits {
+        let failed = |source| DriveError::Prepare {
+            side: Side::Destination,
+            what: "holding its guest back (stop)",
+            source,
+        };
+        if hold::hold(destination, &AtomicBool::new(false), DEADLINE).await.map_err(failed)?
+            != Held::Waits
+        {
             return Err(DriveError::HasGuest);
         }
     }
-    let failed = |source| DriveError::Prepare { side: Side::Destination, what: "its address (query-migrate)", source };
+    let failed = |source| DriveError::Prepare {
+        side: Side::Destination,
+        what: "its address (query-migrate)",
+        source,
+    };
     let info = destination.query_migrate(DEADLINE).await.map_err(failed)?;
-    let actual = info.socket_address.and_then(|addresses| Uri::of_socket_address(addresses.first()?));
+    let actual =
+        info.socket_address.and_then(|addresses| Uri::of_socket_address(addresses.first()?));
     let mut outgoing = plan.stream.outgoing(actual.as_deref());
     if plan.stream.sockets == Sockets::OfSource {
         let socket = connect(&plan.stream, actual.as_deref(), &own.options).await?;
@@ -86,11 +102,17 @@ pub(super) async fn prepare(
 }
 
 /// Connects to where the destination listens.
-async fn connect(stream: &Stream, actual: Option<&str>, options: &Socket) -> Result<OwnedFd, DriveError> {
+async fn connect(
+    stream: &Stream,
+    actual: Option<&str>,
+    options: &Socket,
+) -> Result<OwnedFd, DriveError> {
     let uri = stream.uri.resolved(actual);
     let options = options.clone();
     let failed = |source| DriveError::Socket { uri: uri.clone(), source };
-    let address: Address = uri.parse().map_err(|text: String| failed(io::Error::new(io::ErrorKind::InvalidInput, text)))?;
+    let address: Address = uri
+        .parse()
+        .map_err(|text: String| failed(io::Error::new(io::ErrorKind::InvalidInput, text)))?;
     match tokio::task::spawn_blocking(move || address.connect(&options)).await {
         Ok(connected) => connected.map(OwnedFd::from).map_err(failed),
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
@@ -102,7 +124,8 @@ fn own_socket(stream: &Stream, source: io::Error) -> DriveError {
 }
 
 async fn pass(side: Side, session: &Session, socket: OwnedFd) -> Result<(), DriveError> {
-    let failed = |source| DriveError::Prepare { side, what: "taking a socket of ours (getfd)", source };
+    let failed =
+        |source| DriveError::Prepare { side, what: "taking a socket of ours (getfd)", source };
     let request = Request::raw("getfd", json!({ "fdname": PASSED }));
     session.execute_with_fd(request, socket, DEADLINE).await.map_err(failed).map(drop)
 }
@@ -110,7 +133,11 @@ async fn pass(side: Side, session: &Session, socket: OwnedFd) -> Result<(), Driv
 async fn apply(side: Side, settings: &Settings, session: &Session) -> Result<(), DriveError> {
     let failed = |what| move |source: QmpError| DriveError::Prepare { side, what, source };
     if !settings.capabilities.is_empty() {
-        let list: Vec<_> = settings.capabilities.iter().map(|(name, on)| json!({"capability": name, "state": on})).collect();
+        let list: Vec<_> = settings
+            .capabilities
+            .iter()
+            .map(|(name, on)| json!({"capability": name, "state": on}))
+            .collect();
         // Raw, not qapi's typed request: its closed enum cannot name what newer and older QEMUs have.
         let request = Request::raw("migrate-set-capabilities", json!({ "capabilities": list }));
         session.execute(request, DEADLINE).await.map_err(failed("capabilities"))?;

@@ -103,7 +103,11 @@ impl Recoverer {
     ///
     /// # Errors
     /// [`RecoverError`]; it can be tried again.
-    pub async fn attempt(&self, source: &Session, destination: &Session) -> Result<(), RecoverError> {
+    pub async fn attempt(
+        &self,
+        source: &Session,
+        destination: &Session,
+    ) -> Result<(), RecoverError> {
         let mut made = self.made.lock().await;
         made.attempts += 1;
         if pause_both(source, destination).await? == Both::Completed {
@@ -113,7 +117,8 @@ impl Recoverer {
         let way = |source| RecoverError::Way { uri: listening.clone(), source };
         let uri = self.rejoin.outgoing(&listening).map_err(way)?;
         let resume = Request::raw("migrate", json!({ "uri": uri, "resume": true }));
-        let failed = |source| RecoverError::Qmp { what: "resuming on the source (migrate)", source };
+        let failed =
+            |source| RecoverError::Qmp { what: "resuming on the source (migrate)", source };
         source.execute(resume, DEADLINE).await.map_err(failed)?;
         resumed(source).await?;
         made.listening = None;
@@ -124,8 +129,12 @@ impl Recoverer {
     async fn listen(&self, made: &mut Made, destination: &Session) -> Result<String, RecoverError> {
         let uri = self.rejoin.incoming(made.attempts);
         let recover = Request::typed(&qapi::qmp::migrate_recover { uri: uri.clone() });
-        let failed = |source| RecoverError::Qmp { what: "listening on the destination (migrate-recover)", source };
-        let listening = match (destination.execute(recover, DEADLINE).await, made.listening.take()) {
+        let failed = |source| RecoverError::Qmp {
+            what: "listening on the destination (migrate-recover)",
+            source,
+        };
+        let listening = match (destination.execute(recover, DEADLINE).await, made.listening.take())
+        {
             (Ok(_), _) => actual(destination, uri).await?,
             // Older QEMUs listen once: an earlier attempt got so far, and they listen there still.
             (Err(error), Some(earlier)) if error.is_refusal() => earlier,
@@ -140,11 +149,15 @@ impl Recoverer {
 async fn pause_both(source: &Session, destination: &Session) -> Result<Both, RecoverError> {
     let mut states = [Status::None, Status::None];
     for poll in 0..PAUSING {
-        for (index, (side, session)) in [(Side::Source, source), (Side::Destination, destination)].into_iter().enumerate() {
+        for (index, (side, session)) in
+            [(Side::Source, source), (Side::Destination, destination)].into_iter().enumerate()
+        {
             states[index] = look(session).await?.status.unwrap_or(Status::None);
             match &states[index] {
                 // The first time round nothing is forced: the other side's error may be on its way.
-                Status::PostcopyActive | Status::PostcopyRecover | Status::PostcopyRecoverSetup if poll > 0 => {
+                Status::PostcopyActive | Status::PostcopyRecover | Status::PostcopyRecoverSetup
+                    if poll > 0 =>
+                {
                     let pause = Request::typed(&qapi::qmp::migrate_pause {});
                     // Refused where it has just changed state by itself, which the next look shows.
                     let _ = session.execute(pause, DEADLINE).await;
@@ -195,7 +208,8 @@ async fn resumed(source: &Session) -> Result<(), RecoverError> {
 }
 
 async fn look(session: &Session) -> Result<MigrationInfo, RecoverError> {
-    let failed = |source| RecoverError::Qmp { what: "asking for its state (query-migrate)", source };
+    let failed =
+        |source| RecoverError::Qmp { what: "asking for its state (query-migrate)", source };
     session.query_migrate(DEADLINE).await.map_err(failed)
 }
 

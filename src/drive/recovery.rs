@@ -39,7 +39,14 @@ pub(super) struct Recovery {
 
 impl Recovery {
     pub(super) fn new(rules: RecoveryRules) -> Recovery {
-        Recovery { rules, paused_ns: [None; 2], made: 0, trying_ns: None, not_before_ns: 0, last_words: None }
+        Recovery {
+            rules,
+            paused_ns: [None; 2],
+            made: 0,
+            trying_ns: None,
+            not_before_ns: 0,
+            last_words: None,
+        }
     }
 
     /// A side is in this state.
@@ -90,7 +97,8 @@ impl Recovery {
             self.failed("it did not come to an end", now_ns);
         }
         let paused = self.paused_ns.iter().flatten().min();
-        let ripe = paused.is_some_and(|since_ns| now_ns.saturating_sub(*since_ns) > GRACE_NS) || stalled;
+        let ripe =
+            paused.is_some_and(|since_ns| now_ns.saturating_sub(*since_ns) > GRACE_NS) || stalled;
         if !ripe || self.trying_ns.is_some() || now_ns < self.not_before_ns {
             return Due::Nothing;
         }
@@ -100,7 +108,10 @@ impl Recovery {
         self.made += 1;
         self.trying_ns = Some(now_ns);
         let broken = if stalled { "post-copy sends nothing" } else { "post-copy lost its channel" };
-        let before = self.last_words.as_ref().map_or_else(String::new, |words| format!(" (the last one: {words})"));
+        let before = self
+            .last_words
+            .as_ref()
+            .map_or_else(String::new, |words| format!(" (the last one: {words})"));
         Due::Try(format!("{broken}; attempt {} of {}{before}", self.made, self.rules.attempts))
     }
 
@@ -108,7 +119,9 @@ impl Recovery {
         let what = if stalled { "post-copy sends nothing" } else { "post-copy lost its channel" };
         let tried = match (&self.last_words, wanted) {
             (_, false) => "you asked to leave".to_owned(),
-            (Some(words), _) => format!("{} attempts to recover it failed, the last one: {words}", self.made),
+            (Some(words), _) => {
+                format!("{} attempts to recover it failed, the last one: {words}", self.made)
+            }
             (None, _) => "it is not to be recovered (recovery.attempts)".to_owned(),
         };
         format!(
@@ -126,7 +139,11 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn recovery(attempts: u32) -> Recovery {
-        Recovery::new(RecoveryRules { attempts, backoff: Micros(1_000_000), stalled_after: Micros(60_000_000) })
+        Recovery::new(RecoveryRules {
+            attempts,
+            backoff: Micros(1_000_000),
+            stalled_after: Micros(60_000_000),
+        })
     }
 
     #[test]
@@ -134,16 +151,22 @@ mod tests {
         let mut recovery = recovery(3);
         recovery.saw(Side::Source, &Status::PostcopyPaused, SECOND);
         assert_eq!(recovery.due(false, true, SECOND + GRACE_NS), Due::Nothing);
-        assert!(matches!(recovery.due(false, true, 2 * SECOND), Due::Try(text) if text.contains("attempt 1 of 3")));
+        assert!(
+            matches!(recovery.due(false, true, 2 * SECOND), Due::Try(text) if text.contains("attempt 1 of 3"))
+        );
         assert_eq!(recovery.due(false, true, 3 * SECOND), Due::Nothing);
         recovery.failed("nobody listens", 3 * SECOND);
         assert_eq!(recovery.due(false, true, 4 * SECOND - 1), Due::Nothing);
-        assert!(matches!(recovery.due(false, true, 4 * SECOND), Due::Try(text) if text.contains("nobody listens")));
+        assert!(
+            matches!(recovery.due(false, true, 4 * SECOND), Due::Try(text) if text.contains("nobody listens"))
+        );
         recovery.failed("nobody listens", 4 * SECOND);
         assert_eq!(recovery.due(false, true, 6 * SECOND - 1), Due::Nothing);
         assert!(matches!(recovery.due(false, true, 6 * SECOND), Due::Try(_)));
         recovery.failed("nobody listens", 6 * SECOND);
-        assert!(matches!(recovery.due(false, true, 10 * SECOND), Due::GiveUp(text) if text.contains("3 attempts")));
+        assert!(
+            matches!(recovery.due(false, true, 10 * SECOND), Due::GiveUp(text) if text.contains("3 attempts"))
+        );
     }
 
     #[test]
@@ -164,10 +187,14 @@ mod tests {
     fn a_user_who_wants_to_leave_and_one_who_wants_no_attempts_get_none() {
         let mut leaves = recovery(5);
         leaves.saw(Side::Source, &Status::PostcopyPaused, SECOND);
-        assert!(matches!(leaves.due(false, false, 2 * SECOND), Due::GiveUp(text) if text.contains("asked to leave")));
+        assert!(
+            matches!(leaves.due(false, false, 2 * SECOND), Due::GiveUp(text) if text.contains("asked to leave"))
+        );
         let mut none = recovery(0);
         none.saw(Side::Destination, &Status::PostcopyPaused, SECOND);
-        assert!(matches!(none.due(false, true, 2 * SECOND), Due::GiveUp(text) if text.contains("recovery.attempts")));
+        assert!(
+            matches!(none.due(false, true, 2 * SECOND), Due::GiveUp(text) if text.contains("recovery.attempts"))
+        );
     }
 
     #[test]

@@ -33,7 +33,10 @@ pub(super) async fn reopen(lost: &Session, reason: String) -> Result<End, Lost> 
         Ok(Err(Why::Ended)) => Err(Lost::Exited("the QEMU process has ended".to_owned())),
         Ok(Err(Why::Failed(why))) => Err(Lost::Gone(format!("{reason}; {why}"))),
         Ok(Err(Why::NoWay)) => Err(Lost::Gone(reason)),
-        Err(_) => Err(Lost::Gone(format!("{reason}; it could not be made again within {} s", PATIENCE.as_secs()))),
+        Err(_) => Err(Lost::Gone(format!(
+            "{reason}; it could not be made again within {} s",
+            PATIENCE.as_secs()
+        ))),
     }
 }
 

@@ -39,16 +39,25 @@ pub struct Given([Option<Parameters>; 2]);
 
 impl Given {
     /// Makes a side's object. What it was before is noted first: whoever drops this has it taken back.
-    pub(super) async fn give(&mut self, tls: &Tls, side: Side, session: &Session) -> Result<(), DriveError> {
+    pub(super) async fn give(
+        &mut self,
+        tls: &Tls,
+        side: Side,
+        session: &Session,
+    ) -> Result<(), DriveError> {
         let failed = |what| move |source| DriveError::Prepare { side, what, source };
-        let mut before = Parameters::of(session).await.map_err(failed("TLS (query-migrate-parameters)"))?;
+        let mut before =
+            Parameters::of(session).await.map_err(failed("TLS (query-migrate-parameters)"))?;
         if before.are_ours() {
             before = Parameters::default();
         }
         self.0[index(side)] = Some(before);
         // One of a driver that died. Mostly there is none, which QEMU says.
         let _ = session.execute(delete(), DEADLINE).await;
-        session.execute(tls.object(side), MAKING).await.map_err(failed("its TLS credentials (object-add)"))?;
+        session
+            .execute(tls.object(side), MAKING)
+            .await
+            .map_err(failed("its TLS credentials (object-add)"))?;
         Ok(())
     }
 
@@ -56,13 +65,21 @@ impl Given {
     pub(super) async fn found(sessions: &[Session; 2]) -> Given {
         let mut found = Given::default();
         for (slot, session) in found.0.iter_mut().zip(sessions) {
-            *slot = Parameters::of(session).await.ok().filter(Parameters::are_ours).map(|_| Parameters::default());
+            *slot = Parameters::of(session)
+                .await
+                .ok()
+                .filter(Parameters::are_ours)
+                .map(|_| Parameters::default());
         }
         found
     }
 
     /// After a migration that ended so. What could not be taken back, if anything.
-    pub(super) async fn take_back_after(&self, outcome: Outcome, sessions: &[Session; 2]) -> Option<String> {
+    pub(super) async fn take_back_after(
+        &self,
+        outcome: Outcome,
+        sessions: &[Session; 2],
+    ) -> Option<String> {
         if self.0 == [None, None] {
             return None;
         }
@@ -82,7 +99,8 @@ impl Given {
             // Their default is "", and null is not taken by all versions.
             let value = |text: &Option<String>| text.clone().unwrap_or_default().into();
             let names = [("tls-creds", &before.tls_creds), ("tls-hostname", &before.tls_hostname)];
-            let parameters = Map::from_iter(names.map(|(name, text)| (name.to_owned(), value(text))));
+            let parameters =
+                Map::from_iter(names.map(|(name, text)| (name.to_owned(), value(text))));
             for request in [Request::raw("migrate-set-parameters", parameters.into()), delete()] {
                 if let Err(error) = session.execute(request, DEADLINE).await {
                     tracing::debug!(side = session.side(), %error, "TLS credentials not taken back");

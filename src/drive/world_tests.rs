@@ -182,12 +182,15 @@ impl World {
         let arrives = matches!(self.forward, Some(Load::All | Load::Package));
         may(
             Step::ObeyLate,
-            arrives && self.destination.vm == Vm::Waits && self.destination.commands.front() == Some(&Command::Hold),
+            arrives
+                && self.destination.vm == Vm::Waits
+                && self.destination.commands.front() == Some(&Command::Hold),
         );
         let copies = self.source.alive && self.source.state == "active" && self.link;
         may(Step::Converge, copies);
         may(Step::Switch, copies && self.postcopy_asked);
-        let both = self.source.state == "postcopy-active" && self.destination.state == "postcopy-active";
+        let both =
+            self.source.state == "postcopy-active" && self.destination.state == "postcopy-active";
         may(Step::SendRest, both && self.link && self.forward.is_none() && !self.back);
         may(Step::Arrive, self.forward.is_some());
         may(Step::Acknowledge, self.back && self.source.alive);
@@ -195,8 +198,13 @@ impl World {
             may(Step::Goes(Fault::Interrupt), true);
             may(Step::Goes(Fault::Wait), true);
             may(Step::Goes(Fault::Cut { lost: true }), self.link);
-            may(Step::Goes(Fault::Cut { lost: false }), self.link && (self.forward.is_some() || self.back));
-            for (side, qemu) in [(Side::Source, &self.source), (Side::Destination, &self.destination)] {
+            may(
+                Step::Goes(Fault::Cut { lost: false }),
+                self.link && (self.forward.is_some() || self.back),
+            );
+            for (side, qemu) in
+                [(Side::Source, &self.source), (Side::Destination, &self.destination)]
+            {
                 may(Step::Goes(Fault::Kill(side)), qemu.alive);
                 may(Step::Goes(Fault::Gone(side)), qemu.heard && qemu.alive);
                 may(Step::Goes(Fault::Reopen(side)), qemu.heard && qemu.alive);
@@ -229,7 +237,11 @@ impl World {
             }
             Step::Switch => {
                 self.stop_source();
-                self.source.enter(if self.acknowledges { "postcopy-device" } else { "postcopy-active" });
+                self.source.enter(if self.acknowledges {
+                    "postcopy-device"
+                } else {
+                    "postcopy-active"
+                });
                 self.forward = Some(Load::Package);
             }
             Step::SendRest => (self.forward, self.sent_rest) = (Some(Load::Rest), true),
@@ -289,7 +301,10 @@ impl World {
             Command::Cancel if self.source.state.starts_with("postcopy") && self.guarded => {
                 self.source.say(Said::Refused(command));
             }
-            Command::Cancel if matches!(self.source.state, "active" | "device") || self.source.state.starts_with("postcopy") => {
+            Command::Cancel
+                if matches!(self.source.state, "active" | "device")
+                    || self.source.state.starts_with("postcopy") =>
+            {
                 self.source.starts();
                 self.source.enter("cancelled");
                 self.part();
@@ -351,7 +366,9 @@ impl World {
                 "postcopy-active" => self.destination.enter("postcopy-paused"),
                 "active" => {
                     if self.source.state.starts_with("postcopy") && !self.acknowledges {
-                        self.excuse = Some("before 10.2 a post-copy that breaks before the devices have arrived is lost");
+                        self.excuse = Some(
+                            "before 10.2 a post-copy that breaks before the devices have arrived is lost",
+                        );
                     }
                     self.destination.enter("failed");
                 }
@@ -366,7 +383,9 @@ impl World {
             Fault::Wait => self.wait(),
             Fault::Cut { lost } => {
                 if lost && self.forward.take() == Some(Load::Rest) {
-                    self.excuse = Some("a source that has sent the last page, which is lost, fails instead of pausing");
+                    self.excuse = Some(
+                        "a source that has sent the last page, which is lost, fails instead of pausing",
+                    );
                 }
                 self.part();
             }
@@ -410,8 +429,10 @@ impl World {
 
     fn wait(&mut self) {
         self.now_ns += 70 * SECOND;
-        let answers = self.destination.said.iter().filter(|said| matches!(said, Said::Held(_))).count();
-        let unanswered = self.destination.commands.iter().filter(|command| **command == Command::Hold).count();
+        let answers =
+            self.destination.said.iter().filter(|said| matches!(said, Said::Held(_))).count();
+        let unanswered =
+            self.destination.commands.iter().filter(|command| **command == Command::Hold).count();
         if answers + unanswered > 0 {
             // An answer that comes later is not waited for.
             self.destination.said.retain(|said| !matches!(said, Said::Held(_)));
@@ -422,10 +443,17 @@ impl World {
     }
 
     fn hear(&mut self, side: Side, said: Said) {
-        let event =
-            |name: &str, data| Event { name: name.to_owned(), data, qemu_us: None, arrived: Stamp { mono_ns: 0, wall_ns: 0 } };
+        let event = |name: &str, data| Event {
+            name: name.to_owned(),
+            data,
+            qemu_us: None,
+            arrived: Stamp { mono_ns: 0, wall_ns: 0 },
+        };
         match said {
-            Said::Status(status) => self.step_machine(&Input::Event(side, &event("MIGRATION", json!({ "status": status })))),
+            Said::Status(status) => self.step_machine(&Input::Event(
+                side,
+                &event("MIGRATION", json!({ "status": status })),
+            )),
             Said::Event(name) => self.step_machine(&Input::Event(side, &event(name, json!({})))),
             Said::Refused(command) => self.step_machine(&Input::Refused(command, "no".to_owned())),
             Said::Held(held) => self.step_machine(&Input::Held(held)),
@@ -439,8 +467,13 @@ impl World {
         for effect in self.machine.step(input, self.now_ns) {
             match effect {
                 Effect::Send(command) => {
-                    let to =
-                        matches!(command, Command::Hold | Command::Release | Command::Listen | Command::Quell(Side::Destination));
+                    let to = matches!(
+                        command,
+                        Command::Hold
+                            | Command::Release
+                            | Command::Listen
+                            | Command::Quell(Side::Destination)
+                    );
                     let qemu = self.side(if to { Side::Destination } else { Side::Source });
                     if qemu.heard && qemu.alive {
                         qemu.commands.push_back(command);
@@ -465,7 +498,8 @@ impl World {
     /// At any time; but for a source that failed when everything was sent and starts again by itself, until it is stopped. A destination that
     /// starts nothing before the source lets the guest go leaves not even that; but for a source that fails at the very end of post-copy.
     fn never_two(&self, at_rest: bool) -> Result<(), String> {
-        let says = |words: &str| self.ending.as_ref().is_some_and(|ending| ending.reason.contains(words));
+        let says =
+            |words: &str| self.ending.as_ref().is_some_and(|ending| ending.reason.contains(words));
         // Completed by the destination's word, or not known: then a person is told to look at both.
         let unknown = self.ending.as_ref().is_some_and(|ending| ending.outcome == Outcome::Unknown);
         let told = unknown || says("it may run its guest too");
@@ -484,7 +518,8 @@ impl World {
         let runs = self.runs();
         // One that was held, when nobody could be asked any more, can run: a person is told so.
         let told = ending.reason.contains("told not to start the guest");
-        let stands = ending.outcome == Outcome::Unknown && told && self.destination.vm == Vm::Stopped;
+        let stands =
+            ending.outcome == Outcome::Unknown && told && self.destination.vm == Vm::Stopped;
         if runs == [false, false] && self.excuse.is_none() && !stands {
             return Err(format!("nobody runs, {ending:?}"));
         }
@@ -516,7 +551,9 @@ fn explore(plan: &Plan, acknowledges: bool, faults: u8) -> usize {
                 }
                 rests.wait();
                 // What it does then has its effect.
-                while let Some(step) = rests.steps().into_iter().find(|step| !matches!(step, Step::Goes(_))) {
+                while let Some(step) =
+                    rests.steps().into_iter().find(|step| !matches!(step, Step::Goes(_)))
+                {
                     rests.take(step);
                 }
             }
@@ -552,7 +589,11 @@ fn plan(mode: Mode, cancel_is_guarded: bool) -> Plan {
         give_up: GiveUpWhen { passes: None, bytes: None, after: Micros(100_000_000) },
         cancel_is_guarded,
         return_path: true,
-        recovery: RecoveryRules { attempts: 1, backoff: Micros(1_000_000), stalled_after: Micros(60_000_000) },
+        recovery: RecoveryRules {
+            attempts: 1,
+            backoff: Micros(1_000_000),
+            stalled_after: Micros(60_000_000),
+        },
         hooks: Hooks::default(),
     }
 }

@@ -31,11 +31,16 @@ pub async fn choose(scenario: &Scenario) -> Result<Accelerator, LabError> {
     match scenario.qemu.accel {
         Accel::Tcg => Ok(Accelerator { kind: Accel::Tcg, reason: "asked for".to_owned() }),
         Accel::Kvm => match probe(scenario).await? {
-            Ok(()) => Ok(Accelerator { kind: Accel::Kvm, reason: "asked for, and a guest beats under it".to_owned() }),
+            Ok(()) => Ok(Accelerator {
+                kind: Accel::Kvm,
+                reason: "asked for, and a guest beats under it".to_owned(),
+            }),
             Err(reason) => Err(LabError::Kvm { reason }),
         },
         Accel::Auto => Ok(match probe(scenario).await? {
-            Ok(()) => Accelerator { kind: Accel::Kvm, reason: "a guest beats under KVM".to_owned() },
+            Ok(()) => {
+                Accelerator { kind: Accel::Kvm, reason: "a guest beats under KVM".to_owned() }
+            }
             Err(reason) => Accelerator { kind: Accel::Tcg, reason },
         }),
     }
@@ -55,7 +60,9 @@ async fn probe(scenario: &Scenario) -> Result<Result<(), String>, LabError> {
     let beating = match timeout(BEATS_WITHIN, beating).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(format!("the heartbeat could not be read: {error}")),
-        Err(_) => Err(format!("/dev/kvm opens, but no guest beat {BEATS} times under it within {BEATS_WITHIN:?}")),
+        Err(_) => Err(format!(
+            "/dev/kvm opens, but no guest beat {BEATS} times under it within {BEATS_WITHIN:?}"
+        )),
     };
     // A QEMU that ended says best why there was no beat.
     let verdict = match (beating, timeout(EXIT_GRACE, probe.process.exited().wait()).await) {

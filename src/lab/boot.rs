@@ -48,7 +48,11 @@ impl Boot {
         Ok(Boot::Micro { image })
     }
 
-    pub(super) async fn prepare(scenario: &Scenario, accel: Accel, directory: &Path) -> Result<Boot, LabError> {
+    pub(super) async fn prepare(
+        scenario: &Scenario,
+        accel: Accel,
+        directory: &Path,
+    ) -> Result<Boot, LabError> {
         match scenario.guest.kind {
             GuestKind::Micro => Boot::micro(directory),
             GuestKind::Linux => linux(scenario, accel).await,
@@ -60,7 +64,8 @@ impl Boot {
 async fn linux(scenario: &Scenario, accel: Accel) -> Result<Boot, LabError> {
     let guest = &scenario.guest;
     let directory = Path::new(&guest.linux);
-    let (kernel, initrd) = (directory.join("kernel"), directory.join(format!("initrd.{}", spelling(&guest.load))));
+    let (kernel, initrd) =
+        (directory.join("kernel"), directory.join(format!("initrd.{}", spelling(&guest.load))));
     for file in [&kernel, &initrd] {
         File::open(file).map_err(|source| LabError::NoLinux { path: file.clone(), source })?;
     }
@@ -75,7 +80,8 @@ fn own(guest: &OwnGuest, directory: &Path) -> Result<Boot, LabError> {
             readable(key, Path::new(path))?;
         }
     }
-    let disk = guest.disk.as_ref().map(|path| disk(guest, Path::new(path), directory)).transpose()?;
+    let disk =
+        guest.disk.as_ref().map(|path| disk(guest, Path::new(path), directory)).transpose()?;
     Ok(Boot::Own { disk })
 }
 
@@ -89,14 +95,22 @@ fn readable(key: &'static str, path: &Path) -> Result<File, LabError> {
 fn disk(guest: &OwnGuest, path: &Path, directory: &Path) -> Result<Disk, LabError> {
     let file = readable("guest.disk", path)?;
     let refused = |reason: String| LabError::Disk { path: path.to_owned(), reason };
-    let image = Image::look(file).map_err(|source| LabError::NoFile { key: "guest.disk", path: path.to_owned(), source })?;
+    let image = Image::look(file).map_err(|source| LabError::NoFile {
+        key: "guest.disk",
+        path: path.to_owned(),
+        source,
+    })?;
     match (guest.disk_format, image.is_qcow2) {
         (DiskFormat::Raw, true) => {
             let why = "it begins as a qcow2 image does, and the guest would see and overwrite its tables as if they were its disk; say \
                        guest.disk_format = \"qcow2\"";
             return Err(refused(why.to_owned()));
         }
-        (DiskFormat::Qcow2, false) => return Err(refused("it is no qcow2 image; say guest.disk_format = \"raw\"".to_owned())),
+        (DiskFormat::Qcow2, false) => {
+            return Err(refused(
+                "it is no qcow2 image; say guest.disk_format = \"raw\"".to_owned(),
+            ));
+        }
         _ => {}
     }
     if guest.disk_access == DiskAccess::Overlay && image.bytes > overlay::LARGEST {
@@ -107,7 +121,8 @@ fn disk(guest: &OwnGuest, path: &Path, directory: &Path) -> Result<Disk, LabErro
     let overlay = match guest.disk_access {
         DiskAccess::Overlay => {
             let overlay = directory.join("disk.overlay");
-            std::fs::write(&overlay, overlay::empty(image.bytes)).map_err(system("the disk's overlay"))?;
+            std::fs::write(&overlay, overlay::empty(image.bytes))
+                .map_err(system("the disk's overlay"))?;
             Some(overlay)
         }
         DiskAccess::ReadOnly | DiskAccess::Write => None,
@@ -131,7 +146,11 @@ mod tests {
             disk(&guest, path, directory.path()).map_err(|error| error.to_string())
         };
         assert!(look(&raw, DiskFormat::Qcow2).unwrap_err().contains("it is no qcow2 image"));
-        assert!(look(&qcow2, DiskFormat::Raw).unwrap_err().contains("say guest.disk_format = \"qcow2\""));
+        assert!(
+            look(&qcow2, DiskFormat::Raw)
+                .unwrap_err()
+                .contains("say guest.disk_format = \"qcow2\"")
+        );
         assert!(look(&raw, DiskFormat::Raw).unwrap().overlay.unwrap().is_file());
         assert!(look(&qcow2, DiskFormat::Qcow2).unwrap().overlay.is_some());
         assert!(look(directory.path(), DiskFormat::Raw).unwrap_err().contains("guest.disk"));

@@ -56,11 +56,25 @@ impl Place {
 }
 
 /// All arguments of one VM. All are alike but for `-incoming`, sockets and files: a rule of migration.
-pub(super) fn arguments(scenario: &Scenario, accel: Accel, role: &Role, place: &Place, boot: &Boot) -> Vec<OsString> {
+pub(super) fn arguments(
+    scenario: &Scenario,
+    accel: Accel,
+    role: &Role,
+    place: &Place,
+    boot: &Boot,
+) -> Vec<OsString> {
     let mib = scenario.guest.memory.0 >> 20;
     let mut list: Vec<OsString> = Vec::new();
     let mut add = |words: &[&str]| list.extend(words.iter().map(OsString::from));
-    add(&["-name", &format!("switchover-{}", place.name), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+    add(&[
+        "-name",
+        &format!("switchover-{}", place.name),
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-no-reboot",
+    ]);
     add(&["-machine", &machine(scenario, accel, boot), "-m", &format!("{mib}M"), "-smp", "1"]);
     match (accel, boot) {
         (Accel::Kvm, _) => add(&["-cpu", "host"]),
@@ -73,10 +87,20 @@ pub(super) fn arguments(scenario: &Scenario, accel: Accel, role: &Role, place: &
         add(&["-qmp", &format!("unix:{},server=off", escaped(&path))]);
     }
     if scenario.guest.beats() {
-        add(&["-chardev", &socket("beats", &place.heartbeat()), "-device", "isa-debugcon,iobase=0xe9,chardev=beats"]);
+        add(&[
+            "-chardev",
+            &socket("beats", &place.heartbeat()),
+            "-device",
+            "isa-debugcon,iobase=0xe9,chardev=beats",
+        ]);
     }
     if scenario.guest.load.is_application() {
-        add(&["-chardev", &socket("answers", &place.answers()), "-device", "isa-debugcon,iobase=0xea,chardev=answers"]);
+        add(&[
+            "-chardev",
+            &socket("answers", &place.answers()),
+            "-device",
+            "isa-debugcon,iobase=0xea,chardev=answers",
+        ]);
     }
     add(&["-chardev", &socket("console", &place.console()), "-serial", "chardev:console"]);
     let on_microvm = scenario.qemu.machine.name() == "microvm";
@@ -113,7 +137,9 @@ fn machine(scenario: &Scenario, accel: Accel, boot: &Boot) -> String {
         }
         // Linux would wait a second for an RTC that is not there. Without ACPI there is less to find out, and the PIT is its timer.
         ("microvm", Boot::Linux { .. }) => {
-            format!("microvm{accel},isa-serial=on,pit=on,pic=on,rtc=on,acpi=off,auto-kernel-cmdline=off")
+            format!(
+                "microvm{accel},isa-serial=on,pit=on,pic=on,rtc=on,acpi=off,auto-kernel-cmdline=off"
+            )
         }
         _ => format!("{name}{accel}"),
     }
@@ -124,15 +150,21 @@ fn booted(guest: &Guest, boot: &Boot, on_microvm: bool) -> Vec<String> {
     let option = |name: &str, value: String| [name.to_owned(), value];
     let path = |path: &Path| path.to_string_lossy().into_owned();
     match boot {
-        Boot::Micro { image } => [option("-kernel", path(image)), option("-append", guest_words(guest))].concat(),
+        Boot::Micro { image } => {
+            [option("-kernel", path(image)), option("-append", guest_words(guest))].concat()
+        }
         Boot::Linux { kernel, initrd, tsc_khz } => {
-            let (kernel, initrd) = (option("-kernel", path(kernel)), option("-initrd", path(initrd)));
+            let (kernel, initrd) =
+                (option("-kernel", path(kernel)), option("-initrd", path(initrd)));
             [kernel, initrd, option("-append", linux_words(guest, *tsc_khz))].concat()
         }
         Boot::Own { disk } => {
             let OwnGuest { kernel, initrd, append, .. } = &guest.own;
             let given = [("-kernel", kernel), ("-initrd", initrd), ("-append", append)];
-            let given = given.into_iter().filter_map(|(name, value)| Some(option(name, value.clone()?))).flatten();
+            let given = given
+                .into_iter()
+                .filter_map(|(name, value)| Some(option(name, value.clone()?)))
+                .flatten();
             given.chain(disk.iter().flat_map(|disk| disk_words(disk, on_microvm))).collect()
         }
     }
@@ -141,7 +173,8 @@ fn booted(guest: &Guest, boot: &Boot, on_microvm: bool) -> Vec<String> {
 /// The image stays the node `disk-file` whatever lies over it. All QEMUs open it; QEMU's own locks (`locking=auto`) let only the one
 /// write that runs the guest, and keep others out.
 fn disk_words(disk: &Disk, on_microvm: bool) -> Vec<String> {
-    let node = |name: &str, driver: &str, rest: &str| format!("node-name={name},driver={driver},{rest}");
+    let node =
+        |name: &str, driver: &str, rest: &str| format!("node-name={name},driver={driver},{rest}");
     let read_only = if disk.read_only || disk.overlay.is_some() { ",read-only=on" } else { "" };
     let file = |path: &Path| format!("filename={}{read_only}", escaped(path));
     let mut nodes = vec![node("disk-file", "file", &file(&disk.image))];
@@ -167,7 +200,11 @@ fn escaped(path: &Path) -> String {
 
 /// What the guest program is told: fixtures/guest/README.md.
 fn guest_words(guest: &Guest) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be from 0 to 4")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to be from 0 to 4"
+    )]
     let zipf_milli = (guest.zipf * 1000.0).round() as u64;
     // Nothing to write is one page that is written once an hour.
     let (working_set, rate) = match guest.working_set.0 {
@@ -209,7 +246,8 @@ mod tests {
 
     fn line(scenario: &Scenario, vm: u32, boot: &Boot) -> Vec<String> {
         let place = Place::new(Path::new("/p"), vm);
-        let role = Role { incoming: vm == 1, trace: Some(format!("/p/trace.{}.log", vm_name(vm)).into()) };
+        let role =
+            Role { incoming: vm == 1, trace: Some(format!("/p/trace.{}.log", vm_name(vm)).into()) };
         let words = arguments(scenario, Accel::Tcg, &role, &place, boot);
         words.iter().map(|w| w.to_string_lossy().replace(&vm_name(vm), "NAME")).collect()
     }
@@ -219,7 +257,12 @@ mod tests {
         (linux.guest.kind, linux.guest.load) = (GuestKind::Linux, Load::Redis);
         own.guest.kind = GuestKind::Own;
         own.qemu.arguments = vec!["-cpu".to_owned(), "max".to_owned()];
-        let disk = Disk { image: "/d".into(), format: DiskFormat::Raw, read_only: false, overlay: Some("/p/o".into()) };
+        let disk = Disk {
+            image: "/d".into(),
+            format: DiskFormat::Raw,
+            read_only: false,
+            overlay: Some("/p/o".into()),
+        };
         [
             (Scenario::default(), Boot::Micro { image: "/p/guest.elf".into() }),
             (linux, Boot::Linux { kernel: "/k".into(), initrd: "/i".into(), tsc_khz: Some(5) }),
@@ -239,9 +282,13 @@ mod tests {
     #[test]
     fn an_accelerator_of_the_users_own_takes_the_place_of_ours() {
         let (mut scenario, boot) = (Scenario::default(), Boot::Micro { image: "/g".into() });
-        assert!(line(&scenario, 0, &boot).iter().any(|word| word.starts_with("microvm,accel=tcg,")));
+        assert!(
+            line(&scenario, 0, &boot).iter().any(|word| word.starts_with("microvm,accel=tcg,"))
+        );
         scenario.qemu.arguments = vec!["-accel".to_owned(), "kvm,dirty-ring-size=4096".to_owned()];
-        assert!(line(&scenario, 0, &boot).iter().any(|word| word.starts_with("microvm,isa-serial=on,")));
+        assert!(
+            line(&scenario, 0, &boot).iter().any(|word| word.starts_with("microvm,isa-serial=on,"))
+        );
     }
 
     #[test]
@@ -257,7 +304,10 @@ mod tests {
         let (kernels, guests) = words.split_once(" -- ").unwrap();
         assert!(kernels.contains("tsc_early_khz=2400000"), "{kernels}");
         assert_eq!(guests.matches("tsc_khz=2400000").count(), 1);
-        assert!(guests.ends_with(r#"load=redis load_memory=67108864 "load_arguments=--maxclients 9""#), "{guests}");
+        assert!(
+            guests.ends_with(r#"load=redis load_memory=67108864 "load_arguments=--maxclients 9""#),
+            "{guests}"
+        );
         assert!(!linux_words(&scenario.guest, None).contains("tsc_khz"));
         // COMMAND_LINE_SIZE of Linux on x86, less the 800 that a scenario may add.
         assert!(words.len() < 2048 - 800, "{} bytes", words.len());
@@ -267,8 +317,15 @@ mod tests {
     fn a_disk_of_the_users_is_only_read_under_its_overlay() {
         let [_, _, (scenario, boot)] = kinds();
         let words = line(&scenario, 0, &boot).join(" ");
-        assert!(words.contains("node-name=disk-file,driver=file,filename=/d,read-only=on "), "{words}");
-        assert!(words.contains("node-name=disk,driver=qcow2,file=disk-overlay-file,backing=disk-image "), "{words}");
+        assert!(
+            words.contains("node-name=disk-file,driver=file,filename=/d,read-only=on "),
+            "{words}"
+        );
+        assert!(
+            words
+                .contains("node-name=disk,driver=qcow2,file=disk-overlay-file,backing=disk-image "),
+            "{words}"
+        );
         assert!(words.contains("-device virtio-blk-device,drive=disk"), "{words}");
     }
 }

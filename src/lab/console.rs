@@ -30,9 +30,19 @@ pub struct Console {
 }
 
 /// Records every line as it comes, whether or not anybody asked, and passes on what is not a report of the write rate.
-async fn read_all(vm: u32, mut reader: BufReader<OwnedReadHalf>, sink: Sink, lines: mpsc::Sender<String>) {
+async fn read_all(
+    vm: u32,
+    mut reader: BufReader<OwnedReadHalf>,
+    sink: Sink,
+    lines: mpsc::Sender<String>,
+) {
     let mut bytes = Vec::new();
-    while (&mut reader).take(LINE_MAX).read_until(b'\n', &mut bytes).await.is_ok_and(|read| read > 0) {
+    while (&mut reader)
+        .take(LINE_MAX)
+        .read_until(b'\n', &mut bytes)
+        .await
+        .is_ok_and(|read| read > 0)
+    {
         let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
         bytes.clear();
         sink.give(Entry::Guest(vm, Stamp::now(), line.clone()));
@@ -102,8 +112,14 @@ impl Console {
                 if line == "ready" {
                     return Ok(());
                 }
-                if line.starts_with("error") || line.starts_with("exception") || line.starts_with("panic") {
-                    return Err(LabError::Guest { problem: "could not start".to_owned(), said: line });
+                if line.starts_with("error")
+                    || line.starts_with("exception")
+                    || line.starts_with("panic")
+                {
+                    return Err(LabError::Guest {
+                        problem: "could not start".to_owned(),
+                        said: line,
+                    });
                 }
             }
         };
@@ -199,7 +215,10 @@ impl Console {
     async fn ask(&mut self, command: u8, deadline: Duration) -> Result<Vec<String>, LabError> {
         let exchange = async {
             if let Err(error) = self.writer.write_all(&[command]).await {
-                return Err(LabError::Guest { problem: format!("cannot be asked: {error}"), said: self.last.text() });
+                return Err(LabError::Guest {
+                    problem: format!("cannot be asked: {error}"),
+                    said: self.last.text(),
+                });
             }
             let mut lines = Vec::new();
             loop {
@@ -212,7 +231,8 @@ impl Console {
         };
         match timeout(deadline, exchange).await {
             Ok(result) => result,
-            Err(_) => Err(self.silent(&format!("did not answer `{}` within {deadline:?}", char::from(command)))),
+            Err(_) => Err(self
+                .silent(&format!("did not answer `{}` within {deadline:?}", char::from(command)))),
         }
     }
 
@@ -227,13 +247,20 @@ impl Console {
     }
 
     fn silent(&self, problem: &str) -> LabError {
-        LabError::Guest { problem: format!("({}) {problem}", vm_name(self.vm)), said: self.last.text() }
+        LabError::Guest {
+            problem: format!("({}) {problem}", vm_name(self.vm)),
+            said: self.last.text(),
+        }
     }
 
     fn values(&self, lines: &[String], word: &str) -> Result<HashMap<String, String>, LabError> {
         let line = lines.iter().find(|line| line.split(' ').next() == Some(word));
         let line = line.ok_or_else(|| self.silent(&format!("answered without `{word}`")))?;
-        Ok(line.split(' ').filter_map(|pair| pair.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect())
+        Ok(line
+            .split(' ')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .collect())
     }
 }
 

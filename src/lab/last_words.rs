@@ -34,7 +34,12 @@ mod tests {
     fn a_panic_is_not_drowned_by_what_follows() {
         let mut words = LastWords::default();
         assert_eq!((words.said(), words.text()), (None, "nothing".to_owned()));
-        for line in ["hello", "[1.0] Kernel panic - not syncing: no root", "[1.1] Kernel Offset: disabled\n", ""] {
+        for line in [
+            "hello",
+            "[1.0] Kernel panic - not syncing: no root",
+            "[1.1] Kernel Offset: disabled\n",
+            "",
+        ] {
             words.hear(line);
         }
         assert_eq!(words.said(), Some("[1.0] Kernel panic - not syncing: no root"));

@@ -199,16 +199,32 @@ impl Ground {
         logs: &Path,
         transcript: bool,
     ) -> Result<Ground, LabError> {
-        let directory = private_directory().map_err(system("a private directory for the lab's sockets"))?;
+        let directory =
+            private_directory().map_err(system("a private directory for the lab's sockets"))?;
         let network = match scenario.link.kind {
             LinkKind::Emulated => None,
-            LinkKind::Netns => Some(Network::lay(&scenario.link).map_err(|source| LabError::Network { source })?),
+            LinkKind::Netns => {
+                Some(Network::lay(&scenario.link).map_err(|source| LabError::Network { source })?)
+            }
         };
         let names = network.as_ref().map(|network| network.names().as_slice()).unwrap_or_default();
-        let janitor = Janitor::start(directory.path(), names).map_err(system("the janitor process (sh)"))?;
+        let janitor =
+            Janitor::start(directory.path(), names).map_err(system("the janitor process (sh)"))?;
         let boot = Boot::prepare(scenario, accelerator.kind, directory.path()).await?;
-        let (scenario, accelerator, sink, logs) = (scenario.clone(), accelerator.clone(), sink.clone(), logs.to_owned());
-        Ok(Ground { scenario, accelerator, sink, logs, transcript, boot, vms: 0, network, directory, janitor })
+        let (scenario, accelerator, sink, logs) =
+            (scenario.clone(), accelerator.clone(), sink.clone(), logs.to_owned());
+        Ok(Ground {
+            scenario,
+            accelerator,
+            sink,
+            logs,
+            transcript,
+            boot,
+            vms: 0,
+            network,
+            directory,
+            janitor,
+        })
     }
 
     /// Starts the next VM; it has not spoken yet.
@@ -218,13 +234,25 @@ impl Ground {
             Side::Destination => self.scenario.destination_qemu(),
         };
         let place = Place::new(self.directory.path(), self.vms);
-        let listeners = Listeners::bind(&place, &self.scenario.guest).map_err(system("the lab's sockets"))?;
+        let listeners =
+            Listeners::bind(&place, &self.scenario.guest).map_err(system("the lab's sockets"))?;
         let name = vm_name(self.vms);
         let trace = self.scenario.record.trace.then(|| self.logs.join(format!("trace.{name}.log")));
         let role = Role { incoming: side == Side::Destination, trace };
-        let arguments = command_line::arguments(&self.scenario, self.accelerator.kind, &role, &place, &self.boot);
+        let arguments = command_line::arguments(
+            &self.scenario,
+            self.accelerator.kind,
+            &role,
+            &place,
+            &self.boot,
+        );
         let namespace = self.network.as_ref().map(|network| network.name(self.vms));
-        let process = Process::start(program, &arguments, namespace, &self.logs.join(format!("qemu.{name}.log")))?;
+        let process = Process::start(
+            program,
+            &arguments,
+            namespace,
+            &self.logs.join(format!("qemu.{name}.log")),
+        )?;
         self.janitor.watch(process.pid()).map_err(system("the janitor process (sh)"))?;
         self.vms += 1;
         Ok(Starting { side, vm: self.vms - 1, process, listeners })
@@ -260,7 +288,15 @@ impl Lab {
         };
         let boot = source.first_beat(began_ns, beats).await?;
         source.ready(guest, ready).await?;
-        Ok(Lab { source, destination, accelerator, boot, fresh: VecDeque::new(), retiring: Vec::new(), ground })
+        Ok(Lab {
+            source,
+            destination,
+            accelerator,
+            boot,
+            fresh: VecDeque::new(),
+            retiring: Vec::new(),
+            ground,
+        })
     }
 
     /// After a migration: the destination becomes the source, a fresh QEMU waits as the destination, the old source is ended.
@@ -272,10 +308,12 @@ impl Lab {
     /// [`LabError`] if there is no fresh QEMU; the guest runs on where it is.
     pub async fn advance(&mut self, further: u32) -> Result<(), LabError> {
         if self.fresh.is_empty() {
-            let starting: Result<Vec<Starting>, LabError> =
-                (0..further.clamp(1, START_TOGETHER)).map(|_| self.ground.start_vm(Side::Destination)).collect();
+            let starting: Result<Vec<Starting>, LabError> = (0..further.clamp(1, START_TOGETHER))
+                .map(|_| self.ground.start_vm(Side::Destination))
+                .collect();
             for starting in starting? {
-                self.fresh.push_back(starting.connect(&self.ground.sink, self.ground.transcript).await?);
+                self.fresh
+                    .push_back(starting.connect(&self.ground.sink, self.ground.transcript).await?);
             }
         }
         let none = || system("a fresh QEMU")(io::ErrorKind::NotFound.into());

@@ -65,7 +65,10 @@ impl Network {
             run(&["ip", "netns", "add", name])?;
             run(&["ip", "-n", name, "link", "set", "lo", "up"])?;
         }
-        run(&["ip", "-n", &names[0], "link", "add", DEVICE, "type", "veth", "peer", "name", DEVICE, "netns", &names[1]])?;
+        run(&[
+            "ip", "-n", &names[0], "link", "add", DEVICE, "type", "veth", "peer", "name", DEVICE,
+            "netns", &names[1],
+        ])?;
         for ((name, host), way) in names.iter().zip(HOSTS).zip(link.ways()) {
             run(&["ip", "-n", name, "address", "add", &format!("{host}/30"), "dev", DEVICE])?;
             run(&["ip", "-n", name, "link", "set", DEVICE, "up"])?;
@@ -113,7 +116,9 @@ impl Route {
         let (listener, address) = inside(self.network.name(self.source + 1), move || at.listen())?;
         let asked = options.clone();
         let here = inside(self.network.name(self.source), move || address.connect(&asked))?;
-        let there = inside(self.network.name(self.source + 1), move || listener.accept().map(|(socket, _)| socket))?;
+        let there = inside(self.network.name(self.source + 1), move || {
+            listener.accept().map(|(socket, _)| socket)
+        })?;
         crate::sockets::set(&there, options)?;
         Ok([here.into(), there.into()])
     }
@@ -125,27 +130,31 @@ impl Route {
     pub fn watch(&self, tell: impl Fn(Vec<Flow>) + Send + 'static) -> io::Result<Watch> {
         let name = self.network.name(self.source).to_owned();
         // Before anything is sent, however long the thread takes to begin.
-        let began = inside(&name, || counters().ok_or_else(|| io::Error::other("the device has no counters")))?;
-        let (stop, stopped) = channel::<()>();
-        let thread = std::thread::Builder::new().name("link-watch".to_owned()).spawn(move || {
-            let mut totals = Totals { channels: 1, ..Totals::default() };
-            if enter(&name).is_err() {
-                return totals;
-            }
-            let mut last = began;
-            while stopped.recv_timeout(WATCH_EVERY) == Err(RecvTimeoutError::Timeout) {
-                let Some(now) = counters() else { break };
-                let at_ns = monotonic_ns().saturating_sub(10_000_000);
-                let flow = |back: bool, bytes: u64| Flow { at_ns, channel: 0, back, bytes, held: 0 };
-                let flows = [flow(false, now[0] - last[0]), flow(true, now[1] - last[1])];
-                tell(flows.into_iter().filter(|flow| flow.bytes > 0).collect());
-                last = now;
-            }
-            let last = counters().unwrap_or(last);
-            totals.there = Passed { bytes: last[0] - began[0], most_held: 0 };
-            totals.back = Passed { bytes: last[1] - began[1], most_held: 0 };
-            totals
+        let began = inside(&name, || {
+            counters().ok_or_else(|| io::Error::other("the device has no counters"))
         })?;
+        let (stop, stopped) = channel::<()>();
+        let thread =
+            std::thread::Builder::new().name("link-watch".to_owned()).spawn(move || {
+                let mut totals = Totals { channels: 1, ..Totals::default() };
+                if enter(&name).is_err() {
+                    return totals;
+                }
+                let mut last = began;
+                while stopped.recv_timeout(WATCH_EVERY) == Err(RecvTimeoutError::Timeout) {
+                    let Some(now) = counters() else { break };
+                    let at_ns = monotonic_ns().saturating_sub(10_000_000);
+                    let flow =
+                        |back: bool, bytes: u64| Flow { at_ns, channel: 0, back, bytes, held: 0 };
+                    let flows = [flow(false, now[0] - last[0]), flow(true, now[1] - last[1])];
+                    tell(flows.into_iter().filter(|flow| flow.bytes > 0).collect());
+                    last = now;
+                }
+                let last = counters().unwrap_or(last);
+                totals.there = Passed { bytes: last[0] - began[0], most_held: 0 };
+                totals.back = Passed { bytes: last[1] - began[1], most_held: 0 };
+                totals
+            })?;
         Ok(Watch { stop, thread })
     }
 }
@@ -169,14 +178,18 @@ impl Watch {
 /// Bytes sent and received by the device, in the calling thread's namespace.
 fn counters() -> Option<[u64; 2]> {
     let text = std::fs::read_to_string("/proc/thread-self/net/dev").ok()?;
-    let line = text.lines().find_map(|line| line.trim_start().strip_prefix(DEVICE)?.strip_prefix(':'))?;
+    let line =
+        text.lines().find_map(|line| line.trim_start().strip_prefix(DEVICE)?.strip_prefix(':'))?;
     let mut figures = line.split_whitespace().map(|figure| figure.parse().ok());
     let received = figures.next()??;
     Some([figures.nth(7)??, received])
 }
 
 /// Runs `work` on a thread of its own inside a namespace: a thread that has gone there does not come back.
-fn inside<T: Send + 'static>(name: &str, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+fn inside<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     let name = name.to_owned();
     let thread = std::thread::spawn(move || enter(&name).and_then(|()| work()));
     thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread in the namespace broke")))
@@ -194,16 +207,20 @@ fn shape(name: &str, way: &Way) -> io::Result<()> {
     let delayed = way.delay.0 > 0 || way.jitter.0 > 0;
     if delayed {
         // Packets that wait for the delay to pass must all find room.
-        let command =
-            ["tc", "-n", name, "qdisc", "add", "dev", DEVICE, "root", "handle", "1:", "netem", "limit", "1000000", "delay"];
+        let command = [
+            "tc", "-n", name, "qdisc", "add", "dev", DEVICE, "root", "handle", "1:", "netem",
+            "limit", "1000000", "delay",
+        ];
         run(&[&command[..], &[&micros(way.delay.0), &micros(way.jitter.0)]].concat())?;
         parent = &["parent", "1:", "handle", "2:"];
     }
     if let Some(rate) = way.rate {
         let burst = (rate.0 / 250).max(LEAST_BURST);
-        let (rate, burst, limit) = (format!("{}bit", rate.0 * 8), burst.to_string(), (way.buffer.0 + burst).to_string());
+        let (rate, burst, limit) =
+            (format!("{}bit", rate.0 * 8), burst.to_string(), (way.buffer.0 + burst).to_string());
         let command = ["tc", "-n", name, "qdisc", "add", "dev", DEVICE];
-        run(&[&command[..], parent, &["tbf", "rate", &rate, "burst", &burst, "limit", &limit]].concat())?;
+        run(&[&command[..], parent, &["tbf", "rate", &rate, "burst", &burst, "limit", &limit]]
+            .concat())?;
     }
     Ok(())
 }
@@ -211,7 +228,8 @@ fn shape(name: &str, way: &Way) -> io::Result<()> {
 fn run(command: &[&str]) -> io::Result<()> {
     let [program, arguments @ ..] = command else { return Ok(()) };
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
-    let output = output.map_err(|error| io::Error::new(error.kind(), format!("{program}: {error}")))?;
+    let output =
+        output.map_err(|error| io::Error::new(error.kind(), format!("{program}: {error}")))?;
     if output.status.success() {
         return Ok(());
     }

@@ -37,7 +37,10 @@ impl Image {
         file.take(32).read_to_end(&mut header)?;
         let is_qcow2 = header.starts_with(&MAGIC);
         let size = header.get(24..32).and_then(|size| size.try_into().ok()).map(u64::from_be_bytes);
-        Ok(Image { is_qcow2, bytes: size.filter(|_| is_qcow2).unwrap_or(length.next_multiple_of(SECTOR)) })
+        Ok(Image {
+            is_qcow2,
+            bytes: size.filter(|_| is_qcow2).unwrap_or(length.next_multiple_of(SECTOR)),
+        })
     }
 }
 

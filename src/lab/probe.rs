@@ -32,7 +32,8 @@ pub(super) struct Probe {
 impl Probe {
     pub(super) fn start(scenario: &Scenario, accel: Accel) -> Result<Probe, LabError> {
         let directory = private_directory().map_err(system("a private directory"))?;
-        let mut janitor = Janitor::start(directory.path(), &[]).map_err(system("the janitor process (sh)"))?;
+        let mut janitor =
+            Janitor::start(directory.path(), &[]).map_err(system("the janitor process (sh)"))?;
         let boot = Boot::micro(directory.path())?;
         let place = Place::new(directory.path(), 0);
         let bind = |path| UnixListener::bind(path).map_err(system("the probe's sockets"));
@@ -40,13 +41,26 @@ impl Probe {
         let others = [bind(place.control())?, bind(place.sampling())?];
 
         let mut small = scenario.clone();
-        small.guest = Guest { memory: Bytes(64 << 20), working_set: Bytes(1 << 20), ..Guest::default() };
+        small.guest =
+            Guest { memory: Bytes(64 << 20), working_set: Bytes(1 << 20), ..Guest::default() };
         debug_assert_eq!(small.guest.kind, GuestKind::Micro);
         small.qemu.arguments.clear();
         let words = arguments(&small, accel, &Role { incoming: false, trace: None }, &place, &boot);
-        let process = Process::start(&scenario.qemu.source, &words, None, &directory.path().join("qemu.log"))?;
+        let process = Process::start(
+            &scenario.qemu.source,
+            &words,
+            None,
+            &directory.path().join("qemu.log"),
+        )?;
         janitor.watch(process.pid()).map_err(system("the janitor process (sh)"))?;
-        Ok(Probe { process, beats, console, _others: others, _directory: directory, _janitor: janitor })
+        Ok(Probe {
+            process,
+            beats,
+            console,
+            _others: others,
+            _directory: directory,
+            _janitor: janitor,
+        })
     }
 }
 
@@ -58,7 +72,8 @@ pub(super) async fn tsc_khz(scenario: &Scenario) -> Result<u64, LabError> {
         let (stream, _) = probe.console.accept().await.map_err(system("the probe's console"))?;
         let mut lines = BufReader::new(stream).lines();
         while let Some(line) = lines.next_line().await.map_err(system("the probe's console"))? {
-            let khz = line.split_once(TSC).and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+            let khz =
+                line.split_once(TSC).and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
             if let Some(khz) = khz {
                 return Ok(khz);
             }

@@ -41,8 +41,17 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts it, in a network namespace if one is named; its output goes to `log`.
-    pub(super) fn start(program: &str, arguments: &[OsString], namespace: Option<&str>, log: &Path) -> Result<Process, LabError> {
-        let output = File::options().create(true).append(true).open(log).map_err(system(format!("{}", log.display())))?;
+    pub(super) fn start(
+        program: &str,
+        arguments: &[OsString],
+        namespace: Option<&str>,
+        log: &Path,
+    ) -> Result<Process, LabError> {
+        let output = File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .map_err(system(format!("{}", log.display())))?;
         let errors = output.try_clone().map_err(system(format!("{}", log.display())))?;
         let mut command = match namespace {
             // It becomes the program: the process id is QEMU's.
@@ -84,7 +93,12 @@ impl Process {
     }
 }
 
-async fn watch(mut child: Child, killed: oneshot::Receiver<()>, exited: watch::Sender<Option<String>>, log: PathBuf) {
+async fn watch(
+    mut child: Child,
+    killed: oneshot::Receiver<()>,
+    exited: watch::Sender<Option<String>>,
+    log: PathBuf,
+) {
     tokio::select! {
         // Whoever holds the other end dropped it: by `stop`, or because the lab is gone.
         _ = killed => {

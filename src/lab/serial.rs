@@ -33,7 +33,11 @@ impl Serial {
     }
 
     /// Waits until it has written `wanted`, at the end of a line or within it: a prompt has no end of line.
-    pub(super) async fn wait_for(&mut self, wanted: &str, deadline: Duration) -> Result<(), LabError> {
+    pub(super) async fn wait_for(
+        &mut self,
+        wanted: &str,
+        deadline: Duration,
+    ) -> Result<(), LabError> {
         let Some(mut text) = self.text.take() else { return Ok(()) };
         let (seen, last) = (&mut self.seen, &mut self.last);
         let found = timeout(deadline, async {
@@ -44,13 +48,16 @@ impl Serial {
                     return true;
                 }
                 // What was looked through is of no more use but for its last lines.
-                if let Some((at, _)) = seen.rmatch_indices('\n').nth(1).filter(|_| !wanted.contains('\n')) {
+                if let Some((at, _)) =
+                    seen.rmatch_indices('\n').nth(1).filter(|_| !wanted.contains('\n'))
+                {
                     seen.drain(..at);
                 }
                 // Nor is what a guest without ends of lines wrote long ago.
                 let most = SEEN_MOST.max(2 * wanted.len());
                 if seen.len() > 2 * most {
-                    let from = (seen.len() - most..seen.len()).find(|at| seen.is_char_boundary(*at));
+                    let from =
+                        (seen.len() - most..seen.len()).find(|at| seen.is_char_boundary(*at));
                     seen.drain(..from.unwrap_or(0));
                 }
             }
@@ -58,8 +65,12 @@ impl Serial {
         });
         let problem = match found.await {
             Ok(true) => return Ok(()),
-            Ok(false) => format!("closed its serial console before it wrote `{wanted}` (guest.ready)"),
-            Err(_) => format!("did not write `{wanted}` (guest.ready) on its serial console within {deadline:?}"),
+            Ok(false) => {
+                format!("closed its serial console before it wrote `{wanted}` (guest.ready)")
+            }
+            Err(_) => format!(
+                "did not write `{wanted}` (guest.ready) on its serial console within {deadline:?}"
+            ),
         };
         Err(LabError::Guest { problem, said: self.last.text() })
     }
@@ -75,7 +86,12 @@ impl Serial {
     }
 }
 
-async fn read_all(vm: u32, mut stream: UnixStream, sink: Sink, text: mpsc::UnboundedSender<String>) {
+async fn read_all(
+    vm: u32,
+    mut stream: UnixStream,
+    sink: Sink,
+    text: mpsc::UnboundedSender<String>,
+) {
     let mut line = Vec::new();
     let mut bytes = [0; 1024];
     let record = |line: &mut Vec<u8>| {

@@ -72,7 +72,8 @@ pub(super) struct Listeners {
 
 impl Listeners {
     pub(super) fn bind(place: &Place, guest: &Guest) -> io::Result<Listeners> {
-        let bind_if = |wanted: bool, path: PathBuf| wanted.then(|| UnixListener::bind(path)).transpose();
+        let bind_if =
+            |wanted: bool, path: PathBuf| wanted.then(|| UnixListener::bind(path)).transpose();
         Ok(Listeners {
             control: UnixListener::bind(place.control())?,
             sampling: UnixListener::bind(place.sampling())?,
@@ -99,11 +100,21 @@ impl Starting {
         let Starting { side, vm, process, listeners } = self;
         let mut exited = process.exited();
         let connecting = connect(side, vm, &listeners, sink, transcript);
-        let Connected { end, sampling, heartbeats, answers, mut voice } = or_exit(side, &mut exited, connecting).await?;
+        let Connected { end, sampling, heartbeats, answers, mut voice } =
+            or_exit(side, &mut exited, connecting).await?;
         if let (Side::Destination, Voice::Text(serial)) = (side, &mut voice) {
             serial.listen_no_more();
         }
-        Ok(Vm { number: vm, end: Some(end), sampling: Some(sampling), heartbeats, answers, voice, process, side })
+        Ok(Vm {
+            number: vm,
+            end: Some(end),
+            sampling: Some(sampling),
+            heartbeats,
+            answers,
+            voice,
+            process,
+            side,
+        })
     }
 }
 
@@ -123,14 +134,20 @@ impl Vm {
     }
 
     /// Reads the first beat, of a guest that beats: its code really runs. Gives the time since `began_ns`.
-    pub(super) async fn first_beat(&mut self, began_ns: u64, deadline: Duration) -> Result<Option<Duration>, LabError> {
+    pub(super) async fn first_beat(
+        &mut self,
+        began_ns: u64,
+        deadline: Duration,
+    ) -> Result<Option<Duration>, LabError> {
         let mut exited = self.exited();
         let (heartbeats, voice) = (&mut self.heartbeats, &mut self.voice);
         let beating = async {
             let Some(heartbeats) = heartbeats else { return Ok(None) };
             match timeout(deadline, heartbeats.first()).await {
                 Ok(true) => Ok(Some(Duration::from_nanos(monotonic_ns() - began_ns))),
-                Ok(false) => Err(system("the heartbeat socket")(io::ErrorKind::UnexpectedEof.into())),
+                Ok(false) => {
+                    Err(system("the heartbeat socket")(io::ErrorKind::UnexpectedEof.into()))
+                }
                 Err(_) => {
                     let problem = format!("gave no heartbeat within {deadline:?}");
                     Err(LabError::Guest { problem, said: voice.last_words().await.text() })
@@ -142,7 +159,11 @@ impl Vm {
     }
 
     /// Waits until the guest is up: it has filled its working set, or it does what the user says of it.
-    pub(super) async fn ready(&mut self, guest: &Guest, deadline: Duration) -> Result<(), LabError> {
+    pub(super) async fn ready(
+        &mut self,
+        guest: &Guest,
+        deadline: Duration,
+    ) -> Result<(), LabError> {
         let mut exited = self.exited();
         let voice = &mut self.voice;
         let up = async {
@@ -168,7 +189,10 @@ impl Vm {
         match result {
             Err(LabError::Died { side, reason }) => {
                 let said = self.voice.last_words().await.said();
-                let reason = said.map_or_else(|| reason.clone(), |said| format!("{reason}; the guest said: {said}"));
+                let reason = said.map_or_else(
+                    || reason.clone(),
+                    |said| format!("{reason}; the guest said: {said}"),
+                );
                 Err(LabError::Died { side, reason })
             }
             result => result,
@@ -192,26 +216,46 @@ struct Connected {
     voice: Voice,
 }
 
-async fn connect(side: Side, vm: u32, listeners: &Listeners, sink: &Sink, transcript: bool) -> Result<Connected, LabError> {
+async fn connect(
+    side: Side,
+    vm: u32,
+    listeners: &Listeners,
+    sink: &Sink,
+    transcript: bool,
+) -> Result<Connected, LabError> {
     let qmp = |source| LabError::Qmp { side, source };
     let tap = transcript.then(|| sink.tap(vm));
-    let (session, notices) = Session::accept(&vm_name(vm), &listeners.control, tap, QEMU_DEADLINE).await.map_err(qmp)?;
+    let (session, notices) =
+        Session::accept(&vm_name(vm), &listeners.control, tap, QEMU_DEADLINE).await.map_err(qmp)?;
     let sampling = accept(&listeners.sampling, "QMP (sampling)").await?;
     let endpoint = Endpoint::Unix(PathBuf::from("lab"));
     let sampling = sampling.into_std().map_err(system("the sampling socket"))?;
-    let sampling = Blocking::over_unix(&vm_name(vm), &endpoint, sampling, QEMU_DEADLINE).map_err(qmp)?;
+    let sampling =
+        Blocking::over_unix(&vm_name(vm), &endpoint, sampling, QEMU_DEADLINE).map_err(qmp)?;
     // Read from the first byte on: QEMU writes a beat synchronously, and some 280 that nobody has read fill the socket and stop the vCPU.
     let heartbeats = match &listeners.heartbeat {
         Some(listener) => {
-            let stream = accept(listener, "heartbeat").await?.into_std().map_err(system("the heartbeat socket"))?;
-            Some(Heartbeats::start(vm, stream, sink.clone()).map_err(system("the heartbeat thread"))?)
+            let stream = accept(listener, "heartbeat")
+                .await?
+                .into_std()
+                .map_err(system("the heartbeat socket"))?;
+            Some(
+                Heartbeats::start(vm, stream, sink.clone())
+                    .map_err(system("the heartbeat thread"))?,
+            )
         }
         None => None,
     };
     let answers = match &listeners.answers {
         Some(listener) => {
-            let stream = accept(listener, "application's").await?.into_std().map_err(system("the application's socket"))?;
-            Some(Answers::start(vm, stream, sink.clone()).map_err(system("the application's thread"))?)
+            let stream = accept(listener, "application's")
+                .await?
+                .into_std()
+                .map_err(system("the application's socket"))?;
+            Some(
+                Answers::start(vm, stream, sink.clone())
+                    .map_err(system("the application's thread"))?,
+            )
         }
         None => None,
     };
@@ -224,12 +268,18 @@ async fn connect(side: Side, vm: u32, listeners: &Listeners, sink: &Sink, transc
 }
 
 async fn accept(listener: &UnixListener, what: &str) -> Result<UnixStream, LabError> {
-    let accepted = timeout(QEMU_DEADLINE, listener.accept()).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let accepted = timeout(QEMU_DEADLINE, listener.accept())
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     accepted.map(|(stream, _)| stream).map_err(system(format!("the {what} socket")))
 }
 
 /// `work`, unless the QEMU ends first: then that is the reason.
-async fn or_exit<T>(side: Side, exited: &mut Exited, work: impl Future<Output = Result<T, LabError>>) -> Result<T, LabError> {
+async fn or_exit<T>(
+    side: Side,
+    exited: &mut Exited,
+    work: impl Future<Output = Result<T, LabError>>,
+) -> Result<T, LabError> {
     tokio::select! {
         biased;
         reason = exited.wait() => Err(LabError::Died { side, reason }),

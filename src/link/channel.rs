@@ -57,7 +57,13 @@ impl Channel {
     }
 
     /// Moves what can be moved. `readable` says of each leg whether there may be something.
-    pub(super) fn run(&mut self, roads: &mut [Road; 2], readable: [bool; 2], now_ns: u64, flows: &mut Vec<Flow>) {
+    pub(super) fn run(
+        &mut self,
+        roads: &mut [Road; 2],
+        readable: [bool; 2],
+        now_ns: u64,
+        flows: &mut Vec<Flow>,
+    ) {
         let back_ns = [roads[1].delay_ns(), roads[0].delay_ns()];
         for direction in [0, 1] {
             let (from, to) = (&self.legs[direction], &self.legs[1 - direction]);
@@ -67,7 +73,9 @@ impl Channel {
             }
             pipe.hand_on(to, now_ns, back_ns[direction], flows);
         }
-        if self.pipes.iter().any(|pipe| pipe.broken) && self.pipes.iter().all(|pipe| pipe.broken || pipe.store.is_empty()) {
+        if self.pipes.iter().any(|pipe| pipe.broken)
+            && self.pipes.iter().all(|pipe| pipe.broken || pipe.store.is_empty())
+        {
             // The receiver has gone; what a network would say to the sender with a reset.
             self.pipes.iter_mut().for_each(|pipe| pipe.shut = true);
         }
@@ -81,7 +89,8 @@ impl Channel {
         let mut wants = Wants::default();
         for direction in [0, 1] {
             let pipe = &mut self.pipes[direction];
-            let mut until = |ns: u64| wants.until_ns = Some(wants.until_ns.map_or(ns, |other| other.min(ns)));
+            let mut until =
+                |ns: u64| wants.until_ns = Some(wants.until_ns.map_or(ns, |other| other.min(ns)));
             if pipe.ended_ns.is_none() {
                 match pipe.lane.room(&roads[direction], now_ns) {
                     Room::Now(_) => wants.read[direction] = true,
@@ -118,7 +127,9 @@ impl Channel {
     /// What was not said yet; what passed each way; the most that was held each way.
     pub(super) fn finish(&mut self, flows: &mut Vec<Flow>) -> [(u64, u64); 2] {
         flows.extend(self.pipes.iter_mut().filter_map(|pipe| pipe.meter.take()));
-        [0, 1].map(|direction| (self.pipes[direction].meter.total(), self.pipes[direction].lane.most_held()))
+        [0, 1].map(|direction| {
+            (self.pipes[direction].meter.total(), self.pipes[direction].lane.most_held())
+        })
     }
 }
 
@@ -141,7 +152,15 @@ struct Pipe {
 impl Pipe {
     fn new(way: &Way, meter: Meter) -> Pipe {
         let lane = Lane::new(way);
-        Pipe { lane, store: Store::default(), meter, blocked: false, ended_ns: None, broken: false, shut: false }
+        Pipe {
+            lane,
+            store: Store::default(),
+            meter,
+            blocked: false,
+            ended_ns: None,
+            broken: false,
+            shut: false,
+        }
     }
 
     fn take_in(&mut self, from: &Socket, tcp: bool, road: &mut Road, now_ns: u64) {
@@ -161,7 +180,8 @@ impl Pipe {
                     self.store.add(n);
                 }
             }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(_) => self.end(road, now_ns),
         }
     }
@@ -194,7 +214,10 @@ impl Pipe {
                 }
             }
         }
-        if self.store.is_empty() && self.ended_ns.is_some_and(|ended_ns| now_ns >= ended_ns) && !self.shut {
+        if self.store.is_empty()
+            && self.ended_ns.is_some_and(|ended_ns| now_ns >= ended_ns)
+            && !self.shut
+        {
             let _ = to.shutdown(Shutdown::Write);
             self.shut = true;
         }
@@ -205,7 +228,10 @@ impl Pipe {
 /// megabytes, which no sender on a real link has in front of it, and behind which each page that post-copy asks for would wait.
 fn queue(way: &Way) -> Option<usize> {
     let round_trip_us = 2 * way.delay.0;
-    let by_window = way.window.filter(|_| round_trip_us > 0).map(|window| window.0.saturating_mul(1_000_000) / round_trip_us);
+    let by_window = way
+        .window
+        .filter(|_| round_trip_us > 0)
+        .map(|window| window.0.saturating_mul(1_000_000) / round_trip_us);
     let rate = way.rate.map(|rate| rate.0).into_iter().chain(by_window).min()?;
     usize::try_from((rate / 1000).clamp(LEAST_QUEUE, MOST_QUEUE)).ok()
 }

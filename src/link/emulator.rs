@@ -49,7 +49,8 @@ pub(super) struct Emulator {
 impl Emulator {
     pub(super) fn new(asked: &Asked, tell: Box<dyn FnMut(Vec<Flow>) + Send>) -> Emulator {
         let ways = asked.ways();
-        let roads = [Road::new(ways[0], asked.seed), Road::new(ways[1], asked.seed.wrapping_add(1))];
+        let roads =
+            [Road::new(ways[0], asked.seed), Road::new(ways[1], asked.seed.wrapping_add(1))];
         Emulator {
             ways,
             roads,
@@ -75,7 +76,8 @@ impl Emulator {
         let mut readable = Vec::new();
         while self.hear(control) {
             let now_ns = monotonic_ns();
-            let arrived = self.totals.there.bytes + self.channels.iter().map(Channel::arrived).sum::<u64>();
+            let arrived =
+                self.totals.there.bytes + self.channels.iter().map(Channel::arrived).sum::<u64>();
             for outage in self.outages.due(now_ns, arrived) {
                 self.strike(&outage, now_ns);
             }
@@ -87,7 +89,9 @@ impl Emulator {
             self.tell_flows(now_ns, false);
             readable = self.wait(&mut bell);
         }
-        self.channels.iter_mut().for_each(|channel| count(&mut self.totals, channel, &mut self.flows));
+        self.channels
+            .iter_mut()
+            .for_each(|channel| count(&mut self.totals, channel, &mut self.flows));
         self.tell_flows(0, true);
         self.totals
     }
@@ -101,11 +105,15 @@ impl Emulator {
                     self.totals.channels += 1;
                     match Channel::new(self.totals.channels - 1, legs, &self.ways) {
                         Ok(channel) => self.channels.push(channel),
-                        Err(error) => tracing::warn!(%error, "a connection through the link was dropped"),
+                        Err(error) => {
+                            tracing::warn!(%error, "a connection through the link was dropped")
+                        }
                     }
                 }
                 // Dropped: that is what a link that is down does to it.
-                Ok(Control::Join(_)) => tracing::info!("a connection was not let in: the link is down"),
+                Ok(Control::Join(_)) => {
+                    tracing::info!("a connection was not let in: the link is down")
+                }
                 Ok(Control::Begin) => self.outages.begin(now_ns),
                 Ok(Control::State(state)) => {
                     for outage in self.outages.at_state(&state) {
@@ -124,7 +132,9 @@ impl Emulator {
         tracing::info!(?outage, "the link goes down");
         if outage.breaks {
             self.down_until_ns.store(now_ns.saturating_add(lasts_ns), Ordering::Release);
-            self.channels.iter_mut().for_each(|channel| count(&mut self.totals, channel, &mut self.flows));
+            self.channels
+                .iter_mut()
+                .for_each(|channel| count(&mut self.totals, channel, &mut self.flows));
             self.channels.clear();
         } else {
             self.roads.iter_mut().for_each(|road| road.stall(now_ns, lasts_ns));
@@ -153,8 +163,10 @@ impl Emulator {
     /// Waits until there is something to do; says of each channel's legs whether there may be something to read.
     fn wait(&mut self, bell: &mut UnixStream) -> Vec<[bool; 2]> {
         let now_ns = monotonic_ns();
-        let wants: Vec<_> = self.channels.iter_mut().map(|channel| channel.wants(&self.roads, now_ns)).collect();
-        let until_ns = wants.iter().filter_map(|wants| wants.until_ns).chain(self.outages.next_ns()).min();
+        let wants: Vec<_> =
+            self.channels.iter_mut().map(|channel| channel.wants(&self.roads, now_ns)).collect();
+        let until_ns =
+            wants.iter().filter_map(|wants| wants.until_ns).chain(self.outages.next_ns()).min();
         let mut fds = vec![PollFd::new(bell.as_fd(), PollFlags::POLLIN)];
         for (channel, wants) in self.channels.iter().zip(&wants) {
             for leg in [0, 1] {
@@ -166,7 +178,8 @@ impl Emulator {
                 }
             }
         }
-        let timeout = until_ns.map(|ns| TimeSpec::from(Duration::from_nanos(ns.saturating_sub(now_ns))));
+        let timeout =
+            until_ns.map(|ns| TimeSpec::from(Duration::from_nanos(ns.saturating_sub(now_ns))));
         // Interrupted by a signal: then we look a little early.
         let _ = ppoll(&mut fds, timeout, None);
         let rung = fds[0].any() == Some(true);
@@ -174,8 +187,10 @@ impl Emulator {
         let mut readable = Vec::with_capacity(wants.len());
         for wants in &wants {
             readable.push([0, 1].map(|leg| {
-                let revents = if wants.read[leg] || wants.write[leg] { polled.next() } else { None };
-                wants.read[leg] && revents.is_some_and(|flags| flags.intersects(!PollFlags::POLLOUT))
+                let revents =
+                    if wants.read[leg] || wants.write[leg] { polled.next() } else { None };
+                wants.read[leg]
+                    && revents.is_some_and(|flags| flags.intersects(!PollFlags::POLLOUT))
             }));
         }
         if rung {

@@ -60,8 +60,14 @@ mod tests {
         let mut meter = Meter::new(3, true);
         assert_eq!(meter.add(5, 2, 10_000_000), None);
         assert_eq!(meter.add(6, 1, 19_999_999), None);
-        assert_eq!(meter.add(7, 0, 20_000_000), Some(Flow { at_ns: 10_000_000, channel: 3, back: true, bytes: 11, held: 2 }));
-        assert_eq!(meter.take(), Some(Flow { at_ns: 20_000_000, channel: 3, back: true, bytes: 7, held: 0 }));
+        assert_eq!(
+            meter.add(7, 0, 20_000_000),
+            Some(Flow { at_ns: 10_000_000, channel: 3, back: true, bytes: 11, held: 2 })
+        );
+        assert_eq!(
+            meter.take(),
+            Some(Flow { at_ns: 20_000_000, channel: 3, back: true, bytes: 7, held: 0 })
+        );
         assert_eq!((meter.take(), meter.total()), (None, 18));
     }
 }

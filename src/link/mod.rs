@@ -56,7 +56,9 @@ pub enum LinkError {
     )]
     NoStates,
     /// It needs a lab.
-    #[error("link.kind = \"netns\" puts a lab's QEMUs into namespaces; a link by itself is emulated")]
+    #[error(
+        "link.kind = \"netns\" puts a lab's QEMUs into namespaces; a link by itself is emulated"
+    )]
     NoNamespaces,
 }
 
@@ -156,12 +158,24 @@ impl Link {
     ///
     /// # Errors
     /// If there can be no thread for it.
-    pub fn start(asked: &scenario::Link, tell: impl Fn(Vec<Flow>) + Send + Sync + 'static) -> io::Result<Link> {
+    pub fn start(
+        asked: &scenario::Link,
+        tell: impl Fn(Vec<Flow>) + Send + Sync + 'static,
+    ) -> io::Result<Link> {
         if asked.ways().iter().all(scenario::Way::is_open) && asked.outages.is_empty() {
             let passed = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
-            let inside =
-                Inside::Open(Forwarders { channels: 0, legs: Vec::new(), threads: Vec::new(), passed, tell: Arc::new(tell) });
-            return Ok(Link { entrance: Entrance(Arc::new(Mutex::new(inside))), fronts: Vec::new(), works: Works::Open });
+            let inside = Inside::Open(Forwarders {
+                channels: 0,
+                legs: Vec::new(),
+                threads: Vec::new(),
+                passed,
+                tell: Arc::new(tell),
+            });
+            return Ok(Link {
+                entrance: Entrance(Arc::new(Mutex::new(inside))),
+                fronts: Vec::new(),
+                works: Works::Open,
+            });
         }
         let (control, told) = channel();
         let (bell, rings) = UnixStream::pair()?;
@@ -169,8 +183,11 @@ impl Link {
         rings.set_nonblocking(true)?;
         let emulator = Emulator::new(asked, Box::new(tell));
         let down_until_ns = emulator.down_until_ns();
-        let thread = std::thread::Builder::new().name("link".to_owned()).spawn(move || emulator.run(&told, rings))?;
-        let entrance = Entrance(Arc::new(Mutex::new(Inside::Shaped { control, bell, down_until_ns })));
+        let thread = std::thread::Builder::new()
+            .name("link".to_owned())
+            .spawn(move || emulator.run(&told, rings))?;
+        let entrance =
+            Entrance(Arc::new(Mutex::new(Inside::Shaped { control, bell, down_until_ns })));
         Ok(Link { entrance, fronts: Vec::new(), works: Works::Shaped(Some(thread)) })
     }
 
@@ -268,7 +285,9 @@ impl Entrance {
     /// Whether the link is broken now.
     fn is_down(&self) -> bool {
         match &*self.lock() {
-            Inside::Shaped { down_until_ns, .. } => monotonic_ns() < down_until_ns.load(Ordering::Acquire),
+            Inside::Shaped { down_until_ns, .. } => {
+                monotonic_ns() < down_until_ns.load(Ordering::Acquire)
+            }
             Inside::Open(_) | Inside::Closed => false,
         }
     }
@@ -314,7 +333,10 @@ impl Forwarders {
         for thread in self.threads {
             let _ = thread.join();
         }
-        let passed = |direction: usize| Passed { bytes: self.passed[direction].load(Ordering::Relaxed), most_held: 0 };
+        let passed = |direction: usize| Passed {
+            bytes: self.passed[direction].load(Ordering::Relaxed),
+            most_held: 0,
+        };
         Totals { channels: self.channels, there: passed(0), back: passed(1) }
     }
 }

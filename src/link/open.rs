@@ -30,7 +30,12 @@ pub(super) fn forward(from: &Socket, to: &Socket, meter: Meter, tell: &Tell) -> 
     bytes
 }
 
-fn moved(from: &Socket, to: &Socket, mut meter: Meter, tell: &Tell) -> Result<u64, (u64, io::Error)> {
+fn moved(
+    from: &Socket,
+    to: &Socket,
+    mut meter: Meter,
+    tell: &Tell,
+) -> Result<u64, (u64, io::Error)> {
     let (out, inside) = pipe().map_err(|error| (0, error.into()))?;
     // Smaller where it may not be so large.
     let _ = fcntl(&inside, FcntlArg::F_SETPIPE_SZ(PIPE));

@@ -53,7 +53,11 @@ mod tests {
         let after = Outage { after_bytes: Some(Bytes(10)), ..Outage::default() };
         let state = Outage { at_state: Some("postcopy-active".into()), ..Outage::default() };
         let mut outages = Outages::new(&[at.clone(), after.clone(), state.clone()]);
-        assert_eq!((outages.due(u64::MAX, 9), outages.next_ns()), (vec![], None), "nothing has begun");
+        assert_eq!(
+            (outages.due(u64::MAX, 9), outages.next_ns()),
+            (vec![], None),
+            "nothing has begun"
+        );
         outages.begin(500);
         outages.begin(600);
         assert_eq!(outages.next_ns(), Some(1_000_500));

@@ -45,7 +45,9 @@ impl Road {
             // Half of it must be free again: else each byte that leaves would wake the loop for one that may come.
             (Some(rate), free) if free < self.way.buffer.0.div_ceil(2) => {
                 let excess = waiting - self.way.buffer.0 / 2;
-                Room::At(now_ns + nanos(u128::from(excess) * 1_000_000_000 / u128::from(rate.0)).max(1))
+                Room::At(
+                    now_ns + nanos(u128::from(excess) * 1_000_000_000 / u128::from(rate.0)).max(1),
+                )
             }
             (Some(_), free) => Room::Now(free),
         }
@@ -54,7 +56,10 @@ impl Road {
     /// Takes in bytes that were there at `from_ns`: when the first and the last of them arrive.
     fn pass(&mut self, bytes: u64, from_ns: u64) -> (u64, u64) {
         let begins_ps = self.free_ps.max(u128::from(from_ns) * 1000);
-        let takes_ps = self.way.rate.map_or(0, |rate| u128::from(bytes) * 1_000_000_000_000 / u128::from(rate.0));
+        let takes_ps = self
+            .way
+            .rate
+            .map_or(0, |rate| u128::from(bytes) * 1_000_000_000_000 / u128::from(rate.0));
         self.free_ps = begins_ps + takes_ps;
         let delay_ns = self.way.delay.0 * 1000 + self.jitter_ns();
         (nanos(begins_ps / 1000) + delay_ns, nanos(self.free_ps / 1000) + delay_ns)
@@ -134,7 +139,9 @@ impl Lane {
     /// How much may be taken in now.
     pub(super) fn room(&mut self, road: &Road, now_ns: u64) -> Room {
         let full = self.window.is_some_and(|window| self.in_flight >= window);
-        while let Some(stretch) = self.acknowledged.front().copied().filter(|stretch| stretch.last_ns <= now_ns) {
+        while let Some(stretch) =
+            self.acknowledged.front().copied().filter(|stretch| stretch.last_ns <= now_ns)
+        {
             if full {
                 self.open_since_ns.get_or_insert(stretch.first_ns);
             }
@@ -144,7 +151,12 @@ impl Lane {
         let window = match self.window {
             None => u64::MAX,
             Some(window) if self.in_flight < window => window - self.in_flight,
-            Some(_) => return self.acknowledged.front().map_or(Room::Later, |stretch| Room::At(stretch.last_ns)),
+            Some(_) => {
+                return self
+                    .acknowledged
+                    .front()
+                    .map_or(Room::Later, |stretch| Room::At(stretch.last_ns));
+            }
         };
         // What has arrived and is not taken by the receiver counts too, or it would pile up here without end.
         let late = self.overdue(now_ns);
@@ -173,7 +185,11 @@ impl Lane {
 
     /// Bytes that have arrived and are not delivered.
     pub(super) fn due(&self, now_ns: u64) -> u64 {
-        self.on_the_way.iter().take_while(|stretch| stretch.first_ns <= now_ns).map(|stretch| stretch.arrived(now_ns)).sum()
+        self.on_the_way
+            .iter()
+            .take_while(|stretch| stretch.first_ns <= now_ns)
+            .map(|stretch| stretch.arrived(now_ns))
+            .sum()
     }
 
     /// Due, and the receiver should have taken them a while ago.
@@ -244,7 +260,8 @@ impl Stretch {
     /// Takes the first `part` bytes away.
     fn split(&mut self, part: u64) -> Stretch {
         let spans = u128::from(self.last_ns - self.first_ns);
-        let until_ns = self.first_ns + nanos(spans * u128::from(part) / u128::from(self.bytes.max(1)));
+        let until_ns =
+            self.first_ns + nanos(spans * u128::from(part) / u128::from(self.bytes.max(1)));
         let first = Stretch { bytes: part, first_ns: self.first_ns, last_ns: until_ns };
         (self.first_ns, self.bytes) = (until_ns, self.bytes - part);
         first
@@ -306,13 +323,19 @@ mod tests {
 
     #[test]
     fn a_window_gives_window_over_round_trip_however_often_the_loop_wakes() {
-        for (window, delay_us) in [(64 << 10, 2750), (1 << 20, 2750), (1 << 20, 26_250), (16 << 20, 26_250)] {
+        for (window, delay_us) in
+            [(64 << 10, 2750), (1 << 20, 2750), (1 << 20, 26_250), (16 << 20, 26_250)]
+        {
             for tick_ns in [20_000, 100_000] {
                 let seconds = 2.0;
-                let seen = run(way(Some(375_000_000), delay_us, Some(window)), tick_ns, 2_000_000_000);
+                let seen =
+                    run(way(Some(375_000_000), delay_us, Some(window)), tick_ns, 2_000_000_000);
                 let rate = seen.last().unwrap().1 as f64 / (seconds - delay_us as f64 / 1e6);
                 let should = (window as f64 / (2.0 * delay_us as f64 / 1e6)).min(375e6);
-                assert!((rate / should - 1.0).abs() < 0.02, "window {window}, delay {delay_us}: {rate} {should}");
+                assert!(
+                    (rate / should - 1.0).abs() < 0.02,
+                    "window {window}, delay {delay_us}: {rate} {should}"
+                );
             }
         }
     }

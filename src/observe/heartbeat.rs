@@ -26,8 +26,16 @@ impl Heartbeats {
     /// When no thread or descriptor is to be had.
     pub fn start(vm: u32, stream: UnixStream, sink: Sink) -> io::Result<Heartbeats> {
         let (beating, first) = oneshot::channel();
-        let mut reader = Reader { vm, sink, beating: Some(beating), decoder: Decoder::default(), batch_began_ns: 0 };
-        let stamped = Stamped::start(&format!("beats-{vm}"), stream, move |bytes, now_ns| reader.take(bytes, now_ns))?;
+        let mut reader = Reader {
+            vm,
+            sink,
+            beating: Some(beating),
+            decoder: Decoder::default(),
+            batch_began_ns: 0,
+        };
+        let stamped = Stamped::start(&format!("beats-{vm}"), stream, move |bytes, now_ns| {
+            reader.take(bytes, now_ns)
+        })?;
         Ok(Heartbeats { stamped, first: Some(first) })
     }
 

@@ -122,8 +122,13 @@ impl Log {
     fn finish(mut self) -> SampledSide {
         self.flush(self.last_ns);
         let quantile = |q| self.rtt_us.as_ref().map_or(0, |rtt| rtt.value_at_quantile(q));
-        #[expect(clippy::cast_precision_loss, reason = "counts and nanoseconds of one run fit into 53 bits")]
-        let per_second = |count: u64, span_ns: u64| if span_ns == 0 { 0.0 } else { count as f64 * 1e9 / span_ns as f64 };
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "counts and nanoseconds of one run fit into 53 bits"
+        )]
+        let per_second = |count: u64, span_ns: u64| {
+            if span_ns == 0 { 0.0 } else { count as f64 * 1e9 / span_ns as f64 }
+        };
         let rate_hz = per_second(self.samples.saturating_sub(1), self.last_ns - self.first_ns);
         SampledSide {
             samples: self.samples,
@@ -172,20 +177,27 @@ impl Sampler {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(side: Side, connection: Blocking, rate: SampleRate, sink: Sink, latest: Latest) -> io::Result<Sampler> {
+    pub fn start(
+        side: Side,
+        connection: Blocking,
+        rate: SampleRate,
+        sink: Sink,
+        latest: Latest,
+    ) -> io::Result<Sampler> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
-        let thread = std::thread::Builder::new().name(format!("sample-{side}")).spawn(move || {
-            let mut log = Log::new(side, sink, latest);
-            let connection = match sample(connection, rate, &stopped, &mut log) {
-                Ok(connection) => Some(connection),
-                Err(error) => {
-                    tracing::debug!(%side, %error, "sampling ended");
-                    None
-                }
-            };
-            (log.finish(), connection)
-        })?;
+        let thread =
+            std::thread::Builder::new().name(format!("sample-{side}")).spawn(move || {
+                let mut log = Log::new(side, sink, latest);
+                let connection = match sample(connection, rate, &stopped, &mut log) {
+                    Ok(connection) => Some(connection),
+                    Err(error) => {
+                        tracing::debug!(%side, %error, "sampling ended");
+                        None
+                    }
+                };
+                (log.finish(), connection)
+            })?;
         Ok(Sampler { thread, stop })
     }
 
@@ -198,7 +210,12 @@ impl Sampler {
     }
 }
 
-fn sample(mut qmp: Blocking, rate: SampleRate, stop: &AtomicBool, log: &mut Log) -> io::Result<Blocking> {
+fn sample(
+    mut qmp: Blocking,
+    rate: SampleRate,
+    stop: &AtomicBool,
+    log: &mut Log,
+) -> io::Result<Blocking> {
     let mut schedule = Schedule::new(rate);
     let mut answer = Vec::with_capacity(4096);
     let mut pass = 0;
@@ -264,9 +281,17 @@ impl SharedSampler {
             while !stopped.load(Ordering::Relaxed) {
                 let sent_ns = monotonic_ns();
                 let request = Request::typed(&qapi::qmp::query_migrate {});
-                let Ok(value) = session.execute_in_background(request, SHARED_DEADLINE).await else { break };
+                let Ok(value) = session.execute_in_background(request, SHARED_DEADLINE).await
+                else {
+                    break;
+                };
                 let received_ns = Stamp::now().mono_ns;
-                log.add(sent_ns, received_ns, pass.load(Ordering::Relaxed), format!("{{\"return\":{value}}}").as_bytes());
+                log.add(
+                    sent_ns,
+                    received_ns,
+                    pass.load(Ordering::Relaxed),
+                    format!("{{\"return\":{value}}}").as_bytes(),
+                );
                 if rate == SampleRate::Max {
                     continue;
                 }

@@ -31,7 +31,9 @@ use std::collections::BTreeMap;
 pub const OLDEST: (u32, u32, u32) = (6, 0, 0);
 
 /// One of the two QEMUs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Side {
     /// Where the guest runs before.
@@ -159,7 +161,12 @@ pub struct Refused(pub Vec<String>);
 ///
 /// # Errors
 /// [`Refused`], with every reason there is.
-pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, ground: &Ground) -> Result<Plan, Refused> {
+pub fn plan(
+    scenario: &Scenario,
+    source: &Support,
+    destination: &Support,
+    ground: &Ground,
+) -> Result<Plan, Refused> {
     let mut reasons = Vec::new();
     for (side, support) in [(Side::Source, source), (Side::Destination, destination)] {
         reasons.extend(support.unfit(side));
@@ -169,20 +176,31 @@ pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, ground
         let on = |support: &Support| support.capabilities.get(*name) == Some(&true);
         scenario.capabilities.get(*name).copied().unwrap_or_else(|| on(source) || on(destination))
     });
-    let stream = stream::choose(scenario, source, destination, ground, several).unwrap_or_else(|reason| {
-        reasons.push(reason);
-        Stream::default()
-    });
+    let stream =
+        stream::choose(scenario, source, destination, ground, several).unwrap_or_else(|reason| {
+            reasons.push(reason);
+            Stream::default()
+        });
     let tls = tls::choose(scenario, &stream, &mut reasons);
     let wanted = wanted_capabilities(scenario, source, destination, stream.is_one_way());
     let mut settings = BTreeMap::new();
-    let return_path = wanted.get("return-path").copied().unwrap_or(false) || scenario.mode.may_postcopy();
+    let return_path =
+        wanted.get("return-path").copied().unwrap_or(false) || scenario.mode.may_postcopy();
     for (side, support) in [(Side::Source, source), (Side::Destination, destination)] {
         let capabilities = sides::capabilities_for(side, &wanted);
-        reasons.extend(rules::check(side, support, &capabilities, &stream.uri, scenario.tls.credentials.is_some()));
+        reasons.extend(rules::check(
+            side,
+            support,
+            &capabilities,
+            &stream.uri,
+            scenario.tls.credentials.is_some(),
+        ));
         let mut parameters = parameters::typed(side, support, scenario, &mut reasons);
         parameters.extend(tls.iter().flat_map(|tls| tls.parameters(side)));
-        let changed = capabilities.into_iter().filter(|(name, on)| support.capabilities.get(name) != Some(on)).collect();
+        let changed = capabilities
+            .into_iter()
+            .filter(|(name, on)| support.capabilities.get(name) != Some(on))
+            .collect();
         settings.insert(side, Settings { capabilities: changed, parameters });
     }
     reasons.dedup();
@@ -197,7 +215,8 @@ pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, ground
     };
     let reads_later = matches!(listen, Listen::After(_));
     let source_settings = settings.remove(&Side::Source).unwrap_or_default();
-    let downtime_limit = source_settings.parameters.get("downtime-limit").and_then(Value::as_u64).unwrap_or(0);
+    let downtime_limit =
+        source_settings.parameters.get("downtime-limit").and_then(Value::as_u64).unwrap_or(0);
     Ok(Plan {
         mode: scenario.mode,
         source: source_settings,
@@ -210,7 +229,10 @@ pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, ground
         give_up: GiveUpWhen {
             passes: scenario.give_up.passes,
             bytes: scenario.give_up.bytes,
-            after: scenario.give_up.after.map_or(scenario.timeout, |after| after.min(scenario.timeout)),
+            after: scenario
+                .give_up
+                .after
+                .map_or(scenario.timeout, |after| after.min(scenario.timeout)),
         },
         cancel_is_guarded: source.version >= (10, 0, 0),
         return_path,
@@ -226,12 +248,19 @@ pub fn plan(scenario: &Scenario, source: &Support, destination: &Support, ground
 ///
 /// # Errors
 /// [`Refused`], if there is none.
-pub fn adopt(scenario: &Scenario, source: &Support, destination: &Support) -> Result<Plan, Refused> {
+pub fn adopt(
+    scenario: &Scenario,
+    source: &Support,
+    destination: &Support,
+) -> Result<Plan, Refused> {
     // A source that failed when the destination had the guest: both may run.
     let has_guest = destination.status == Status::Completed || destination.status.is_postcopy();
     let is_doubtful = source.status == Status::Failed && has_guest;
     if matches!(source.status, Status::None | Status::Cancelled | Status::Failed) && !is_doubtful {
-        return Err(Refused(vec![format!("source: no migration is under way (status {})", source.status)]));
+        return Err(Refused(vec![format!(
+            "source: no migration is under way (status {})",
+            source.status
+        )]));
     }
     let on = |name: &str| source.capabilities.get(name) == Some(&true);
     Ok(Plan {
@@ -243,7 +272,11 @@ pub fn adopt(scenario: &Scenario, source: &Support, destination: &Support) -> Re
         switch: SwitchWhen::Never,
         finish: SwitchWhen::Never,
         downtime_limit: Micros(0),
-        give_up: GiveUpWhen { passes: scenario.give_up.passes, bytes: scenario.give_up.bytes, after: scenario.timeout },
+        give_up: GiveUpWhen {
+            passes: scenario.give_up.passes,
+            bytes: scenario.give_up.bytes,
+            after: scenario.timeout,
+        },
         cancel_is_guarded: source.version >= (10, 0, 0),
         return_path: on("return-path") || on("postcopy-ram"),
         recovery: recovery(scenario, on("release-ram")),
@@ -266,12 +299,19 @@ fn releases(scenario: &Scenario, source: &Support) -> bool {
 }
 
 /// What the mode needs, what is wise, and what the scenario names, which goes over both.
-fn wanted_capabilities(scenario: &Scenario, source: &Support, destination: &Support, one_way: bool) -> BTreeMap<String, bool> {
+fn wanted_capabilities(
+    scenario: &Scenario,
+    source: &Support,
+    destination: &Support,
+    one_way: bool,
+) -> BTreeMap<String, bool> {
     let mut wanted = BTreeMap::from([("events".to_owned(), true)]);
     // With a return path the source learns whether the destination could load the guest, and runs on if it could not. Not for
     // one-way streams, and not beside background-snapshot, which takes no other capability.
     let snapshot = scenario.capabilities.get("background-snapshot") == Some(&true);
-    let offered = |name| source.capabilities.contains_key(name) && destination.capabilities.contains_key(name);
+    let offered = |name| {
+        source.capabilities.contains_key(name) && destination.capabilities.contains_key(name)
+    };
     if offered("return-path") && !snapshot && !one_way {
         wanted.insert("return-path".to_owned(), true);
     }
@@ -336,7 +376,10 @@ mod tests {
                     postcopy-blocktime = true\n[parameters]\nannounce-rounds = 3\nmultifd-channels = 4\nxbzrle-cache-size = \"64MiB\"\n";
         let plan = planned((10, 0, 2), toml).unwrap();
         assert_eq!(names(&plan.source), ["auto-converge", "events", "postcopy-ram", "return-path"]);
-        assert_eq!(names(&plan.destination), ["events", "postcopy-blocktime", "postcopy-ram", "return-path"]);
+        assert_eq!(
+            names(&plan.destination),
+            ["events", "postcopy-blocktime", "postcopy-ram", "return-path"]
+        );
         assert_eq!(plan.source.parameters["downtime-limit"], 1);
         assert_eq!(plan.source.parameters["max-bandwidth"], 0);
         assert_eq!(plan.source.parameters["xbzrle-cache-size"], 64 << 20);
@@ -371,7 +414,8 @@ mod tests {
 
     #[test]
     fn a_file_is_read_when_it_is_complete_and_answers_nothing() {
-        let plan = planned((10, 0, 2), "transport = \"file\"\n[capabilities]\nmapped-ram = true").unwrap();
+        let plan =
+            planned((10, 0, 2), "transport = \"file\"\n[capabilities]\nmapped-ram = true").unwrap();
         assert!(matches!(plan.listen, Listen::After(_)) && !plan.return_path);
         let refusal = planned((10, 0, 2), "mode = \"postcopy\"\ntransport = \"file\"").unwrap_err();
         assert!(refusal.contains("which a file cannot give"), "{refusal}");
@@ -381,8 +425,7 @@ mod tests {
     fn channels_are_given_as_they_are_and_only_to_those_who_take_them() {
         let toml = "[[channels]]\nchannel-type = \"main\"\naddr = { transport = \"socket\", type = \"inet\", host = \"h\", port = \"1\" }";
         let plan = planned((10, 0, 2), toml).unwrap();
-        let channels =
-            json!([{"channel-type": "main", "addr": {"transport": "socket", "type": "inet", "host": "h", "port": "1"}}]);
+        let channels = json!([{"channel-type": "main", "addr": {"transport": "socket", "type": "inet", "host": "h", "port": "1"}}]);
         assert_eq!(plan.stream.outgoing(None), json!({ "channels": channels }));
         assert_eq!((incoming(&plan)["channels"].clone(), plan.stream.scheme()), (channels, "tcp"));
         assert!(planned((7, 2, 22), toml).unwrap_err().contains("they came with 8.2"));
@@ -426,7 +469,15 @@ mod tests {
 
     #[test]
     fn transports_that_do_not_fit_say_what_would() {
-        let refusal = |toml: &str| planned((10, 0, 2), toml).unwrap_err().lines().nth(1).unwrap_or_default().trim().to_owned();
+        let refusal = |toml: &str| {
+            planned((10, 0, 2), toml)
+                .unwrap_err()
+                .lines()
+                .nth(1)
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
+        };
         insta::assert_snapshot!(refusal("transport = \"owned\"\n[capabilities]\nmultifd = true"), @r#"- transport = "owned" is one channel; multifd and postcopy-preempt need unix or tcp"#);
         insta::assert_snapshot!(refusal("transport = \"unix\"\n[socket]\ncongestion = \"reno\""), @r#"- [socket] sets options of sockets that we open: it needs transport = "owned""#);
         insta::assert_snapshot!(refusal("transport = \"exec\"\n[link]\npreset = \"dublin\""), @r#"- [link] emulates a network between sockets; `exec:` is none"#);
@@ -437,7 +488,9 @@ mod tests {
 
     #[test]
     fn tls_sets_both_sides_and_what_it_does_not_go_with_is_refused() {
-        let tls = |more: &str| planned((10, 0, 2), &format!("[tls]\ncredentials = \"x509\"\ndir = \"/d\"\n{more}"));
+        let tls = |more: &str| {
+            planned((10, 0, 2), &format!("[tls]\ncredentials = \"x509\"\ndir = \"/d\"\n{more}"))
+        };
         let plan = tls("").unwrap();
         assert_eq!(
             (&plan.source.parameters["tls-creds"], &plan.source.parameters["tls-hostname"]),
@@ -451,15 +504,15 @@ mod tests {
         this migration cannot be done, and nothing was changed:
           - source: zero-copy-send does not go with TLS (`Zero copy only available for non-compressed non-TLS multifd migration`): turn one of them off
         ");
-        assert!(
-            refusal("[capabilities]\nmapped-ram = true")
-                .contains("source: mapped-ram does not go with TLS (`Cannot use TLS with mapped-ram`)")
-        );
+        assert!(refusal("[capabilities]\nmapped-ram = true").contains(
+            "source: mapped-ram does not go with TLS (`Cannot use TLS with mapped-ram`)"
+        ));
     }
 
     #[test]
     fn a_version_that_loses_the_guest_is_refused_although_qemu_would_accept() {
-        let refusal = planned((7, 2, 22), "mode = \"postcopy\"\n[capabilities]\nmultifd = true\n").unwrap_err();
+        let refusal = planned((7, 2, 22), "mode = \"postcopy\"\n[capabilities]\nmultifd = true\n")
+            .unwrap_err();
         assert!(refusal.contains("the destination aborts after `completed`"), "{refusal}");
         planned((11, 1, 3), "mode = \"postcopy\"\n[capabilities]\nmultifd = true\n").unwrap();
     }

@@ -9,11 +9,22 @@ use crate::units::{Bytes, Micros, Rate};
 use serde_json::{Map, Value};
 
 /// Parameters that QEMU counts in milliseconds: for these `"300ms"` may be written.
-const MILLISECONDS: &[&str] =
-    &["downtime-limit", "announce-initial", "announce-max", "announce-step", "x-checkpoint-delay", "x-vcpu-dirty-limit-period"];
+const MILLISECONDS: &[&str] = &[
+    "downtime-limit",
+    "announce-initial",
+    "announce-max",
+    "announce-step",
+    "x-checkpoint-delay",
+    "x-vcpu-dirty-limit-period",
+];
 
 /// The parameters for `side`: the modelled ones, and over them the table. What does not fit is added to `reasons`.
-pub(super) fn typed(side: Side, support: &Support, scenario: &Scenario, reasons: &mut Vec<String>) -> Map<String, Value> {
+pub(super) fn typed(
+    side: Side,
+    support: &Support,
+    scenario: &Scenario,
+    reasons: &mut Vec<String>,
+) -> Map<String, Value> {
     let mut parameters = Map::new();
     let limits = &scenario.limits;
     let modelled = [
@@ -33,7 +44,10 @@ pub(super) fn typed(side: Side, support: &Support, scenario: &Scenario, reasons:
         match support.parameter(name) {
             None => {
                 let hint = nearest(name, support.parameters.iter().map(|m| m.name.as_str()));
-                reasons.push(format!("{side}: this QEMU ({}) has no parameter `{name}`{hint}", support.version_text()));
+                reasons.push(format!(
+                    "{side}: this QEMU ({}) has no parameter `{name}`{hint}",
+                    support.version_text()
+                ));
             }
             Some(kind) => match coerce(name, kind, value) {
                 Ok(value) => {
@@ -61,7 +75,9 @@ fn coerce(name: &str, kind: &Kind, value: &toml::Value) -> Result<Value, String>
         },
         Kind::Int if MILLISECONDS.contains(&name) => integer(value)
             .or_else(|| text.and_then(|t| t.parse().ok()).map(Micros::as_millis).map(Value::from))
-            .ok_or_else(|| "a whole number of milliseconds, or a duration like \"300ms\"".to_owned()),
+            .ok_or_else(|| {
+                "a whole number of milliseconds, or a duration like \"300ms\"".to_owned()
+            }),
         Kind::Int => integer(value)
             .or_else(|| text.and_then(|t| t.parse::<Bytes>().ok()).map(|b| b.0.into()))
             .or_else(|| text.and_then(|t| t.parse::<Rate>().ok()).map(|r| r.0.into()))
@@ -73,13 +89,17 @@ fn coerce(name: &str, kind: &Kind, value: &toml::Value) -> Result<Value, String>
             .or_else(|| text.and_then(|t| t.parse::<f64>().ok()).map(Value::from))
             .ok_or_else(|| "a number".to_owned()),
         Kind::Str => text.map(Value::from).ok_or_else(|| "text in quotes".to_owned()),
-        Kind::Enum(values) => {
-            text.filter(|t| values.iter().any(|v| v == t)).map(Value::from).ok_or_else(|| format!("one of {}", values.join(", ")))
-        }
+        Kind::Enum(values) => text
+            .filter(|t| values.iter().any(|v| v == t))
+            .map(Value::from)
+            .ok_or_else(|| format!("one of {}", values.join(", "))),
         Kind::Other => serde_json::to_value(value).map_err(|error| error.to_string()),
     }
 }
 
 fn integer(value: &toml::Value) -> Option<Value> {
-    value.as_integer().map(Value::from).or_else(|| value.as_str()?.parse::<u64>().ok().map(Value::from))
+    value
+        .as_integer()
+        .map(Value::from)
+        .or_else(|| value.as_str()?.parse::<u64>().ok().map(Value::from))
 }

@@ -71,11 +71,15 @@ const CONFLICTS: &[Conflict] = &[
 ];
 
 /// A capability that QEMU refuses unless another is on.
-const NEEDS: &[(&str, &str)] =
-    &[("postcopy-preempt", "postcopy-ram"), ("zero-copy-send", "multifd"), ("switchover-ack", "return-path")];
+const NEEDS: &[(&str, &str)] = &[
+    ("postcopy-preempt", "postcopy-ram"),
+    ("zero-copy-send", "multifd"),
+    ("switchover-ack", "return-path"),
+];
 
 /// What may be on beside background-snapshot.
-const BESIDE_SNAPSHOT: &[&str] = &["background-snapshot", "events", "x-ignore-shared", "mapped-ram"];
+const BESIDE_SNAPSHOT: &[&str] =
+    &["background-snapshot", "events", "x-ignore-shared", "mapped-ram"];
 
 /// When capabilities came and went, for the message (facts/qapi.md §6.1).
 const CAME: &[(&str, &str)] = &[
@@ -95,7 +99,13 @@ const NOT_WITH_TLS: &[(&str, &str)] = &[
 ];
 
 /// Reasons why `wanted` cannot be on `side`, with what is on already.
-pub(super) fn check(side: Side, support: &Support, wanted: &BTreeMap<String, bool>, uri: &Uri, tls: bool) -> Vec<String> {
+pub(super) fn check(
+    side: Side,
+    support: &Support,
+    wanted: &BTreeMap<String, bool>,
+    uri: &Uri,
+    tls: bool,
+) -> Vec<String> {
     let mut reasons = Vec::new();
     for name in wanted.keys().filter(|name| !support.capabilities.contains_key(*name)) {
         reasons.push(unknown_capability(side, support, name));
@@ -103,15 +113,24 @@ pub(super) fn check(side: Side, support: &Support, wanted: &BTreeMap<String, boo
     let mut on = support.capabilities.clone();
     // What it does not know is reported above, once; no rule about it says more.
     on.extend(
-        wanted.iter().filter(|(name, _)| support.capabilities.contains_key(*name)).map(|(name, state)| (name.clone(), *state)),
+        wanted
+            .iter()
+            .filter(|(name, _)| support.capabilities.contains_key(*name))
+            .map(|(name, state)| (name.clone(), *state)),
     );
     let is_on = |name: &str| on.get(name) == Some(&true);
 
     for conflict in CONFLICTS {
         let (first, second) = conflict.pair;
-        if is_on(first) && is_on(second) && (conflict.from..conflict.below).contains(&support.version) {
+        if is_on(first)
+            && is_on(second)
+            && (conflict.from..conflict.below).contains(&support.version)
+        {
             let version = support.version_text();
-            reasons.push(format!("{side}: {second} does not go with {first} on this QEMU ({version}): {}", conflict.why));
+            reasons.push(format!(
+                "{side}: {second} does not go with {first} on this QEMU ({version}): {}",
+                conflict.why
+            ));
         }
     }
     for (name, needed) in NEEDS {
@@ -121,12 +140,17 @@ pub(super) fn check(side: Side, support: &Support, wanted: &BTreeMap<String, boo
         }
     }
     for (name, words) in NOT_WITH_TLS.iter().filter(|(name, _)| tls && is_on(name)) {
-        reasons.push(format!("{side}: {name} does not go with TLS (`{words}`): turn one of them off"));
+        reasons
+            .push(format!("{side}: {name} does not go with TLS (`{words}`): turn one of them off"));
     }
     if is_on("background-snapshot")
-        && let Some(other) = on.iter().find(|(name, state)| **state && !BESIDE_SNAPSHOT.contains(&name.as_str()))
+        && let Some(other) =
+            on.iter().find(|(name, state)| **state && !BESIDE_SNAPSHOT.contains(&name.as_str()))
     {
-        reasons.push(format!("{side}: background-snapshot goes with no other capability; {} is on", other.0));
+        reasons.push(format!(
+            "{side}: background-snapshot goes with no other capability; {} is on",
+            other.0
+        ));
     }
     if is_on("background-snapshot") && support.run_state == "prelaunch" {
         reasons.push(format!(
@@ -137,7 +161,9 @@ pub(super) fn check(side: Side, support: &Support, wanted: &BTreeMap<String, boo
         // 10.0 and 11.1 refuse these late; 7.2 accepts them and hangs or dies.
         for name in ["multifd", "postcopy-preempt"] {
             if is_on(name) && support.capabilities.get(name) != Some(&true) {
-                reasons.push(format!("{side}: {name} cannot be set once it listens; start it with `-incoming defer`"));
+                reasons.push(format!(
+                    "{side}: {name} cannot be set once it listens; start it with `-incoming defer`"
+                ));
             }
         }
     }
@@ -161,11 +187,15 @@ fn check_uri(side: Side, uri: &Uri, is_on: &dyn Fn(&str) -> bool) -> Vec<String>
         }
     }
     if is_on("mapped-ram") && scheme != "file" {
-        reasons.push(format!("{side}: mapped-ram needs a seekable `file:` URI; `{scheme}:` is a stream"));
+        reasons.push(format!(
+            "{side}: mapped-ram needs a seekable `file:` URI; `{scheme}:` is a stream"
+        ));
     }
     for name in ["postcopy-ram", "return-path"] {
         if is_on(name) && scheme == "file" {
-            reasons.push(format!("{side}: {name} needs an answer from the destination, which a file cannot give"));
+            reasons.push(format!(
+                "{side}: {name} needs an answer from the destination, which a file cannot give"
+            ));
         }
     }
     reasons
@@ -173,7 +203,9 @@ fn check_uri(side: Side, uri: &Uri, is_on: &dyn Fn(&str) -> bool) -> Vec<String>
 
 fn unknown_capability(side: Side, support: &Support, name: &str) -> String {
     let version = support.version_text();
-    let look_up = |table: &[(&str, &str)]| table.iter().find(|(known, _)| *known == name).map(|(_, version)| version.to_string());
+    let look_up = |table: &[(&str, &str)]| {
+        table.iter().find(|(known, _)| *known == name).map(|(_, version)| version.to_string())
+    };
     let hint = if let Some(came) = look_up(CAME) {
         format!(": it came with {came}")
     } else if let Some(went) = look_up(WENT) {
@@ -200,7 +232,10 @@ pub fn combinations(support: &Support) -> Vec<(String, String, String)> {
     CONFLICTS
         .iter()
         .filter(|c| (c.from..c.below).contains(&support.version))
-        .filter(|c| support.capabilities.contains_key(c.pair.0) && support.capabilities.contains_key(c.pair.1))
+        .filter(|c| {
+            support.capabilities.contains_key(c.pair.0)
+                && support.capabilities.contains_key(c.pair.1)
+        })
         .map(|c| (c.pair.0.to_owned(), c.pair.1.to_owned(), c.why.to_owned()))
         .collect()
 }

@@ -34,10 +34,14 @@ const SOURCE_PARAMETERS: &[&str] = &[
     "block-bitmap-mapping",
 ];
 /// Parameters that only the destination reads: it announces the guest on the network.
-const DESTINATION_PARAMETERS: &[&str] = &["announce-initial", "announce-max", "announce-rounds", "announce-step"];
+const DESTINATION_PARAMETERS: &[&str] =
+    &["announce-initial", "announce-max", "announce-rounds", "announce-step"];
 
 /// The wanted capabilities that `side` gets. One that is neither side's alone goes to both, as do those we don't know.
-pub(super) fn capabilities_for(side: Side, wanted: &BTreeMap<String, bool>) -> BTreeMap<String, bool> {
+pub(super) fn capabilities_for(
+    side: Side,
+    wanted: &BTreeMap<String, bool>,
+) -> BTreeMap<String, bool> {
     wanted
         .iter()
         .filter(|(name, _)| belongs(side, name, SOURCE_CAPABILITIES, DESTINATION_CAPABILITIES))

@@ -100,20 +100,32 @@ pub(super) fn choose(
     };
     let scheme = stream.scheme();
     if scheme.is_empty() {
-        return Err(format!("`{}` is not a migration URI; write it like tcp:HOST:PORT or unix:PATH", stream.uri.outgoing));
+        return Err(format!(
+            "`{}` is not a migration URI; write it like tcp:HOST:PORT or unix:PATH",
+            stream.uri.outgoing
+        ));
     }
-    let needs_answers = scenario.mode.may_postcopy() || scenario.capabilities.get("return-path") == Some(&true);
+    let needs_answers =
+        scenario.mode.may_postcopy() || scenario.capabilities.get("return-path") == Some(&true);
     if needs_answers && stream.fifo.is_some() {
         return Err("nothing comes back through transport = \"exec\", and post-copy and return-path need answers".to_owned());
     }
     if scenario.link.kind == LinkKind::Netns && ground.host.is_none() {
-        return Err("link.kind = \"netns\" puts a lab's QEMUs into namespaces; these are where they are".to_owned());
+        return Err(
+            "link.kind = \"netns\" puts a lab's QEMUs into namespaces; these are where they are"
+                .to_owned(),
+        );
     }
-    if !scenario.socket.is_default() && !matches!(stream.sockets, Sockets::Tcp | Sockets::OfSource) {
-        return Err("[socket] sets options of sockets that we open: it needs transport = \"owned\"".to_owned());
+    if !scenario.socket.is_default() && !matches!(stream.sockets, Sockets::Tcp | Sockets::OfSource)
+    {
+        return Err(
+            "[socket] sets options of sockets that we open: it needs transport = \"owned\""
+                .to_owned(),
+        );
     }
     let emulated = !scenario.link.is_none() && scenario.link.kind == LinkKind::Emulated;
-    let through_us = matches!(stream.sockets, Sockets::Tcp | Sockets::Unix) || matches!(scheme, "tcp" | "unix");
+    let through_us =
+        matches!(stream.sockets, Sockets::Tcp | Sockets::Unix) || matches!(scheme, "tcp" | "unix");
     if emulated && !through_us {
         return Err(format!("[link] emulates a network between sockets; `{scheme}:` is none"));
     }
@@ -121,7 +133,12 @@ pub(super) fn choose(
 }
 
 /// A URI that was named, or that the destination listens at.
-fn given(scenario: &Scenario, outgoing: String, ground: &Ground, several: bool) -> Result<Stream, String> {
+fn given(
+    scenario: &Scenario,
+    outgoing: String,
+    ground: &Ground,
+    several: bool,
+) -> Result<Stream, String> {
     let incoming = scenario.incoming_uri.clone().unwrap_or_else(|| outgoing.clone());
     let mut stream = Stream { uri: Uri { outgoing, incoming }, ..Stream::default() };
     if scenario.transport == Transport::Owned {
@@ -159,14 +176,19 @@ fn local(scenario: &Scenario, ground: &Ground, several: bool) -> Result<Stream, 
         return Err("link.kind = \"netns\" is a network: transport must be owned or tcp".to_owned());
     }
     let named = |suffix: &str| PathBuf::from(format!("{}{suffix}", base.display()));
-    let same = |uri: String| Stream { uri: Uri { outgoing: uri.clone(), incoming: uri }, ..Stream::default() };
+    let same = |uri: String| Stream {
+        uri: Uri { outgoing: uri.clone(), incoming: uri },
+        ..Stream::default()
+    };
     let passed = |sockets| Stream { sockets, ..same(format!("fd:{PASSED}")) };
     Ok(match transport {
         Transport::Auto | Transport::Owned | Transport::Fd => {
             let name = if transport == Transport::Fd { "fd" } else { "owned" };
             one_channel(several, name)?;
             if !both_take {
-                return Err(format!("transport = \"{name}\" hands sockets to both QEMUs, which only unix QMP sockets can do"));
+                return Err(format!(
+                    "transport = \"{name}\" hands sockets to both QEMUs, which only unix QMP sockets can do"
+                ));
             }
             passed(if transport == Transport::Fd { Sockets::Unix } else { Sockets::Tcp })
         }
@@ -175,7 +197,10 @@ fn local(scenario: &Scenario, ground: &Ground, several: bool) -> Result<Stream, 
         Transport::Exec => {
             let fifo = named(".fifo");
             let quoted = quoted(&fifo);
-            let uri = Uri { outgoing: format!("exec:cat > {quoted}"), incoming: format!("exec:cat {quoted}") };
+            let uri = Uri {
+                outgoing: format!("exec:cat > {quoted}"),
+                incoming: format!("exec:cat {quoted}"),
+            };
             Stream { uri, fifo: Some(fifo), ..Stream::default() }
         }
         Transport::File => same(format!("file:{}", named(".ram").display())),
@@ -184,7 +209,9 @@ fn local(scenario: &Scenario, ground: &Ground, several: bool) -> Result<Stream, 
 
 fn one_channel(several: bool, name: &str) -> Result<(), String> {
     if several {
-        return Err(format!("transport = \"{name}\" is one channel; multifd and postcopy-preempt need unix or tcp"));
+        return Err(format!(
+            "transport = \"{name}\" is one channel; multifd and postcopy-preempt need unix or tcp"
+        ));
     }
     Ok(())
 }
@@ -194,9 +221,14 @@ fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
 }
 
-fn channels(scenario: &Scenario, source: &Support, destination: &Support) -> Result<Stream, String> {
-    if let Some(side) =
-        [("source", source), ("destination", destination)].iter().find(|(_, support)| !support.migrate_has_channels)
+fn channels(
+    scenario: &Scenario,
+    source: &Support,
+    destination: &Support,
+) -> Result<Stream, String> {
+    if let Some(side) = [("source", source), ("destination", destination)]
+        .iter()
+        .find(|(_, support)| !support.migrate_has_channels)
     {
         return Err(format!(
             "{}: this QEMU ({}) takes no `channels`: they came with 8.2; give a URI",
@@ -212,10 +244,15 @@ fn channels(scenario: &Scenario, source: &Support, destination: &Support) -> Res
     }
     let as_json = |list: &[toml::Value]| serde_json::to_value(list).unwrap_or_default();
     let outgoing = as_json(&scenario.channels);
-    let incoming = if scenario.incoming_channels.is_empty() { outgoing.clone() } else { as_json(&scenario.incoming_channels) };
+    let incoming = if scenario.incoming_channels.is_empty() {
+        outgoing.clone()
+    } else {
+        as_json(&scenario.incoming_channels)
+    };
     let scheme = |channels: &Value| {
         let address = &channels[0]["addr"];
-        let kind = if address["transport"] == "socket" { &address["type"] } else { &address["transport"] };
+        let kind =
+            if address["transport"] == "socket" { &address["type"] } else { &address["transport"] };
         match kind.as_str() {
             Some("inet") => Some("tcp:".to_owned()),
             other => other.map(|kind| format!("{kind}:")),

@@ -52,18 +52,32 @@ impl Support {
     ///
     /// # Errors
     /// What the session gives.
-    pub async fn ask(session: &Session, twin: Option<&Support>, deadline: Duration) -> Result<Support> {
+    pub async fn ask(
+        session: &Session,
+        twin: Option<&Support>,
+        deadline: Duration,
+    ) -> Result<Support> {
         let greeting = session.greeting();
-        let (parameters, incoming_has_exit_on_error, migrate_has_channels) = match twin.filter(|twin| twin.is_build_of(session)) {
-            Some(twin) => (twin.parameters.clone(), twin.incoming_has_exit_on_error, twin.migrate_has_channels),
-            None => {
-                let schema = session.schema(deadline).await?;
-                let takes = |command, argument| schema.arguments(command).iter().any(|m| m.name == argument);
-                let (exit_on_error, channels) = (takes("migrate-incoming", "exit-on-error"), takes("migrate", "channels"));
-                (schema.arguments("migrate-set-parameters"), exit_on_error, channels)
-            }
-        };
-        let text = session.execute(Request::typed(&qapi::qmp::query_migrate_capabilities {}), deadline).await?;
+        let (parameters, incoming_has_exit_on_error, migrate_has_channels) =
+            match twin.filter(|twin| twin.is_build_of(session)) {
+                Some(twin) => (
+                    twin.parameters.clone(),
+                    twin.incoming_has_exit_on_error,
+                    twin.migrate_has_channels,
+                ),
+                None => {
+                    let schema = session.schema(deadline).await?;
+                    let takes = |command, argument| {
+                        schema.arguments(command).iter().any(|m| m.name == argument)
+                    };
+                    let (exit_on_error, channels) =
+                        (takes("migrate-incoming", "exit-on-error"), takes("migrate", "channels"));
+                    (schema.arguments("migrate-set-parameters"), exit_on_error, channels)
+                }
+            };
+        let text = session
+            .execute(Request::typed(&qapi::qmp::query_migrate_capabilities {}), deadline)
+            .await?;
         // Read as text, not as qapi's enum: 7.2 has capabilities that the crate does not know (facts/qapi.md §1.2).
         let states: Vec<CapabilityState> = serde_json::from_str(&text).unwrap_or_default();
         let run_state = session.run_state(deadline).await?;
@@ -79,7 +93,9 @@ impl Support {
             status: info.status.unwrap_or(Status::None),
             blocked_reasons: info.blocked_reasons.unwrap_or_default(),
             listens: info.socket_address.is_some(),
-            listens_at: info.socket_address.and_then(|addresses| super::Uri::of_socket_address(addresses.first()?)),
+            listens_at: info
+                .socket_address
+                .and_then(|addresses| super::Uri::of_socket_address(addresses.first()?)),
         })
     }
 
@@ -87,7 +103,9 @@ impl Support {
     #[must_use]
     pub fn is_build_of(&self, session: &Session) -> bool {
         let greeting = session.greeting();
-        !self.package.is_empty() && self.package == greeting.package && self.version == greeting.version
+        !self.package.is_empty()
+            && self.package == greeting.package
+            && self.version == greeting.version
     }
 
     /// `10.0.2`.
@@ -125,11 +143,20 @@ impl Support {
             )),
             _ => {}
         }
-        let idle = self.status == Status::None || self.status.is_final() || self.status == Status::Setup && self.listens;
+        let idle = self.status == Status::None
+            || self.status.is_final()
+            || self.status == Status::Setup && self.listens;
         if !idle {
-            reasons.push(format!("{side}: a migration is under way (status {}); let it end or cancel it first", self.status));
+            reasons.push(format!(
+                "{side}: a migration is under way (status {}); let it end or cancel it first",
+                self.status
+            ));
         }
-        reasons.extend(self.blocked_reasons.iter().map(|why| format!("{side}: QEMU says that this VM cannot migrate: {why}")));
+        reasons.extend(
+            self.blocked_reasons
+                .iter()
+                .map(|why| format!("{side}: QEMU says that this VM cannot migrate: {why}")),
+        );
         reasons
     }
 }
@@ -158,7 +185,12 @@ pub(super) mod tests {
         if version >= (10, 0, 0) {
             names.extend(["switchover-ack", "dirty-limit", "mapped-ram"]);
         }
-        let member = |(name, kind): (&str, Kind)| Member { name: name.into(), kind, unstable: false, deprecated: false };
+        let member = |(name, kind): (&str, Kind)| Member {
+            name: name.into(),
+            kind,
+            unstable: false,
+            deprecated: false,
+        };
         let compression = Kind::Enum(["none", "zlib", "zstd"].map(String::from).to_vec());
         let parameters = vec![
             ("max-bandwidth", Kind::Int),

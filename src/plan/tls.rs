@@ -69,11 +69,17 @@ impl Tls {
 }
 
 /// Chooses; what does not fit is added to `reasons`.
-pub(super) fn choose(scenario: &Scenario, stream: &Stream, reasons: &mut Vec<String>) -> Option<Tls> {
+pub(super) fn choose(
+    scenario: &Scenario,
+    stream: &Stream,
+    reasons: &mut Vec<String>,
+) -> Option<Tls> {
     let asked = &scenario.tls;
     let credentials = asked.credentials?;
     match stream.scheme() {
-        "file" => reasons.push("TLS needs somebody at the other end who answers, and a file does not".to_owned()),
+        "file" => reasons.push(
+            "TLS needs somebody at the other end who answers, and a file does not".to_owned(),
+        ),
         // It would go in clear: it goes past the place where a channel is encrypted (`rdma_start_outgoing_migration`).
         "rdma" => reasons.push("QEMU does not encrypt `rdma:`; use tcp: or unix:".to_owned()),
         _ if stream.fifo.is_some() => {
@@ -128,14 +134,19 @@ mod tests {
     use crate::scenario::Loader;
 
     fn chosen(toml: &str, stream: &Stream) -> Result<Tls, String> {
-        let scenario = Loader::new().text("test", &format!("[tls]\n{toml}")).unwrap().load().unwrap();
+        let scenario =
+            Loader::new().text("test", &format!("[tls]\n{toml}")).unwrap().load().unwrap();
         let mut reasons = Vec::new();
         let tls = choose(&scenario, stream, &mut reasons);
         tls.filter(|_| reasons.is_empty()).ok_or_else(|| reasons.join("\n"))
     }
 
     fn to(uri: &str, sockets: Sockets) -> Stream {
-        Stream { uri: Uri { outgoing: uri.to_owned(), incoming: uri.to_owned() }, sockets, ..Stream::default() }
+        Stream {
+            uri: Uri { outgoing: uri.to_owned(), incoming: uri.to_owned() },
+            sockets,
+            ..Stream::default()
+        }
     }
 
     #[test]
@@ -153,9 +164,11 @@ mod tests {
             x509.object(Side::Destination).arguments,
             json!({"id": OBJECT, "endpoint": "server", "dir": "/both", "qom-type": "tls-creds-x509", "verify-peer": false})
         );
-        let psk =
-            chosen("credentials = \"psk\"\ndir = \"/d\"\nusername = \"u\"\npriority = \"NORMAL\"", &to("fd:m", Sockets::Tcp))
-                .unwrap();
+        let psk = chosen(
+            "credentials = \"psk\"\ndir = \"/d\"\nusername = \"u\"\npriority = \"NORMAL\"",
+            &to("fd:m", Sockets::Tcp),
+        )
+        .unwrap();
         assert_eq!(psk.object(Side::Source).arguments["username"], "u");
         assert_eq!(psk.object(Side::Destination).arguments["priority"], "NORMAL");
         assert!(psk.object(Side::Destination).arguments.get("username").is_none());
@@ -165,11 +178,16 @@ mod tests {
     #[test]
     fn the_host_name_is_said_where_qemu_cannot_know_it() {
         let name = |more: &str, stream: &Stream| {
-            chosen(&format!("credentials = \"x509\"\ndir = \"/d\"\n{more}"), stream).unwrap().hostname
+            chosen(&format!("credentials = \"x509\"\ndir = \"/d\"\n{more}"), stream)
+                .unwrap()
+                .hostname
         };
         assert_eq!(name("", &to("tcp:there:1", Sockets::QemusOwn)), "");
         assert_eq!(name("", &to("tcp:there:1", Sockets::OfSource)), "there");
-        assert_eq!(name("[link]\npreset = \"local\"", &to("tcp:[::1]:1", Sockets::QemusOwn)), "::1");
+        assert_eq!(
+            name("[link]\npreset = \"local\"", &to("tcp:[::1]:1", Sockets::QemusOwn)),
+            "::1"
+        );
         assert_eq!(name("", &to("unix:/m", Sockets::QemusOwn)), "localhost");
         assert_eq!(name("hostname = \"vm\"", &to("tcp:there:1", Sockets::QemusOwn)), "vm");
     }
@@ -178,12 +196,24 @@ mod tests {
     fn what_does_not_fit_says_why() {
         let refusal = |toml: &str, stream: &Stream| chosen(toml, stream).unwrap_err();
         assert!(
-            refusal("credentials = \"psk\"\nsource_dir = \"/d\"", &to("tcp:h:1", Sockets::QemusOwn))
-                .contains("tls.destination_dir")
+            refusal(
+                "credentials = \"psk\"\nsource_dir = \"/d\"",
+                &to("tcp:h:1", Sockets::QemusOwn)
+            )
+            .contains("tls.destination_dir")
         );
-        assert!(refusal("credentials = \"psk\"\ndir = \"/d\"", &to("file:/f", Sockets::QemusOwn)).contains("a file does not"));
-        assert!(refusal("credentials = \"psk\"\ndir = \"/d\"", &to("rdma:h:1", Sockets::QemusOwn)).contains("does not encrypt"));
+        assert!(
+            refusal("credentials = \"psk\"\ndir = \"/d\"", &to("file:/f", Sockets::QemusOwn))
+                .contains("a file does not")
+        );
+        assert!(
+            refusal("credentials = \"psk\"\ndir = \"/d\"", &to("rdma:h:1", Sockets::QemusOwn))
+                .contains("does not encrypt")
+        );
         let exec = Stream { fifo: Some("/f".into()), ..to("exec:cat", Sockets::QemusOwn) };
-        assert!(refusal("credentials = \"psk\"\ndir = \"/d\"", &exec).contains("use owned, unix or tcp"));
+        assert!(
+            refusal("credentials = \"psk\"\ndir = \"/d\"", &exec)
+                .contains("use owned, unix or tcp")
+        );
     }
 }

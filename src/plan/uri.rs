@@ -30,7 +30,11 @@ impl Uri {
             "inet" => {
                 let host = text("host")?;
                 let port = text("port")?;
-                Some(if host.contains(':') { format!("tcp:[{host}]:{port}") } else { format!("tcp:{host}:{port}") })
+                Some(if host.contains(':') {
+                    format!("tcp:[{host}]:{port}")
+                } else {
+                    format!("tcp:{host}:{port}")
+                })
             }
             "unix" => Some(format!("unix:{}", text("path")?)),
             _ => None,
@@ -56,7 +60,8 @@ mod tests {
     #[test]
     fn the_port_that_the_destination_got_replaces_port_0() {
         let uri = Uri { outgoing: "tcp:127.0.0.1:0".into(), incoming: String::new() };
-        let actual = Uri::of_socket_address(&json!({"type": "inet", "host": "127.0.0.1", "port": "41234"}));
+        let actual =
+            Uri::of_socket_address(&json!({"type": "inet", "host": "127.0.0.1", "port": "41234"}));
         assert_eq!(uri.resolved(actual.as_deref()), "tcp:127.0.0.1:41234");
         assert_eq!(uri.resolved(None), "tcp:127.0.0.1:0");
         let unix = Uri { outgoing: "unix:/a:0".into(), incoming: String::new() };

@@ -51,7 +51,10 @@ impl Blocking {
             let stream = match endpoint {
                 Endpoint::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
                 Endpoint::Tcp { host, port } => {
-                    let address = (host.as_str(), *port).to_socket_addrs()?.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
+                    let address = (host.as_str(), *port)
+                        .to_socket_addrs()?
+                        .next()
+                        .ok_or(io::ErrorKind::AddrNotAvailable)?;
                     let stream = TcpStream::connect_timeout(&address, deadline)?;
                     stream.set_nodelay(true)?;
                     Stream::Tcp(stream)
@@ -63,8 +66,12 @@ impl Blocking {
             };
             Ok((stream, None))
         };
-        let (stream, tunnel) =
-            open().map_err(|source| QmpError::Connect { side: side.to_owned(), endpoint: endpoint.clone(), hint: "", source })?;
+        let (stream, tunnel) = open().map_err(|source| QmpError::Connect {
+            side: side.to_owned(),
+            endpoint: endpoint.clone(),
+            hint: "",
+            source,
+        })?;
         Ok(Blocking { _tunnel: tunnel, ..Blocking::negotiate(side, endpoint, stream, deadline)? })
     }
 
@@ -72,13 +79,28 @@ impl Blocking {
     ///
     /// # Errors
     /// As `Session::connect`.
-    pub fn over_unix(side: &str, endpoint: &Endpoint, stream: UnixStream, deadline: Duration) -> Result<Blocking> {
-        let failed = |source| QmpError::Connect { side: side.to_owned(), endpoint: endpoint.clone(), hint: "", source };
+    pub fn over_unix(
+        side: &str,
+        endpoint: &Endpoint,
+        stream: UnixStream,
+        deadline: Duration,
+    ) -> Result<Blocking> {
+        let failed = |source| QmpError::Connect {
+            side: side.to_owned(),
+            endpoint: endpoint.clone(),
+            hint: "",
+            source,
+        };
         stream.set_nonblocking(false).map_err(failed)?;
         Blocking::negotiate(side, endpoint, Stream::Unix(stream), deadline)
     }
 
-    fn negotiate(side: &str, endpoint: &Endpoint, stream: Stream, deadline: Duration) -> Result<Blocking> {
+    fn negotiate(
+        side: &str,
+        endpoint: &Endpoint,
+        stream: Stream,
+        deadline: Duration,
+    ) -> Result<Blocking> {
         let failed = |source| QmpError::Connect {
             side: side.to_owned(),
             endpoint: endpoint.clone(),
@@ -86,16 +108,29 @@ impl Blocking {
             source,
         };
         stream.set_timeout(deadline).map_err(failed)?;
-        let mut connection = Blocking { stream, buffer: vec![0; 64 << 10], consumed: 0, filled: 0, searched: 0, _tunnel: None };
+        let mut connection = Blocking {
+            stream,
+            buffer: vec![0; 64 << 10],
+            consumed: 0,
+            filled: 0,
+            searched: 0,
+            _tunnel: None,
+        };
         let (line, arrived) = connection.read_line().map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                QmpError::NoGreeting { side: side.to_owned(), endpoint: endpoint.clone(), after: deadline }
-            }
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => QmpError::NoGreeting {
+                side: side.to_owned(),
+                endpoint: endpoint.clone(),
+                after: deadline,
+            },
             _ => failed(error),
         })?;
         if !matches!(wire::classify(line, arrived), Line::Greeting(_)) {
             let got = String::from_utf8_lossy(line).chars().take(60).collect();
-            return Err(QmpError::NotQmp { side: side.to_owned(), endpoint: endpoint.clone(), got });
+            return Err(QmpError::NotQmp {
+                side: side.to_owned(),
+                endpoint: endpoint.clone(),
+                got,
+            });
         }
         connection.send(br#"{"execute":"qmp_capabilities"}"#).map_err(failed)?;
         while !is_answer(connection.read_line().map_err(failed)?.0) {}
@@ -126,7 +161,9 @@ impl Blocking {
         self.consumed = 0;
         self.searched = 0;
         loop {
-            if let Some(at) = self.buffer[self.searched..self.filled].iter().position(|b| *b == b'\n') {
+            if let Some(at) =
+                self.buffer[self.searched..self.filled].iter().position(|b| *b == b'\n')
+            {
                 let end = self.searched + at;
                 self.consumed = end + 1;
                 let line = self.buffer[..end].trim_ascii_end();
@@ -135,7 +172,10 @@ impl Blocking {
             self.searched = self.filled;
             if self.filled == self.buffer.len() {
                 if self.filled >= LONGEST_SAMPLE {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, Beyond::SampleLength.to_string()));
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        Beyond::SampleLength.to_string(),
+                    ));
                 }
                 self.buffer.resize(self.filled * 2, 0);
             }

@@ -40,11 +40,17 @@ impl fmt::Display for Beyond {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Beyond::Length => write!(f, "it sent a line of more than {} MiB", LONGEST_LINE >> 20),
-            Beyond::SampleLength => write!(f, "it sent a line of more than {} KiB", LONGEST_SAMPLE >> 10),
+            Beyond::SampleLength => {
+                write!(f, "it sent a line of more than {} KiB", LONGEST_SAMPLE >> 10)
+            }
             Beyond::Depth => write!(f, "it sent a line nested more than {DEEPEST} deep"),
             Beyond::Values => write!(f, "it sent a line of more than {MOST_VALUES} values"),
             Beyond::Waiting => {
-                write!(f, "it sent events faster than they were taken, and more than {} MiB of them wait", MOST_WAITING >> 20)
+                write!(
+                    f,
+                    "it sent events faster than they were taken, and more than {} MiB of them wait",
+                    MOST_WAITING >> 20
+                )
             }
         }?;
         f.write_str(", which no QEMU does: it is broken, or means harm")
@@ -93,7 +99,10 @@ impl Waiting {
     /// Room for so much more, if there is.
     pub(super) fn add(&self, weight: usize) -> Result<(), Beyond> {
         let fits = |waiting: usize| waiting.checked_add(weight).filter(|all| *all <= MOST_WAITING);
-        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).map(drop).map_err(|_| Beyond::Waiting)
+        self.0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, fits)
+            .map(drop)
+            .map_err(|_| Beyond::Waiting)
     }
 
     /// So much waits that who takes should have a turn before more is read.
@@ -125,7 +134,10 @@ mod tests {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert_eq!(values_of(nested(DEEPEST).as_bytes()), Ok(DEEPEST + 1));
         assert_eq!(values_of(nested(DEEPEST + 1).as_bytes()), Err(Beyond::Depth));
-        assert_eq!(values_of(format!("[{}1]", "1,".repeat(MOST_VALUES)).as_bytes()), Err(Beyond::Values));
+        assert_eq!(
+            values_of(format!("[{}1]", "1,".repeat(MOST_VALUES)).as_bytes()),
+            Err(Beyond::Values)
+        );
         assert_eq!(values_of(format!("{:?}", "[{,\\\"".repeat(MOST_VALUES)).as_bytes()), Ok(1));
     }
 
@@ -134,7 +146,10 @@ mod tests {
         for schema in ["7.2", "10.0", "11.1"] {
             let path = format!("{}/fixtures/qmp/{schema}/schema.json", env!("CARGO_MANIFEST_DIR"));
             let text = std::fs::read(path).unwrap();
-            assert!(text.len() * 4 < LONGEST_LINE && values_of(&text).unwrap() * 3 < MOST_VALUES, "{schema}");
+            assert!(
+                text.len() * 4 < LONGEST_LINE && values_of(&text).unwrap() * 3 < MOST_VALUES,
+                "{schema}"
+            );
         }
     }
 

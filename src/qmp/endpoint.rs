@@ -36,7 +36,9 @@ pub struct Remote {
 
 /// Text that is not an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a QMP endpoint; write unix:PATH, tcp:HOST:PORT or ssh:[USER@]HOST:PATH{hint}")]
+#[error(
+    "`{text}` is not a QMP endpoint; write unix:PATH, tcp:HOST:PORT or ssh:[USER@]HOST:PATH{hint}"
+)]
 pub struct EndpointError {
     text: String,
     hint: &'static str,
@@ -48,7 +50,9 @@ impl Endpoint {
     pub fn is_local(&self) -> bool {
         match self {
             Endpoint::Unix(_) => true,
-            Endpoint::Tcp { host, .. } => host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()),
+            Endpoint::Tcp { host, .. } => {
+                host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+            }
             Endpoint::Ssh(_) => false,
         }
     }
@@ -71,7 +75,9 @@ impl FromStr for Endpoint {
                 let Some((host, port)) = address.rsplit_once(':') else { return refuse("") };
                 let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
                 match port.parse() {
-                    Ok(port) if port != 0 && !host.is_empty() => Ok(Endpoint::Tcp { host: host.to_owned(), port }),
+                    Ok(port) if port != 0 && !host.is_empty() => {
+                        Ok(Endpoint::Tcp { host: host.to_owned(), port })
+                    }
                     _ => refuse(" with a port from 1 to 65535"),
                 }
             }
@@ -84,12 +90,17 @@ impl FromStr for Endpoint {
 
 /// Nothing that `ssh` would take for an option or for part of another argument: it goes into a command line.
 fn ssh(address: &str) -> Result<Endpoint, &'static str> {
-    let Some((place, _)) = address.split_once(":/") else { return Err(" with a path that begins with /") };
+    let Some((place, _)) = address.split_once(":/") else {
+        return Err(" with a path that begins with /");
+    };
     let path = &address[place.len() + 1..];
-    let (user, host) = place.split_once('@').map_or((None, place), |(user, host)| (Some(user), host));
+    let (user, host) =
+        place.split_once('@').map_or((None, place), |(user, host)| (Some(user), host));
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let is_name = |text: &str, more: &str| {
-        let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c) || more.contains(c));
+        let plain = text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c) || more.contains(c));
         plain && !text.is_empty() && !text.starts_with('-')
     };
     if !is_name(host, ":%") || user.is_some_and(|user| !is_name(user, "")) {
@@ -98,13 +109,15 @@ fn ssh(address: &str) -> Result<Endpoint, &'static str> {
     if !is_plain_path(path) {
         return Err(" with a path of letters, digits and / . _ - + = , @ #");
     }
-    let remote = Remote { user: user.map(ToOwned::to_owned), host: host.to_owned(), path: path.to_owned() };
+    let remote =
+        Remote { user: user.map(ToOwned::to_owned), host: host.to_owned(), path: path.to_owned() };
     Ok(Endpoint::Ssh(Box::new(remote)))
 }
 
 /// `-L` gives `:`, `\`, `%`, `$` and blanks a meaning (`parse_forward` in readconf.c).
 pub(super) fn is_plain_path(path: &str) -> bool {
-    path.starts_with('/') && path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+=,@#".contains(c))
+    path.starts_with('/')
+        && path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+=,@#".contains(c))
 }
 
 impl TryFrom<String> for Endpoint {
@@ -130,7 +143,11 @@ impl fmt::Display for Endpoint {
             Endpoint::Ssh(remote) => {
                 let Remote { user, host, path } = remote.as_ref();
                 let at = user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
-                if host.contains(':') { write!(f, "ssh:{at}[{host}]:{path}") } else { write!(f, "ssh:{at}{host}:{path}") }
+                if host.contains(':') {
+                    write!(f, "ssh:{at}[{host}]:{path}")
+                } else {
+                    write!(f, "ssh:{at}{host}:{path}")
+                }
             }
         }
     }
@@ -190,13 +207,20 @@ mod tests {
     #[test]
     fn only_plain_tcp_to_elsewhere_is_exposed() {
         let exposed = |text: &str| text.parse::<Endpoint>().unwrap().is_exposed();
-        assert!(exposed("tcp:node7:1") && !exposed("tcp:localhost:1") && !exposed("unix:/a") && !exposed("ssh:node7:/a"));
+        assert!(
+            exposed("tcp:node7:1")
+                && !exposed("tcp:localhost:1")
+                && !exposed("unix:/a")
+                && !exposed("ssh:node7:/a")
+        );
     }
 
     #[test]
     fn only_loopback_shares_our_clocks_for_sure() {
         let local = |text: &str| text.parse::<Endpoint>().unwrap().is_local();
         assert!(local("unix:/a") && local("tcp:127.0.0.1:1") && local("tcp:[::1]:1"));
-        assert!(!local("tcp:192.0.2.1:1") && !local("tcp:example.org:1") && !local("ssh:localhost:/a"));
+        assert!(
+            !local("tcp:192.0.2.1:1") && !local("tcp:example.org:1") && !local("ssh:localhost:/a")
+        );
     }
 }

@@ -94,7 +94,9 @@ pub enum QmpError {
         detail: String,
     },
     /// A file descriptor can only be passed over a unix socket.
-    #[error("{side}: {command} needs a file descriptor passed along, which only a unix QMP socket can do")]
+    #[error(
+        "{side}: {command} needs a file descriptor passed along, which only a unix QMP socket can do"
+    )]
     NeedsUnix {
         /// Which side.
         side: String,

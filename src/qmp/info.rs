@@ -75,7 +75,9 @@ impl Status {
     pub fn as_str(&self) -> &str {
         match self {
             Status::Other(text) => text,
-            known => STATUSES.iter().find(|(_, status)| status == known).map_or("", |(text, _)| text),
+            known => {
+                STATUSES.iter().find(|(_, status)| status == known).map_or("", |(text, _)| text)
+            }
         }
     }
 
@@ -283,7 +285,13 @@ mod tests {
         .unwrap();
         let ram = info.ram.unwrap();
         assert_eq!((info.status, info.total_time), (Some(Status::Active), None));
-        assert_eq!((ram.transferred, ram.mbps, ram.other["skipped"].as_u64()), (Some(5), Some(1.5), Some(0)));
-        assert_eq!((info.other["total-time"].as_str(), info.other["warp"]["factor"].as_u64()), (Some("soon"), Some(9)));
+        assert_eq!(
+            (ram.transferred, ram.mbps, ram.other["skipped"].as_u64()),
+            (Some(5), Some(1.5), Some(0))
+        );
+        assert_eq!(
+            (info.other["total-time"].as_str(), info.other["warp"]["factor"].as_u64()),
+            (Some("soon"), Some(9))
+        );
     }
 }

@@ -17,7 +17,11 @@ const READ_AT_ONCE: usize = 64 << 10;
 pub(super) struct QuickAck(pub(super) tcp::OwnedReadHalf);
 
 impl AsyncRead for QuickAck {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let half = &mut self.get_mut().0;
         let polled = Pin::new(&mut *half).poll_read(context, buffer);
         if polled.is_ready() {

@@ -16,7 +16,8 @@ impl Peer {
 
     /// It ended, which is known only where we saw it live.
     pub(super) fn has_ended(self) -> bool {
-        let ended = |started| stat(self.pid).is_none_or(|now| now.is_over || now.started != started);
+        let ended =
+            |started| stat(self.pid).is_none_or(|now| now.is_over || now.started != started);
         self.started.is_some_and(ended)
     }
 }

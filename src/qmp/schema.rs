@@ -73,7 +73,8 @@ impl Schema {
     #[must_use]
     pub fn parse(answer: &str) -> Schema {
         let entries: Vec<&RawValue> = serde_json::from_str(answer).unwrap_or_default();
-        let known = entries.into_iter().filter_map(|entry| serde_json::from_str::<Entry>(entry.get()).ok());
+        let known =
+            entries.into_iter().filter_map(|entry| serde_json::from_str::<Entry>(entry.get()).ok());
         Schema { entries: known.map(|entry| (entry.name.clone(), entry)).collect() }
     }
 
@@ -86,7 +87,8 @@ impl Schema {
     /// The arguments of `command`; empty if it has none or does not exist.
     #[must_use]
     pub fn arguments(&self, command: &str) -> Vec<Member> {
-        let wire = self.argument_entry(command).map(|entry| entry.members.as_slice()).unwrap_or_default();
+        let wire =
+            self.argument_entry(command).map(|entry| entry.members.as_slice()).unwrap_or_default();
         wire.iter()
             .map(|member| Member {
                 name: member.name.clone(),
@@ -129,13 +131,17 @@ impl Schema {
             ("builtin", Some("int")) => Kind::Int,
             ("builtin", Some("number")) => Kind::Number,
             ("builtin", Some("string")) => Kind::Str,
-            ("alternate", _) if entry.members.iter().any(|m| self.is_string(&m.type_name)) => Kind::Str,
+            ("alternate", _) if entry.members.iter().any(|m| self.is_string(&m.type_name)) => {
+                Kind::Str
+            }
             _ => Kind::Other,
         }
     }
 
     fn is_string(&self, type_name: &str) -> bool {
-        self.entries.get(type_name).is_some_and(|entry| entry.json_type.as_deref() == Some("string"))
+        self.entries
+            .get(type_name)
+            .is_some_and(|entry| entry.json_type.as_deref() == Some("string"))
     }
 }
 
@@ -162,7 +168,10 @@ mod tests {
     #[test]
     fn enums_are_found_through_lists_and_objects() {
         let schema = Schema::parse(SMALL);
-        assert_eq!(schema.enum_values("migrate-set-capabilities", &["capabilities", "capability"]), ["xbzrle", "events"]);
+        assert_eq!(
+            schema.enum_values("migrate-set-capabilities", &["capabilities", "capability"]),
+            ["xbzrle", "events"]
+        );
         assert!(schema.enum_values("migrate-set-capabilities", &["nothing"]).is_empty());
         assert!(schema.has_command("migrate-set-parameters") && !schema.has_command("3"));
     }

@@ -83,16 +83,24 @@ impl Session {
     /// # Errors
     /// [`QmpError::Connect`], [`QmpError::NoGreeting`] (the socket is busy with another client), [`QmpError::NotQmp`], and what
     /// the negotiation may give. `deadline` is for the whole of it.
-    pub async fn connect(side: &str, endpoint: &Endpoint, tap: Option<Tap>, deadline: Duration) -> Result<(Session, Notices)> {
+    pub async fn connect(
+        side: &str,
+        endpoint: &Endpoint,
+        tap: Option<Tap>,
+        deadline: Duration,
+    ) -> Result<(Session, Notices)> {
         let (opening, deadline) = match endpoint {
             Endpoint::Ssh(_) => (tunnel::POLL * (2 * tunnel::POLLS), deadline.max(FAR)),
             Endpoint::Unix(_) | Endpoint::Tcp { .. } => (deadline, deadline),
         };
         let (stream, tunnel) = match timeout(opening, stream::open(endpoint)).await {
             Ok(opened) => opened.map_err(|error| stream::connect_error(side, endpoint, error))?,
-            Err(_) => return Err(stream::connect_error(side, endpoint, io::ErrorKind::TimedOut.into())),
+            Err(_) => {
+                return Err(stream::connect_error(side, endpoint, io::ErrorKind::TimedOut.into()));
+            }
         };
-        let (mut session, notices) = Session::negotiate(side, endpoint, (stream, tunnel), tap.clone(), deadline).await?;
+        let (mut session, notices) =
+            Session::negotiate(side, endpoint, (stream, tunnel), tap.clone(), deadline).await?;
         session.way = Some(Arc::new(Way { endpoint: endpoint.clone(), tap }));
         Ok((session, notices))
     }
@@ -107,12 +115,25 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::connect`].
-    pub async fn accept(side: &str, listener: &UnixListener, tap: Option<Tap>, deadline: Duration) -> Result<(Session, Notices)> {
-        let path = listener.local_addr().ok().and_then(|a| a.as_pathname().map(ToOwned::to_owned)).unwrap_or_default();
+    pub async fn accept(
+        side: &str,
+        listener: &UnixListener,
+        tap: Option<Tap>,
+        deadline: Duration,
+    ) -> Result<(Session, Notices)> {
+        let path = listener
+            .local_addr()
+            .ok()
+            .and_then(|a| a.as_pathname().map(ToOwned::to_owned))
+            .unwrap_or_default();
         let endpoint = Endpoint::Unix(path);
         let stream = match timeout(deadline, listener.accept()).await {
-            Ok(accepted) => accepted.map_err(|error| stream::connect_error(side, &endpoint, error))?.0,
-            Err(_) => return Err(stream::connect_error(side, &endpoint, io::ErrorKind::TimedOut.into())),
+            Ok(accepted) => {
+                accepted.map_err(|error| stream::connect_error(side, &endpoint, error))?.0
+            }
+            Err(_) => {
+                return Err(stream::connect_error(side, &endpoint, io::ErrorKind::TimedOut.into()));
+            }
         };
         Session::over_unix(side, &endpoint, stream, tap, deadline).await
     }
@@ -143,7 +164,9 @@ impl Session {
         let tunnel = tunnel.map(Arc::new);
         let peer = match &stream {
             Stream::Unix(_) if tunnel.is_some() => None,
-            Stream::Unix(stream) => stream.peer_cred().ok().and_then(|credentials| credentials.pid()).map(Peer::of),
+            Stream::Unix(stream) => {
+                stream.peer_cred().ok().and_then(|credentials| credentials.pid()).map(Peer::of)
+            }
             Stream::Tcp(_) => None,
         };
         let (reader, writer) = stream.split();
@@ -155,7 +178,10 @@ impl Session {
             }
             Ok(Err(end)) => {
                 let said = tunnel.as_ref().map(|tunnel| tunnel.said()).unwrap_or_default();
-                let source = io::Error::new(io::ErrorKind::UnexpectedEof, format!("it closed before its greeting: {end}{said}"));
+                let source = io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    format!("it closed before its greeting: {end}{said}"),
+                );
                 return Err(stream::connect_error(side, endpoint, source));
             }
             Ok(Ok((line, arrived))) => {
@@ -193,7 +219,8 @@ impl Session {
             _tunnel: tunnel,
         };
 
-        let enable = if oob { serde_json::json!({"enable": ["oob"]}) } else { serde_json::Value::Null };
+        let enable =
+            if oob { serde_json::json!({"enable": ["oob"]}) } else { serde_json::Value::Null };
         session.execute(Request::raw("qmp_capabilities", enable), deadline).await?;
         Ok((session, Notices(notice_rx, shared)))
     }
@@ -234,7 +261,11 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::execute`].
-    pub async fn execute_in_background(&self, request: Request, deadline: Duration) -> Result<String> {
+    pub async fn execute_in_background(
+        &self,
+        request: Request,
+        deadline: Duration,
+    ) -> Result<String> {
         self.submit(&self.background, request, None, deadline).await
     }
 
@@ -248,9 +279,17 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::execute`], and [`QmpError::NeedsUnix`] on a TCP connection.
-    pub async fn execute_with_fd(&self, request: Request, fd: OwnedFd, deadline: Duration) -> Result<String> {
+    pub async fn execute_with_fd(
+        &self,
+        request: Request,
+        fd: OwnedFd,
+        deadline: Duration,
+    ) -> Result<String> {
         if !self.can_pass_fds {
-            return Err(QmpError::NeedsUnix { side: self.side.to_string(), command: request.name.into_owned() });
+            return Err(QmpError::NeedsUnix {
+                side: self.side.to_string(),
+                command: request.name.into_owned(),
+            });
         }
         self.submit(&self.urgent, request, Some(fd), deadline).await
     }
@@ -259,7 +298,11 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::execute`], and [`QmpError::Decode`].
-    pub async fn call<C: qapi::Command, T: DeserializeOwned>(&self, command: &C, deadline: Duration) -> Result<T> {
+    pub async fn call<C: qapi::Command, T: DeserializeOwned>(
+        &self,
+        command: &C,
+        deadline: Duration,
+    ) -> Result<T> {
         let text = self.execute(Request::typed(command), deadline).await?;
         serde_json::from_str(&text).map_err(|error| self.decode_error(C::NAME, &error))
     }
@@ -268,7 +311,12 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::call`].
-    pub async fn ask<T: DeserializeOwned>(&self, name: &'static str, arguments: Value, deadline: Duration) -> Result<T> {
+    pub async fn ask<T: DeserializeOwned>(
+        &self,
+        name: &'static str,
+        arguments: Value,
+        deadline: Duration,
+    ) -> Result<T> {
         let text = self.execute(Request::raw(name, arguments), deadline).await?;
         serde_json::from_str(&text).map_err(|error| self.decode_error(name, &error))
     }
@@ -301,7 +349,9 @@ impl Session {
     /// # Errors
     /// As [`Session::execute`].
     pub async fn schema(&self, deadline: Duration) -> Result<Schema> {
-        Ok(Schema::parse(&self.execute(Request::typed(&qapi::qmp::query_qmp_schema {}), deadline).await?))
+        Ok(Schema::parse(
+            &self.execute(Request::typed(&qapi::qmp::query_qmp_schema {}), deadline).await?,
+        ))
     }
 
     fn decode_error(&self, command: &str, error: &serde_json::Error) -> QmpError {
@@ -318,15 +368,20 @@ impl Session {
         deadline: Duration,
     ) -> Result<String> {
         let command = request.name.to_string();
-        let closed =
-            || QmpError::Closed { side: self.side.to_string(), command: command.clone(), reason: self.shared.end_reason() };
+        let closed = || QmpError::Closed {
+            side: self.side.to_string(),
+            command: command.clone(),
+            reason: self.shared.end_reason(),
+        };
         let (answer, reply) = oneshot::channel();
         let exchange = async {
             queue.send(Job { request, fd, answer }).await.map_err(|_| closed())?;
             reply.await.map_err(|_| closed())
         };
         match timeout(deadline, exchange).await {
-            Err(_) => Err(QmpError::Deadline { side: self.side.to_string(), command, after: deadline }),
+            Err(_) => {
+                Err(QmpError::Deadline { side: self.side.to_string(), command, after: deadline })
+            }
             Ok(Err(error)) => Err(error),
             Ok(Ok(Reply::Return(text))) => Ok(text),
             Ok(Ok(Reply::Error { class, description })) => {

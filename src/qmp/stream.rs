@@ -52,7 +52,13 @@ impl Writer {
                         let fds = [fd.as_raw_fd()];
                         let message = [ControlMessage::ScmRights(&fds)];
                         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-                        sendmsg::<UnixAddr>(stream.as_raw_fd(), &[IoSlice::new(first)], &message, flags, None)?;
+                        sendmsg::<UnixAddr>(
+                            stream.as_raw_fd(),
+                            &[IoSlice::new(first)],
+                            &message,
+                            flags,
+                            None,
+                        )?;
                         Ok(())
                     })
                     .await?;
@@ -89,12 +95,16 @@ pub(super) fn connect_error(side: &str, endpoint: &Endpoint, source: io::Error) 
         _ if matches!(endpoint, Endpoint::Ssh(_)) => {
             ". `ssh HOST true` must work without a question, and QEMU's socket be there for that user"
         }
-        io::ErrorKind::NotFound => ". There is no such socket: is QEMU running, with `-qmp unix:PATH,server=on,wait=off`?",
+        io::ErrorKind::NotFound => {
+            ". There is no such socket: is QEMU running, with `-qmp unix:PATH,server=on,wait=off`?"
+        }
         io::ErrorKind::ConnectionRefused => {
             ". Nothing listens there (a plain file, or the socket of a QEMU that is gone); start QEMU with `-qmp ...,server=on,wait=off`"
         }
         io::ErrorKind::PermissionDenied => ". Run as the user that owns the socket",
-        io::ErrorKind::WouldBlock => ". Its queue is full: other clients hold it and wait for it; QMP serves one client a socket",
+        io::ErrorKind::WouldBlock => {
+            ". Its queue is full: other clients hold it and wait for it; QMP serves one client a socket"
+        }
         _ => "",
     };
     QmpError::Connect { side: side.to_owned(), endpoint: endpoint.clone(), hint, source }

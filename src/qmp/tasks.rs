@@ -232,7 +232,8 @@ mod tests {
     #[test]
     fn a_hundred_unanswered_requests_do_not_collide() {
         let mut state = State::default();
-        let ids: std::collections::HashSet<u32> = (0..300).map(|_| state.register(oneshot::channel().0)).collect();
+        let ids: std::collections::HashSet<u32> =
+            (0..300).map(|_| state.register(oneshot::channel().0)).collect();
         assert_eq!(ids.len(), 300);
     }
 }

@@ -60,13 +60,17 @@ impl Tunnel {
         let directory = private_directory()?;
         let local = directory.path().join("qmp");
         let Some(local) = local.to_str().filter(|local| is_plain_path(local)) else {
-            let problem = format!("ssh cannot make a socket in {}: set TMPDIR to a plainer name", directory.path().display());
+            let problem = format!(
+                "ssh cannot make a socket in {}: set TMPDIR to a plainer name",
+                directory.path().display()
+            );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         };
         let mut janitor = Janitor::start(directory.path(), &[])?;
         let errors = File::create(directory.path().join("ssh.log"))?;
         let program = std::env::var_os(PROGRAM).unwrap_or_else(|| "ssh".into());
-        let destination = user.as_ref().map_or_else(|| host.clone(), |user| format!("{user}@{host}"));
+        let destination =
+            user.as_ref().map_or_else(|| host.clone(), |user| format!("{user}@{host}"));
         let child = Command::new(&program)
             .args(OPTIONS)
             .arg(format!("-L{local}:{path}"))
@@ -77,7 +81,12 @@ impl Tunnel {
             // Ctrl-C is for us: a migration is still to be cancelled through it.
             .process_group(0)
             .spawn()
-            .map_err(|error| io::Error::new(error.kind(), format!("{} cannot be started: {error}", program.display())))?;
+            .map_err(|error| {
+                io::Error::new(
+                    error.kind(),
+                    format!("{} cannot be started: {error}", program.display()),
+                )
+            })?;
         let _ = janitor.watch(child.id());
         Ok(Tunnel { child: Mutex::new(child), directory, _janitor: janitor })
     }
@@ -86,9 +95,16 @@ impl Tunnel {
     pub(super) fn try_connect(&self) -> io::Result<Option<UnixStream>> {
         match UnixStream::connect(self.socket()) {
             Ok(stream) => Ok(Some(stream)),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) =>
+            {
                 match self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait()? {
-                    Some(status) => Err(io::Error::other(format!("ssh ended with {status}{}", self.said()))),
+                    Some(status) => {
+                        Err(io::Error::other(format!("ssh ended with {status}{}", self.said())))
+                    }
                     None => Ok(None),
                 }
             }
@@ -99,7 +115,8 @@ impl Tunnel {
     /// What `ssh` said of late, for a message: `; ssh said: ...`, or nothing.
     pub(super) fn said(&self) -> String {
         let text = tail(&self.directory.path().join("ssh.log"), LOOKED_AT);
-        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let lines: Vec<&str> =
+            text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         match &lines[lines.len().saturating_sub(LAST_LINES)..] {
             [] => String::new(),
             last => format!("; ssh said: {}", last.join(" / ")),
@@ -108,7 +125,10 @@ impl Tunnel {
 
     /// There was no socket in time.
     pub(super) fn late(&self) -> io::Error {
-        io::Error::new(io::ErrorKind::TimedOut, format!("ssh did not get there in {:?}{}", POLL * POLLS, self.said()))
+        io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("ssh did not get there in {:?}{}", POLL * POLLS, self.said()),
+        )
     }
 
     fn socket(&self) -> PathBuf {

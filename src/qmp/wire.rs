@@ -40,7 +40,8 @@ impl Request {
     pub fn encode(&self, id: Option<u32>, oob_negotiated: bool) -> Vec<u8> {
         let verb = if self.out_of_band && oob_negotiated { "exec-oob" } else { "execute" };
         let mut text = format!("{{\"{verb}\":{}", Value::from(self.name.as_ref()));
-        let empty = matches!(&self.arguments, Value::Null) || self.arguments.as_object().is_some_and(serde_json::Map::is_empty);
+        let empty = matches!(&self.arguments, Value::Null)
+            || self.arguments.as_object().is_some_and(serde_json::Map::is_empty);
         if !empty {
             text.push_str(",\"arguments\":");
             text.push_str(&self.arguments.to_string());
@@ -154,7 +155,8 @@ impl Envelope<'_> {
     fn event(&self, arrived: Stamp) -> Option<Event> {
         let name = read(self.event?)?;
         let qemu_us = self.timestamp.as_ref().and_then(|t| {
-            let (seconds, micros) = (u64::try_from(t.seconds).ok()?, u64::try_from(t.microseconds).ok()?);
+            let (seconds, micros) =
+                (u64::try_from(t.seconds).ok()?, u64::try_from(t.microseconds).ok()?);
             seconds.checked_mul(1_000_000)?.checked_add(micros)
         });
         let data = self.data.map_or(Some(Value::Null), read)?;
@@ -174,7 +176,8 @@ impl Envelope<'_> {
             (Some(value), None) => Some(Reply::Return(value.get().to_owned())),
             (None, Some(error)) => {
                 let WireError { class, desc } = read(error)?;
-                let [class, description] = [class, desc].map(|text| cut(&text, ERROR_KEPT).into_owned());
+                let [class, description] =
+                    [class, desc].map(|text| cut(&text, ERROR_KEPT).into_owned());
                 Some(Reply::Error { class, description })
             }
             _ => None,
@@ -224,7 +227,11 @@ struct WireTriple {
 pub(super) fn classify(line: &[u8], arrived: Stamp) -> Line {
     sorted(line, arrived).unwrap_or_else(|| {
         let text = String::from_utf8_lossy(&line[..line.len().min(UNKNOWN_KEPT)]);
-        let more = if line.len() > UNKNOWN_KEPT { format!("… ({} bytes in all)", line.len()) } else { String::new() };
+        let more = if line.len() > UNKNOWN_KEPT {
+            format!("… ({} bytes in all)", line.len())
+        } else {
+            String::new()
+        };
         Line::Notice(Notice::Unknown { line: text.into_owned() + &more, arrived })
     })
 }

@@ -105,8 +105,12 @@ fn of_line(line: &str) -> Option<Glance> {
 
 /// Calls `each` for every sample of a source that is active.
 pub(super) fn read_parquet(path: &Path, mut each: impl FnMut(Glance)) -> Result<(), RecordError> {
-    let failed = |error: ParquetError| RecordError::Content { path: path.to_owned(), detail: error.to_string() };
-    let file = File::open(path).map_err(|source| RecordError::Read { path: path.to_owned(), source })?;
+    let failed = |error: ParquetError| RecordError::Content {
+        path: path.to_owned(),
+        detail: error.to_string(),
+    };
+    let file =
+        File::open(path).map_err(|source| RecordError::Read { path: path.to_owned(), source })?;
     let read = || {
         let reader = guarded::open(file)?;
         for number in 0..reader.num_row_groups() {
@@ -120,14 +124,21 @@ pub(super) fn read_parquet(path: &Path, mut each: impl FnMut(Glance)) -> Result<
 fn glances(group: &dyn RowGroupReader) -> Result<Vec<Glance>, ParquetError> {
     let numbers = |name: &str| -> Result<Vec<Option<u64>>, ParquetError> {
         let cells = column::<Int64Type>(group, name)?;
-        Ok(cells.into_iter().map(|cell| cell.and_then(|number| u64::try_from(number).ok())).collect())
+        Ok(cells
+            .into_iter()
+            .map(|cell| cell.and_then(|number| u64::try_from(number).ok()))
+            .collect())
     };
     let is = |name: &str, word: &str| -> Result<Vec<bool>, ParquetError> {
         let cells = column::<ByteArrayType>(group, name)?;
-        Ok(cells.into_iter().map(|cell| cell.is_some_and(|text| text.data() == word.as_bytes())).collect())
+        Ok(cells
+            .into_iter()
+            .map(|cell| cell.is_some_and(|text| text.data() == word.as_bytes()))
+            .collect())
     };
     let (source, active) = (is("side", Side::Source.name())?, is("status", ACTIVE)?);
-    let (received, transferred, remaining) = (numbers("received_ns")?, numbers("ram.transferred")?, numbers("ram.remaining")?);
+    let (received, transferred, remaining) =
+        (numbers("received_ns")?, numbers("ram.transferred")?, numbers("ram.remaining")?);
     let (total, syncs) = (numbers("ram.total")?, numbers("ram.dirty-sync-count")?);
     let (expected, throttle) = (numbers("expected-downtime")?, numbers("cpu-throttle-percentage")?);
     let glance = |row: usize| {
@@ -145,21 +156,28 @@ fn glances(group: &dyn RowGroupReader) -> Result<Vec<Glance>, ParquetError> {
 }
 
 /// A column of a row group, a cell a row; all empty if the file does not have it.
-fn column<T: DataType>(group: &dyn RowGroupReader, name: &str) -> Result<Vec<Option<T::T>>, ParquetError> {
+fn column<T: DataType>(
+    group: &dyn RowGroupReader,
+    name: &str,
+) -> Result<Vec<Option<T::T>>, ParquetError> {
     let rows = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
-    let Some(index) = group.metadata().columns().iter().position(|column| column.column_path().string() == name) else {
+    let Some(index) =
+        group.metadata().columns().iter().position(|column| column.column_path().string() == name)
+    else {
         return Ok(vec![None; rows]);
     };
     let mut reader = get_typed_column_reader::<T>(group.get_column_reader(index)?);
     let (mut there, mut values) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
     while there.len() < rows {
-        let (records, ..) = reader.read_records(rows - there.len(), Some(&mut there), None, &mut values)?;
+        let (records, ..) =
+            reader.read_records(rows - there.len(), Some(&mut there), None, &mut values)?;
         if records == 0 {
             break;
         }
     }
     let mut values = values.into_iter();
-    let mut cells: Vec<Option<T::T>> = there.iter().map(|level| if *level > 0 { values.next() } else { None }).collect();
+    let mut cells: Vec<Option<T::T>> =
+        there.iter().map(|level| if *level > 0 { values.next() } else { None }).collect();
     cells.resize(rows, None);
     Ok(cells)
 }
@@ -174,9 +192,12 @@ mod tests {
     #[test]
     fn the_columns_say_what_the_rows_say() {
         let directory = tempfile::tempdir().unwrap();
-        let (stream, parquet) = (directory.path().join("s.zst"), directory.path().join("s.parquet"));
+        let (stream, parquet) =
+            (directory.path().join("s.zst"), directory.path().join("s.parquet"));
         let mut lines = Vec::new();
-        let mut sample = |side, at, answer: &str| append_line(&mut lines, side, at, at + 1, 1, answer.as_bytes());
+        let mut sample = |side, at, answer: &str| {
+            append_line(&mut lines, side, at, at + 1, 1, answer.as_bytes())
+        };
         sample(Side::Source, 1, r#"{"return": {"status": "setup"}}"#);
         for at in 2..20_000 {
             let answer = format!(
@@ -186,7 +207,11 @@ mod tests {
         }
         sample(Side::Destination, 20_001, r#"{"return": {"status": "active"}}"#);
         sample(Side::Source, 20_002, r#"{"return": {"status": "active"}}"#);
-        sample(Side::Source, 20_003, r#"{"return": {"status": "a-new-state", "ram": {"transferred": 1}}}"#);
+        sample(
+            Side::Source,
+            20_003,
+            r#"{"return": {"status": "a-new-state", "ram": {"transferred": 1}}}"#,
+        );
         let mut encoder = zstd::Encoder::new(File::create(&stream).unwrap(), 1).unwrap();
         encoder.write_all(&lines).unwrap();
         encoder.finish().unwrap();

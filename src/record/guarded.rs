@@ -30,7 +30,10 @@ pub(crate) fn open(file: File) -> Result<impl FileReader> {
 pub(crate) fn guarded<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
     // Nothing of what `read` had in hand is used afterwards.
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
-        let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let said = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         Err(ParquetError::General(format!(
             "it is damaged, and the Parquet library gave up: {}",
             said.unwrap_or("it does not say why")
@@ -52,7 +55,9 @@ impl FileReader for Checked {
     fn get_row_group(&self, index: usize) -> Result<Box<dyn RowGroupReader + '_>> {
         let group = self.0.get_row_group(index)?;
         if !(0..=MOST_ROWS).contains(&group.metadata().num_rows()) {
-            return Err(ParquetError::General(format!("a group of more than {MOST_ROWS} rows, as nothing of ours writes them")));
+            return Err(ParquetError::General(format!(
+                "a group of more than {MOST_ROWS} rows, as nothing of ours writes them"
+            )));
         }
         Ok(Box::new(CheckedGroup(group)))
     }
@@ -114,9 +119,12 @@ impl PageReader for CheckedPages {
 
 /// What a page claims against what it holds.
 fn check(page: &Page) -> Result<()> {
-    let (held, words) = (page.buffer().len(), usize::try_from(page.num_values()).unwrap_or(usize::MAX));
+    let (held, words) =
+        (page.buffer().len(), usize::try_from(page.num_values()).unwrap_or(usize::MAX));
     if held > LONGEST_PAGE {
-        return Err(ParquetError::General(format!("a page of {held} bytes, more than {LONGEST_PAGE}")));
+        return Err(ParquetError::General(format!(
+            "a page of {held} bytes, more than {LONGEST_PAGE}"
+        )));
     }
     match (page, page.encoding()) {
         // Each takes a byte at least; those of text four.
@@ -124,8 +132,13 @@ fn check(page: &Page) -> Result<()> {
             Err(ParquetError::General(format!("a dictionary of {words} words in {held} bytes")))
         }
         // Others say in their first bytes for how many values there shall be room.
-        (_, Encoding::PLAIN | Encoding::PLAIN_DICTIONARY | Encoding::RLE | Encoding::RLE_DICTIONARY) => Ok(()),
-        (_, other) => Err(ParquetError::General(format!("pages by {other}, as nothing of ours writes them"))),
+        (
+            _,
+            Encoding::PLAIN | Encoding::PLAIN_DICTIONARY | Encoding::RLE | Encoding::RLE_DICTIONARY,
+        ) => Ok(()),
+        (_, other) => {
+            Err(ParquetError::General(format!("pages by {other}, as nothing of ours writes them")))
+        }
     }
 }
 
@@ -160,7 +173,10 @@ mod tests {
     #[test]
     fn a_panic_is_an_error_with_its_text() {
         let error = guarded::<()>(|| panic!("no {}", "dictionary")).unwrap_err().to_string();
-        assert!(error.ends_with("it is damaged, and the Parquet library gave up: no dictionary"), "{error}");
+        assert!(
+            error.ends_with("it is damaged, and the Parquet library gave up: no dictionary"),
+            "{error}"
+        );
         assert_eq!(guarded(|| Ok(7)).unwrap(), 7);
     }
 }

@@ -30,7 +30,8 @@ impl Host {
     /// In how many of these others took so much, and the largest share; `None` if in none.
     #[must_use]
     pub fn busiest(hosts: impl IntoIterator<Item = Host>) -> Option<(usize, f64)> {
-        let shares: Vec<f64> = hosts.into_iter().filter_map(|host| host.busy_with_others()).collect();
+        let shares: Vec<f64> =
+            hosts.into_iter().filter_map(|host| host.busy_with_others()).collect();
         Some((shares.len(), shares.iter().copied().reduce(f64::max)?))
     }
 }
@@ -41,7 +42,9 @@ mod tests {
 
     #[test]
     fn a_tenth_is_too_much_and_a_few_ticks_are_not() {
-        let share = |cpu_us, others_us| Host { cpu_us: Some(cpu_us), others_us: Some(others_us) }.busy_with_others();
+        let share = |cpu_us, others_us| {
+            Host { cpu_us: Some(cpu_us), others_us: Some(others_us) }.busy_with_others()
+        };
         assert_eq!(share(2_000_000, 1_000_000), Some(0.5));
         assert_eq!(share(2_000_000, 190_000), None);
         assert_eq!(share(100_000, 49_000), None);

@@ -35,8 +35,8 @@ pub use samples::{SampleRow, append_line};
 pub use series::{Distribution, Quantile};
 pub use sink::{Answered, Beat, Entry, Flow, Sink};
 pub use summary::{
-    Check, Convergence, Environment, Faults, Guest, Integrity, Outcome, Policy, Recovery, SCHEMA, SampledSide, Sampling, Stalls,
-    Summary, TimeUs, Transfer,
+    Check, Convergence, Environment, Faults, Guest, Integrity, Outcome, Policy, Recovery, SCHEMA,
+    SampledSide, Sampling, Stalls, Summary, TimeUs, Transfer,
 };
 pub use switchover::Switchover;
 pub use writer::{ClosedRun, RunDir, write_summary};

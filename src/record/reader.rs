@@ -1,8 +1,9 @@
 //! A run as it lies on disk, whole or cut off.
 
 use super::{
-    ANSWERS, Answered, Beat, DECISIONS, EVENTS, Flow, Glance, HEARTBEATS, LINK, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM,
-    SWITCHOVERS, SampleRow, Summary, Switchover, TRANSCRIPT, glance, samples, vm_name,
+    ANSWERS, Answered, Beat, DECISIONS, EVENTS, Flow, Glance, HEARTBEATS, LINK, RUN_JSON,
+    RecordError, SAMPLES, SAMPLES_STREAM, SWITCHOVERS, SampleRow, Summary, Switchover, TRANSCRIPT,
+    glance, samples, vm_name,
 };
 use crate::plan::Side;
 use crate::qmp::Direction;
@@ -138,8 +139,10 @@ impl Run {
     /// [`RecordError::Read`] for a run that was cut off, [`RecordError::Content`].
     pub fn summary(&self) -> Result<Summary, RecordError> {
         let path = self.path.join(RUN_JSON);
-        let text = read_all(&path, LONGEST_SUMMARY).map_err(|source| RecordError::Read { path: path.clone(), source })?;
-        serde_json::from_str(&text).map_err(|error| RecordError::Content { path, detail: error.to_string() })
+        let text = read_all(&path, LONGEST_SUMMARY)
+            .map_err(|source| RecordError::Read { path: path.clone(), source })?;
+        serde_json::from_str(&text)
+            .map_err(|error| RecordError::Content { path, detail: error.to_string() })
     }
 
     /// Its migrations, one or many.
@@ -195,7 +198,10 @@ impl Run {
     #[must_use]
     pub fn answers(&self) -> Vec<AnsweredRecord> {
         let lines: Vec<(u32, u8, u64)> = self.packed_lines(ANSWERS).unwrap_or_default();
-        let record = |(vm, count, arrived_ns)| AnsweredRecord { vm, answered: Answered { count, arrived_ns } };
+        let record = |(vm, count, arrived_ns)| AnsweredRecord {
+            vm,
+            answered: Answered { count, arrived_ns },
+        };
         let mut answers: Vec<AnsweredRecord> = lines.into_iter().map(record).collect();
         answers.sort_by_key(|record| record.answered.arrived_ns);
         answers
@@ -204,8 +210,12 @@ impl Run {
     /// What the guest wrote on the console of a VM: arrival in ns, line.
     #[must_use]
     pub fn guest_lines(&self, vm: u32) -> Vec<(u64, String)> {
-        let Ok(file) = File::open(self.path.join(format!("guest.{}.log", vm_name(vm)))) else { return Vec::new() };
-        let line = |line: &str| line.split_once(' ').and_then(|(at, said)| Some((at.parse().ok()?, said.to_owned())));
+        let Ok(file) = File::open(self.path.join(format!("guest.{}.log", vm_name(vm)))) else {
+            return Vec::new();
+        };
+        let line = |line: &str| {
+            line.split_once(' ').and_then(|(at, said)| Some((at.parse().ok()?, said.to_owned())))
+        };
         let mut all = Vec::new();
         // A guest may write what it likes: what comes after a line that is too long is passed over.
         let _ = each_line(BufReader::new(file), LONGEST_LINE, |bytes| {
@@ -231,7 +241,8 @@ impl Run {
         let path = self.path.join(TRANSCRIPT);
         let decoder = unpack(&path)?;
         let take = |line: &[u8]| serde_json::from_slice(line).into_iter().for_each(&mut each);
-        each_line(BufReader::new(decoder), LONGEST_TRANSCRIPT_LINE, take).map_err(|error| too_long(&path, &error))
+        each_line(BufReader::new(decoder), LONGEST_TRANSCRIPT_LINE, take)
+            .map_err(|error| too_long(&path, &error))
     }
 
     /// Its samples, from Parquet, or from the stream of a run that was cut off before there was any.
@@ -241,7 +252,11 @@ impl Run {
     pub fn samples(&self, each: impl FnMut(SampleRow)) -> Result<(), RecordError> {
         let stream = self.path.join(SAMPLES_STREAM);
         // The stream goes only when the Parquet file is complete; while both are there, the latter may be half written.
-        if stream.exists() { samples::read_stream(&stream, each) } else { samples::read_parquet(&self.path.join(SAMPLES), each) }
+        if stream.exists() {
+            samples::read_stream(&stream, each)
+        } else {
+            samples::read_parquet(&self.path.join(SAMPLES), each)
+        }
     }
 
     /// What tells of convergence in its samples; much faster than [`Run::samples`].
@@ -250,16 +265,24 @@ impl Run {
     /// As [`Run::samples`].
     pub fn glances(&self, each: impl FnMut(Glance)) -> Result<(), RecordError> {
         let stream = self.path.join(SAMPLES_STREAM);
-        if stream.exists() { glance::read_stream(&stream, each) } else { glance::read_parquet(&self.path.join(SAMPLES), each) }
+        if stream.exists() {
+            glance::read_stream(&stream, each)
+        } else {
+            glance::read_parquet(&self.path.join(SAMPLES), each)
+        }
     }
 
     fn lines<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Vec<T>, RecordError> {
         let path = self.path.join(name);
-        let file = File::open(&path).map_err(|source| RecordError::Read { path: path.clone(), source })?;
+        let file =
+            File::open(&path).map_err(|source| RecordError::Read { path: path.clone(), source })?;
         json_lines(&path, BufReader::new(file))
     }
 
-    fn packed_lines<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Vec<T>, RecordError> {
+    fn packed_lines<T: serde::de::DeserializeOwned>(
+        &self,
+        name: &str,
+    ) -> Result<Vec<T>, RecordError> {
         let path = self.path.join(name);
         // However small the file: what is held is bounded by what comes out of it.
         let mut unpacked = unpack(&path)?.take(MOST_UNPACKED);
@@ -287,7 +310,10 @@ pub(super) fn too_long(path: &Path, error: &TooLong) -> RecordError {
 }
 
 /// Every line that reads as `T`. Others (unknown lines of QEMU, a torn end) are passed over.
-fn json_lines<T: serde::de::DeserializeOwned>(path: &Path, from: impl BufRead) -> Result<Vec<T>, RecordError> {
+fn json_lines<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    from: impl BufRead,
+) -> Result<Vec<T>, RecordError> {
     let mut all = Vec::new();
     each_line(from, LONGEST_LINE, |line| all.extend(serde_json::from_slice::<T>(line)))
         .map_err(|error| too_long(path, &error))?;

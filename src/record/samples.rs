@@ -44,10 +44,19 @@ pub struct SampleRow {
 }
 
 /// Adds the line of one sample to `buffer`. `answer` is QEMU's line: `{"return": {...}}`.
-pub fn append_line(buffer: &mut Vec<u8>, side: Side, sent_ns: u64, received_ns: u64, pass: u64, answer: &[u8]) {
+pub fn append_line(
+    buffer: &mut Vec<u8>,
+    side: Side,
+    sent_ns: u64,
+    received_ns: u64,
+    pass: u64,
+    answer: &[u8],
+) {
     // Writing to a Vec does not fail.
-    let _ =
-        write!(buffer, "{{\"side\":\"{side}\",\"sent_ns\":{sent_ns},\"received_ns\":{received_ns},\"pass\":{pass},\"answer\":");
+    let _ = write!(
+        buffer,
+        "{{\"side\":\"{side}\",\"sent_ns\":{sent_ns},\"received_ns\":{received_ns},\"pass\":{pass},\"answer\":"
+    );
     buffer.extend_from_slice(answer);
     buffer.extend_from_slice(b"}\n");
 }
@@ -117,7 +126,10 @@ const COLUMNS: &[(&str, Get)] = &[
     ("cpu-throttle-percentage", Get::Int(|r| r.info.cpu_throttle_percentage)),
     ("postcopy-blocktime", Get::Int(|r| r.info.postcopy_blocktime)),
     ("postcopy-latency", Get::Int(|r| r.info.postcopy_latency)),
-    ("dirty-limit-throttle-time-per-round", Get::Int(|r| r.info.dirty_limit_throttle_time_per_round)),
+    (
+        "dirty-limit-throttle-time-per-round",
+        Get::Int(|r| r.info.dirty_limit_throttle_time_per_round),
+    ),
     ("dirty-limit-ring-full-time", Get::Int(|r| r.info.dirty_limit_ring_full_time)),
     ("ram.transferred", Get::Int(|r| r.info.ram.as_ref()?.transferred)),
     ("ram.remaining", Get::Int(|r| r.info.ram.as_ref()?.remaining)),
@@ -135,7 +147,10 @@ const COLUMNS: &[(&str, Get)] = &[
     ("ram.precopy-bytes", Get::Int(|r| r.info.ram.as_ref()?.precopy_bytes)),
     ("ram.downtime-bytes", Get::Int(|r| r.info.ram.as_ref()?.downtime_bytes)),
     ("ram.postcopy-bytes", Get::Int(|r| r.info.ram.as_ref()?.postcopy_bytes)),
-    ("ram.dirty-sync-missed-zero-copy", Get::Int(|r| r.info.ram.as_ref()?.dirty_sync_missed_zero_copy)),
+    (
+        "ram.dirty-sync-missed-zero-copy",
+        Get::Int(|r| r.info.ram.as_ref()?.dirty_sync_missed_zero_copy),
+    ),
     ("xbzrle-cache.cache-size", Get::Int(|r| r.info.xbzrle_cache.as_ref()?.cache_size)),
     ("xbzrle-cache.bytes", Get::Int(|r| r.info.xbzrle_cache.as_ref()?.bytes)),
     ("xbzrle-cache.pages", Get::Int(|r| r.info.xbzrle_cache.as_ref()?.pages)),
@@ -155,7 +170,9 @@ fn other(row: &SampleRow) -> Option<String> {
         all.extend(ram.other.iter().map(|(key, value)| (format!("ram.{key}"), value.clone())));
     }
     if let Some(cache) = &info.xbzrle_cache {
-        all.extend(cache.other.iter().map(|(key, value)| (format!("xbzrle-cache.{key}"), value.clone())));
+        all.extend(
+            cache.other.iter().map(|(key, value)| (format!("xbzrle-cache.{key}"), value.clone())),
+        );
     }
     let mut list = |name: &str, values: Option<serde_json::Value>| {
         all.extend(values.map(|values| (name.to_owned(), values)));
@@ -170,8 +187,15 @@ fn other(row: &SampleRow) -> Option<String> {
 }
 
 /// Turns a stream into Parquet, a row group at a time; `look` sees every row.
-pub(super) fn to_parquet(stream: &Path, parquet: &Path, mut look: impl FnMut(&SampleRow)) -> Result<(), RecordError> {
-    let failed = |error: ParquetError| RecordError::Write { path: parquet.to_owned(), source: std::io::Error::other(error) };
+pub(super) fn to_parquet(
+    stream: &Path,
+    parquet: &Path,
+    mut look: impl FnMut(&SampleRow),
+) -> Result<(), RecordError> {
+    let failed = |error: ParquetError| RecordError::Write {
+        path: parquet.to_owned(),
+        source: std::io::Error::other(error),
+    };
     let types: Vec<String> = COLUMNS
         .iter()
         .map(|(name, get)| match get {
@@ -180,10 +204,14 @@ pub(super) fn to_parquet(stream: &Path, parquet: &Path, mut look: impl FnMut(&Sa
             Get::Text(_) => format!("optional binary {name} (UTF8);"),
         })
         .collect();
-    let schema = Arc::new(parse_message_type(&format!("message sample {{ {} }}", types.join(" "))).map_err(failed)?);
+    let schema = Arc::new(
+        parse_message_type(&format!("message sample {{ {} }}", types.join(" "))).map_err(failed)?,
+    );
     let level = ZstdLevel::try_new(1).map_err(failed)?;
-    let properties = Arc::new(WriterProperties::builder().set_compression(Compression::ZSTD(level)).build());
-    let file = File::create(parquet).map_err(|source| RecordError::Write { path: parquet.to_owned(), source })?;
+    let properties =
+        Arc::new(WriterProperties::builder().set_compression(Compression::ZSTD(level)).build());
+    let file = File::create(parquet)
+        .map_err(|source| RecordError::Write { path: parquet.to_owned(), source })?;
     let mut writer = SerializedFileWriter::new(file, schema, properties).map_err(failed)?;
 
     let mut rows = Vec::with_capacity(ROWS_AT_ONCE.min(1024));
@@ -196,7 +224,9 @@ pub(super) fn to_parquet(stream: &Path, parquet: &Path, mut look: impl FnMut(&Sa
             rows.clear();
         }
     })?;
-    result.and_then(|()| if rows.is_empty() { Ok(()) } else { write_group(&mut writer, &rows) }).map_err(failed)?;
+    result
+        .and_then(|()| if rows.is_empty() { Ok(()) } else { write_group(&mut writer, &rows) })
+        .map_err(failed)?;
     writer.close().map(drop).map_err(failed)
 }
 
@@ -204,9 +234,16 @@ pub(super) fn to_parquet(stream: &Path, parquet: &Path, mut look: impl FnMut(&Sa
 ///
 /// # Errors
 /// [`RecordError::Read`], [`RecordError::Content`].
-pub(super) fn read_parquet(path: &Path, mut each: impl FnMut(SampleRow)) -> Result<(), RecordError> {
-    let failed = |error: ParquetError| RecordError::Content { path: path.to_owned(), detail: error.to_string() };
-    let file = File::open(path).map_err(|source| RecordError::Read { path: path.to_owned(), source })?;
+pub(super) fn read_parquet(
+    path: &Path,
+    mut each: impl FnMut(SampleRow),
+) -> Result<(), RecordError> {
+    let failed = |error: ParquetError| RecordError::Content {
+        path: path.to_owned(),
+        detail: error.to_string(),
+    };
+    let file =
+        File::open(path).map_err(|source| RecordError::Read { path: path.to_owned(), source })?;
     let read = || {
         for row in guarded::open(file)?.get_row_iter(None)? {
             row_from(&row?).into_iter().for_each(&mut each);
@@ -229,12 +266,16 @@ fn row_from(row: &Row) -> Option<SampleRow> {
             _ => continue,
         };
         match (name.as_str(), &value) {
-            ("side", Value::String(text)) => side = [Side::Source, Side::Destination].into_iter().find(|s| s.name() == text),
+            ("side", Value::String(text)) => {
+                side = [Side::Source, Side::Destination].into_iter().find(|s| s.name() == text)
+            }
             ("sent_ns" | "received_ns" | "pass", _) => {
                 own.insert(name, value.as_u64()?);
             }
             ("other", Value::String(text)) => {
-                for (key, value) in serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default() {
+                for (key, value) in
+                    serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default()
+                {
                     place(&mut answer, &key, value);
                 }
             }
@@ -243,12 +284,19 @@ fn row_from(row: &Row) -> Option<SampleRow> {
     }
     let info = serde_json::from_str(&Value::Object(answer).to_string()).ok()?;
     let own = |name| own.get(name).copied();
-    Some(SampleRow { side: side?, sent_ns: own("sent_ns")?, received_ns: own("received_ns")?, pass: own("pass")?, info })
+    Some(SampleRow {
+        side: side?,
+        sent_ns: own("sent_ns")?,
+        received_ns: own("received_ns")?,
+        pass: own("pass")?,
+        info,
+    })
 }
 
 /// `ram.remaining` goes into the object `ram`.
 fn place(answer: &mut Map<String, Value>, name: &str, value: Value) {
-    let nested = name.split_once('.').filter(|(object, _)| matches!(*object, "ram" | "xbzrle-cache"));
+    let nested =
+        name.split_once('.').filter(|(object, _)| matches!(*object, "ram" | "xbzrle-cache"));
     match nested {
         Some((object, member)) => {
             let object = answer.entry(object).or_insert_with(|| Value::Object(Map::new()));
@@ -262,7 +310,10 @@ fn place(answer: &mut Map<String, Value>, name: &str, value: Value) {
     }
 }
 
-fn write_group(writer: &mut SerializedFileWriter<File>, rows: &[SampleRow]) -> Result<(), ParquetError> {
+fn write_group(
+    writer: &mut SerializedFileWriter<File>,
+    rows: &[SampleRow],
+) -> Result<(), ParquetError> {
     let mut group = writer.next_row_group()?;
     for (_, get) in COLUMNS {
         match get {
@@ -271,9 +322,11 @@ fn write_group(writer: &mut SerializedFileWriter<File>, rows: &[SampleRow]) -> R
                 write_column::<Int64Type>(&mut group, rows, cell)?;
             }
             Get::Float(get) => write_column::<DoubleType>(&mut group, rows, get)?,
-            Get::Text(get) => write_column::<ByteArrayType>(&mut group, rows, |row: &SampleRow| {
-                get(row).map(|t| ByteArray::from(t.into_bytes()))
-            })?,
+            Get::Text(get) => {
+                write_column::<ByteArrayType>(&mut group, rows, |row: &SampleRow| {
+                    get(row).map(|t| ByteArray::from(t.into_bytes()))
+                })?
+            }
         }
     }
     group.close().map(drop)
@@ -302,7 +355,9 @@ mod tests {
         let mut encoder = zstd::Encoder::new(File::create(&path).unwrap(), 1).unwrap();
         for n in 0..samples {
             let mut lines = Vec::new();
-            let answer = format!(r#"{{"return": {{"status": "active", "ram": {{"transferred": {n}, "new": 1}}}}}}"#);
+            let answer = format!(
+                r#"{{"return": {{"status": "active", "ram": {{"transferred": {n}, "new": 1}}}}}}"#
+            );
             append_line(&mut lines, Side::Source, n, n + 1, 3, answer.as_bytes());
             encoder.write_all(&lines).unwrap();
             encoder.flush().unwrap();
@@ -327,7 +382,10 @@ mod tests {
         for cut in (0..bytes.len()).step_by(7) {
             assert!(count(&bytes[..cut]) <= 50);
         }
-        assert!(count(&bytes[..bytes.len() - 20]) >= 40, "only what is near the cut may be missing");
+        assert!(
+            count(&bytes[..bytes.len() - 20]) >= 40,
+            "only what is near the cut may be missing"
+        );
     }
 
     #[test]
@@ -337,10 +395,14 @@ mod tests {
         let parquet = dir.path().join("s.parquet");
         let mut seen = 0;
         to_parquet(&stream, &parquet, |_| seen += 1).unwrap();
-        let reader = parquet::file::reader::SerializedFileReader::new(File::open(&parquet).unwrap()).unwrap();
+        let reader =
+            parquet::file::reader::SerializedFileReader::new(File::open(&parquet).unwrap())
+                .unwrap();
         let rows: Vec<_> = reader.get_row_iter(None).unwrap().map(Result::unwrap).collect();
         assert_eq!((seen, rows.len()), (20_000, 20_000));
-        let field = |row: usize, name: &str| rows[row].get_column_iter().find(|(n, _)| *n == name).unwrap().1.clone();
+        let field = |row: usize, name: &str| {
+            rows[row].get_column_iter().find(|(n, _)| *n == name).unwrap().1.clone()
+        };
         assert_eq!(field(19_999, "ram.transferred"), Field::Long(19_999));
         assert_eq!(field(0, "other"), Field::Str(r#"{"ram.new":1}"#.into()));
         assert_eq!(field(0, "downtime"), Field::Null);

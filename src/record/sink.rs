@@ -6,7 +6,9 @@ use crate::qmp::{Direction, Notice, Tap};
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, SendError, SyncSender, TrySendError, sync_channel,
+};
 use std::time::Duration;
 
 /// One heartbeat of the guest, as it arrived.
@@ -87,7 +89,9 @@ impl Entry {
             + match self {
                 Entry::Samples(bytes) | Entry::Transcript(_, _, _, bytes) => bytes.len(),
                 Entry::Notice(_, _, Notice::Event(event)) => weight_of(&event.data),
-                Entry::Notice(_, _, Notice::Unknown { line, .. }) | Entry::Guest(_, _, line) => line.len(),
+                Entry::Notice(_, _, Notice::Unknown { line, .. }) | Entry::Guest(_, _, line) => {
+                    line.len()
+                }
                 Entry::Decision(value) => weight_of(value),
                 Entry::Beats(_, all) => size_of_val(all.as_slice()),
                 Entry::Answers(_, all) => size_of_val(all.as_slice()),
@@ -200,7 +204,8 @@ impl Sink {
     /// Room for so many bytes. One record always has it: it is held already.
     fn reserve(&self, weight: usize) -> bool {
         let fits = |waiting: usize| {
-            (waiting == 0 || waiting.saturating_add(weight) <= MOST_BYTES).then(|| waiting.saturating_add(weight))
+            (waiting == 0 || waiting.saturating_add(weight) <= MOST_BYTES)
+                .then(|| waiting.saturating_add(weight))
         };
         self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok()
     }
@@ -236,7 +241,10 @@ mod tests {
         assert_eq!(waiting, 63);
         assert_eq!(sink.waiting.load(Ordering::Acquire), 0);
         sink.give(line(2 * MOST_BYTES));
-        assert!(matches!(records.next(Duration::ZERO), Ok(Message::Record(_))), "one record always has room");
+        assert!(
+            matches!(records.next(Duration::ZERO), Ok(Message::Record(_))),
+            "one record always has room"
+        );
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use super::samples::{self, SampleRow};
 use super::sink::{Message, Records};
 use super::{
-    ANSWERS, Answered, DECISIONS, EVENTS, Entry, Flow, HEARTBEATS, LINK, RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM,
-    SCENARIO, SWITCHOVERS, Sink, Summary, Switchover, TRANSCRIPT, vm_name,
+    ANSWERS, Answered, DECISIONS, EVENTS, Entry, Flow, HEARTBEATS, LINK, RUN_JSON, RecordError,
+    SAMPLES, SAMPLES_STREAM, SCENARIO, SWITCHOVERS, Sink, Summary, Switchover, TRANSCRIPT, vm_name,
 };
 use crate::clock::monotonic_ns;
 use crate::plan::Side;
@@ -34,13 +34,23 @@ impl RunDir {
     ///
     /// # Errors
     /// [`RecordError::Create`] if it is not an empty or a new directory, [`RecordError::Write`].
-    pub fn create(path: &Path, scenario_toml: &str, transcript: bool) -> Result<RunDir, RecordError> {
+    pub fn create(
+        path: &Path,
+        scenario_toml: &str,
+        transcript: bool,
+    ) -> Result<RunDir, RecordError> {
         let failed = |source| RecordError::Create { path: path.to_owned(), source };
-        let made: Vec<PathBuf> =
-            path.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists()).map(Into::into).collect();
+        let made: Vec<PathBuf> = path
+            .ancestors()
+            .take_while(|p| !p.as_os_str().is_empty() && !p.exists())
+            .map(Into::into)
+            .collect();
         fs::create_dir_all(path).map_err(failed)?;
         if fs::read_dir(path).map_err(failed)?.next().is_some() {
-            return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "it exists and is not empty")));
+            return Err(failed(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "it exists and is not empty",
+            )));
         }
         let mut run = RunDir { path: path.to_owned(), sink: None, writer: None, made };
         if let Err(error) = run.start(scenario_toml, transcript) {
@@ -52,7 +62,8 @@ impl RunDir {
 
     fn start(&mut self, scenario_toml: &str, transcript: bool) -> Result<(), RecordError> {
         let scenario = self.path.join(SCENARIO);
-        fs::write(&scenario, scenario_toml).map_err(|source| RecordError::Write { path: scenario, source })?;
+        fs::write(&scenario, scenario_toml)
+            .map_err(|source| RecordError::Write { path: scenario, source })?;
         let files = Files::open(&self.path, transcript)?;
         let (sink, records) = Sink::new();
         self.sink = Some(sink);
@@ -89,7 +100,9 @@ impl RunDir {
     }
 
     fn end_writer(&mut self) -> Result<(), RecordError> {
-        let (Some(sink), Some(writer)) = (self.sink.take(), self.writer.take()) else { return Ok(()) };
+        let (Some(sink), Some(writer)) = (self.sink.take(), self.writer.take()) else {
+            return Ok(());
+        };
         sink.close();
         writer.join().unwrap_or_else(|_| {
             let source = io::Error::other("the writer ended unexpectedly");
@@ -183,9 +196,14 @@ impl Files {
     fn open(root: &Path, transcript: bool) -> Result<Files, RecordError> {
         let plain = |name: &str| {
             let path = root.join(name);
-            File::create(&path).map(BufWriter::new).map_err(|source| RecordError::Write { path, source })
+            File::create(&path)
+                .map(BufWriter::new)
+                .map_err(|source| RecordError::Write { path, source })
         };
-        let packed = |name: &str| packed(root, name).map_err(|source| RecordError::Write { path: root.join(name), source });
+        let packed = |name: &str| {
+            packed(root, name)
+                .map_err(|source| RecordError::Write { path: root.join(name), source })
+        };
         Ok(Files {
             root: root.to_owned(),
             samples: packed(SAMPLES_STREAM)?,
@@ -244,14 +262,22 @@ impl Files {
             }
             Entry::Beats(vm, beats) => {
                 for beat in beats {
-                    writeln!(self.heartbeats, "[{vm},{},{},{}]", beat.sequence, beat.arrived_ns, beat.late_us)?;
+                    writeln!(
+                        self.heartbeats,
+                        "[{vm},{},{},{}]",
+                        beat.sequence, beat.arrived_ns, beat.late_us
+                    )?;
                 }
                 Ok(())
             }
             Entry::Link(migration, flows) => {
                 let link = opened(&mut self.link, &self.root, LINK)?;
                 for Flow { at_ns, channel, back, bytes, held } in flows {
-                    writeln!(link, "[{migration},{channel},{},{at_ns},{bytes},{held}]", u8::from(*back))?;
+                    writeln!(
+                        link,
+                        "[{migration},{channel},{},{at_ns},{bytes},{held}]",
+                        u8::from(*back)
+                    )?;
                 }
                 Ok(())
             }
@@ -288,7 +314,10 @@ impl Files {
     fn end(mut self) -> io::Result<()> {
         self.events.flush()?;
         self.decisions.flush()?;
-        for stream in [Some(self.samples), Some(self.heartbeats), self.transcript, self.link, self.answers].into_iter().flatten()
+        for stream in
+            [Some(self.samples), Some(self.heartbeats), self.transcript, self.link, self.answers]
+                .into_iter()
+                .flatten()
         {
             stream.finish()?.flush()?;
         }

@@ -1,7 +1,9 @@
 //! The blackout on the summary screen: its views, where it went, and of many their distribution.
 
 use super::histogram::histogram;
-use crate::record::{Breakdown, Distribution, Downtime, Outcome, Quantile, Repeat, Summary, Switchover};
+use crate::record::{
+    Breakdown, Distribution, Downtime, Outcome, Quantile, Repeat, Summary, Switchover,
+};
 use crate::units::human_micros;
 
 /// Of the histogram's lines.
@@ -19,9 +21,17 @@ pub(super) fn lines(run: &Summary, switchovers: &[Switchover]) -> Vec<(&'static 
             (None, None) => {}
         }
         if !run.downtime.devices.is_empty() {
-            let of =
-                |device: &crate::record::DeviceTime| format!("{} {} ({})", device.device, human_micros(device.us), device.side);
-            let dearest: Vec<String> = run.downtime.devices.iter().filter(|d| d.device != "ram").take(DEVICES).map(of).collect();
+            let of = |device: &crate::record::DeviceTime| {
+                format!("{} {} ({})", device.device, human_micros(device.us), device.side)
+            };
+            let dearest: Vec<String> = run
+                .downtime
+                .devices
+                .iter()
+                .filter(|d| d.device != "ram")
+                .take(DEVICES)
+                .map(of)
+                .collect();
             lines.push(("  devices", dearest.join(", ")));
         }
     }
@@ -32,7 +42,9 @@ pub(super) fn lines(run: &Summary, switchovers: &[Switchover]) -> Vec<(&'static 
 }
 
 fn best(run: &Summary) -> String {
-    let Some(best) = &run.downtime.best else { return "none: the guest stayed where it was, or was not running".to_owned() };
+    let Some(best) = &run.downtime.best else {
+        return "none: the guest stayed where it was, or was not running".to_owned();
+    };
     let sure = best.uncertainty_us.map(|us| format!(" ± {}", human_micros(us))).unwrap_or_default();
     let how = match best.view.as_str() {
         "heartbeat" => "by the guest's heartbeat",
@@ -46,8 +58,12 @@ fn best(run: &Summary) -> String {
 
 fn views(downtime: &Downtime) -> String {
     let views = downtime.views;
-    let all = [("heartbeat", views.heartbeat_us), ("trace", views.trace_us), ("events", views.events_us)];
-    let mut text: Vec<String> = all.iter().filter_map(|(name, us)| us.map(|us| format!("{name} {}", human_micros(us)))).collect();
+    let all =
+        [("heartbeat", views.heartbeat_us), ("trace", views.trace_us), ("events", views.events_us)];
+    let mut text: Vec<String> = all
+        .iter()
+        .filter_map(|(name, us)| us.map(|us| format!("{name} {}", human_micros(us))))
+        .collect();
     text.extend(views.reported_us.map(|us| format!("QEMU itself reports {} ms", us / 1000)));
     text.join(", ")
 }
@@ -63,19 +79,28 @@ fn went_to(parts: &Breakdown, many: bool) -> String {
         ("start", start),
         ("other", other),
     ];
-    let parts: Vec<String> = all.iter().map(|(name, us)| format!("{name} {}", human_micros(*us))).collect();
+    let parts: Vec<String> =
+        all.iter().map(|(name, us)| format!("{name} {}", human_micros(*us))).collect();
     format!("{}{}", if many { "on average: " } else { "" }, parts.join(", "))
 }
 
 fn of_many(repeat: &Repeat, switchovers: &[Switchover]) -> Vec<(&'static str, String)> {
     let mut lines = vec![("", distribution(&repeat.best))];
-    let completed = switchovers.iter().filter(|switchover| switchover.outcome == Outcome::Completed);
-    let values: Vec<u64> = completed.filter_map(|switchover| Some(switchover.downtime.best.as_ref()?.us)).collect();
+    let completed =
+        switchovers.iter().filter(|switchover| switchover.outcome == Outcome::Completed);
+    let values: Vec<u64> =
+        completed.filter_map(|switchover| Some(switchover.downtime.best.as_ref()?.us)).collect();
     lines.extend(histogram(&values, WIDTH).lines().map(|row| ("", row.to_owned())));
-    if let Some(a_minute) = (u64::from(repeat.completed) * 60_000_000).checked_div(repeat.elapsed_us) {
+    if let Some(a_minute) =
+        (u64::from(repeat.completed) * 60_000_000).checked_div(repeat.elapsed_us)
+    {
         lines.push((
             "pace",
-            format!("{} switchovers in {}, {a_minute} a minute", repeat.completed, human_micros(repeat.elapsed_us)),
+            format!(
+                "{} switchovers in {}, {a_minute} a minute",
+                repeat.completed,
+                human_micros(repeat.elapsed_us)
+            ),
         ));
     }
     lines
@@ -86,12 +111,18 @@ fn distribution(values: &Distribution) -> String {
     let quantile = |name: &str, quantile: Option<Quantile>| {
         quantile.map(|quantile| match (quantile.low_us, quantile.high_us) {
             (Some(low), Some(high)) => {
-                format!("{name} {} [{}, {}]", human_micros(quantile.us), human_micros(low), human_micros(high))
+                format!(
+                    "{name} {} [{}, {}]",
+                    human_micros(quantile.us),
+                    human_micros(low),
+                    human_micros(high)
+                )
             }
             _ => format!("{name} {} [too few to say]", human_micros(quantile.us)),
         })
     };
-    let all = [quantile("p50", values.p50), quantile("p90", values.p90), quantile("p99", values.p99)];
+    let all =
+        [quantile("p50", values.p50), quantile("p90", values.p90), quantile("p99", values.p99)];
     let max = values.max_us.map(|us| format!("max {}", human_micros(us)));
     all.into_iter().flatten().chain(max).collect::<Vec<_>>().join(", ")
 }

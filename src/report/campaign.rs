@@ -2,7 +2,9 @@
 
 use super::comparison::words;
 use crate::campaign::statistics::Ascending;
-use crate::campaign::{Definition, Ended, RunRow, Shard, Standing, Swept, Unit, expected_seconds, metrics};
+use crate::campaign::{
+    Definition, Ended, RunRow, Shard, Standing, Swept, Unit, expected_seconds, metrics,
+};
 use crate::record::{Check, Host, Outcome};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -17,7 +19,8 @@ const SHOWN: [usize; 3] = [0, 1, 2];
 #[must_use]
 pub fn dry_run(definition: &Definition, shard: Option<Shard>) -> String {
     let visits = definition.visits(shard);
-    let mut rows = vec![["cell".to_owned(), "visits".to_owned(), "of each".to_owned(), String::new()]];
+    let mut rows =
+        vec![["cell".to_owned(), "visits".to_owned(), "of each".to_owned(), String::new()]];
     let mut all = 0.0;
     for cell in &definition.cells {
         let count = visits.iter().filter(|visit| visit.cell == cell.number).count();
@@ -71,13 +74,21 @@ fn time(seconds: f64) -> String {
 #[must_use]
 pub fn swept(definition: &Definition, swept: &Swept, out: &Path) -> String {
     let mut text = head(definition, swept);
-    let mut table = vec![["cell", "completed", "blackout", "total time", "bytes sent"].map(str::to_owned)];
+    let mut table =
+        vec![["cell", "completed", "blackout", "total time", "bytes sent"].map(str::to_owned)];
     for cell in &definition.cells {
         let rows: Vec<&RunRow> = swept.rows.iter().filter(|row| row.cell == cell.number).collect();
         if !rows.is_empty() {
-            let completed = rows.iter().filter(|row| row.ended == Ended::Ran(Outcome::Completed)).count();
+            let completed =
+                rows.iter().filter(|row| row.ended == Ended::Ran(Outcome::Completed)).count();
             let [blackout, total, bytes] = SHOWN.map(|column| figure(&rows, column));
-            table.push([cell.name(), format!("{completed} of {}", rows.len()), blackout, total, bytes]);
+            table.push([
+                cell.name(),
+                format!("{completed} of {}", rows.len()),
+                blackout,
+                total,
+                bytes,
+            ]);
         }
     }
     text.push_str(&aligned(&table));
@@ -97,7 +108,9 @@ pub fn swept(definition: &Definition, swept: &Swept, out: &Path) -> String {
 
 /// A line if others were busy on this machine.
 fn neighbours(rows: &[RunRow]) -> String {
-    let Some((busy, share)) = Host::busiest(rows.iter().map(RunRow::host)) else { return String::new() };
+    let Some((busy, share)) = Host::busiest(rows.iter().map(RunRow::host)) else {
+        return String::new();
+    };
     format!(
         "  during {busy} of {} runs others took more than a tenth of this machine's CPU time, at most {:.0} %: see host_others_us\n",
         rows.len(),
@@ -108,15 +121,23 @@ fn neighbours(rows: &[RunRow]) -> String {
 fn head(definition: &Definition, swept: &Swept) -> String {
     let runs = swept.rows.len();
     let good = swept.rows.iter().filter(|row| row.is_good()).count();
-    let made = if swept.made == 0 { String::new() } else { format!(", {} visits in {}", swept.made, time(swept.seconds)) };
-    format!("{}: {good} of {runs} runs completed with their memory right or unchecked{made}\n", definition.name)
+    let made = if swept.made == 0 {
+        String::new()
+    } else {
+        format!(", {} visits in {}", swept.made, time(swept.seconds))
+    };
+    format!(
+        "{}: {good} of {runs} runs completed with their memory right or unchecked{made}\n",
+        definition.name
+    )
 }
 
 /// Median and interval of what completed.
 fn figure(rows: &[&RunRow], column: usize) -> String {
     let unit = metrics::all().get(column).map_or(Unit::Count, |metric| metric.unit);
     let completed = rows.iter().filter(|row| row.ended == Ended::Ran(Outcome::Completed));
-    let values = Ascending::of(completed.filter_map(|row| row.values.get(column).copied().flatten()));
+    let values =
+        Ascending::of(completed.filter_map(|row| row.values.get(column).copied().flatten()));
     values.quantile(50).map(|estimate| words::estimate(&estimate, unit)).unwrap_or_default()
 }
 
@@ -124,7 +145,11 @@ fn figure(rows: &[&RunRow], column: usize) -> String {
 fn reasons(rows: &[RunRow]) -> Vec<(String, usize)> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for row in rows.iter().filter(|row| !row.is_good()) {
-        let corrupt = if row.ended == Ended::Ran(Outcome::Completed) { ", and its memory is corrupt" } else { "" };
+        let corrupt = if row.ended == Ended::Ran(Outcome::Completed) {
+            ", and its memory is corrupt"
+        } else {
+            ""
+        };
         *counts.entry(format!("{}: {}{corrupt}", row.ended.name(), row.reason)).or_default() += 1;
     }
     let mut all: Vec<(String, usize)> = counts.into_iter().collect();
@@ -142,12 +167,14 @@ pub fn cells_json(definition: &Definition, rows: &[RunRow]) -> Vec<Value> {
             *outcomes.entry(row.ended.name()).or_default() += 1;
         }
         let busy = Host::busiest(rows.iter().map(|row| row.host())).map_or(0, |(busy, _)| busy);
-        let completed: Vec<&&RunRow> = rows.iter().filter(|row| row.ended == Ended::Ran(Outcome::Completed)).collect();
+        let completed: Vec<&&RunRow> =
+            rows.iter().filter(|row| row.ended == Ended::Ran(Outcome::Completed)).collect();
         let figures = metrics::all().into_iter().enumerate().map(|(column, metric)| {
             let values = Ascending::of(completed.iter().filter_map(|row| row.values.get(column).copied().flatten()));
             (metric.name, json!({"values": values.values().len(), "p50": values.quantile(50), "p90": values.quantile(90)}))
         });
-        let figures: BTreeMap<String, Value> = figures.filter(|(_, figure)| figure["values"] != 0).collect();
+        let figures: BTreeMap<String, Value> =
+            figures.filter(|(_, figure)| figure["values"] != 0).collect();
         json!({"number": cell.number, "name": cell.name(), "settings": cell.settings, "runs": rows.len(), "runs_with_busy_neighbours": busy, "outcomes": outcomes, "figures": figures})
     };
     definition.cells.iter().map(of_cell).collect()
@@ -165,11 +192,13 @@ pub fn checks(checks: &[Check]) -> String {
 
 /// Columns as wide as what is in them.
 fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width =
+        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     let mut text = String::new();
     for row in rows {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         let _ = writeln!(text, "  {}", cells.join("  ").trim_end());
     }
     text

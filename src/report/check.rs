@@ -30,7 +30,12 @@ impl<'a> Expression<'a> {
             let problem = format!("write it as PATH OPERATOR VALUE, such as {example}");
             return Err(CheckError { expression: text.to_owned(), problem });
         };
-        Ok(Expression { text, path: text[..at].trim(), operator, limit: text[at + operator.len()..].trim() })
+        Ok(Expression {
+            text,
+            path: text[..at].trim(),
+            operator,
+            limit: text[at + operator.len()..].trim(),
+        })
     }
 
     /// It cannot be evaluated.
@@ -55,25 +60,35 @@ pub fn check(expression: &str, summary: &Summary) -> Result<Check, CheckError> {
         actual = match actual {
             // What hangs below something that was not measured was not measured either.
             Value::Null => &Value::Null,
-            other => other.get(name).ok_or_else(|| parsed.refuse(format!("run.json has no `{path}` (`{name}` is not there)")))?,
+            other => other.get(name).ok_or_else(|| {
+                parsed.refuse(format!("run.json has no `{path}` (`{name}` is not there)"))
+            })?,
         };
     }
     let failed = match (actual, number(limit)) {
         (Value::Null, _) => true,
-        (Value::Number(actual), Some(limit)) => compare(actual.as_f64().unwrap_or(f64::NAN), operator, limit),
+        (Value::Number(actual), Some(limit)) => {
+            compare(actual.as_f64().unwrap_or(f64::NAN), operator, limit)
+        }
         (Value::String(text), None) => match operator {
             "==" => text == limit.trim_matches('"'),
             "!=" => text != limit.trim_matches('"'),
             _ => return Err(parsed.refuse(format!("`{path}` is text: only == and != work on it"))),
         },
-        _ => return Err(parsed.refuse(format!("`{path}` is {actual}, which cannot be compared with `{limit}`"))),
+        _ => {
+            return Err(parsed
+                .refuse(format!("`{path}` is {actual}, which cannot be compared with `{limit}`")));
+        }
     };
     let limit = format!("{operator} {limit}");
     Ok(Check { name: expression.to_owned(), limit, actual: actual.to_string(), pass: !failed })
 }
 
 /// A number, or a quantity in the unit that names have: µs, bytes, bytes a second.
-#[expect(clippy::cast_precision_loss, reason = "a bound given by a person has fewer than 15 digits")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a bound given by a person has fewer than 15 digits"
+)]
 pub(super) fn number(text: &str) -> Option<f64> {
     text.parse::<f64>()
         .ok()

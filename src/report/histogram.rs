@@ -23,9 +23,11 @@ pub fn histogram(values_us: &[u64], width: usize) -> String {
     let counts = counts(&edges, values_us);
     let largest = counts.iter().copied().max().unwrap_or(0);
     let labels = labels(&edges, *most);
-    let label_width = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0).max("from".len());
+    let label_width =
+        labels.iter().map(|label| label.chars().count()).max().unwrap_or(0).max("from".len());
     let count_width = largest.to_string().len().max("count".len());
-    let bar_width = width.saturating_sub(label_width + count_width + 4).clamp(SHORTEST_BAR, LONGEST_BAR);
+    let bar_width =
+        width.saturating_sub(label_width + count_width + 4).clamp(SHORTEST_BAR, LONGEST_BAR);
     let line = |label: &str, count: &str, bar: &str| {
         format!("{label:>label_width$}  {count:>count_width$}  {bar}").trim_end().to_owned() + "\n"
     };
@@ -91,7 +93,11 @@ fn real(us: u64) -> f64 {
     us as f64
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates, and that is right at both ends")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "`as` saturates, and that is right at both ends"
+)]
 fn whole(value: f64) -> u64 {
     value as u64
 }

@@ -15,14 +15,16 @@ pub fn inspection(seen: &[Inspection], differences: &[Difference]) -> String {
         let _ = writeln!(text, "differences: {}", if differences.is_empty() { "none" } else { "" });
         for difference in differences {
             let Difference { kind, name, first, second } = difference;
-            let _ = writeln!(text, "  {kind:<11} {name:<28} {:<16} {}", known(first), known(second));
+            let _ =
+                writeln!(text, "  {kind:<11} {name:<28} {:<16} {}", known(first), known(second));
         }
     }
     text
 }
 
 fn one(text: &mut String, qemu: &Inspection) {
-    let package = if qemu.package.is_empty() { String::new() } else { format!(" ({})", qemu.package) };
+    let package =
+        if qemu.package.is_empty() { String::new() } else { format!(" ({})", qemu.package) };
     let _ = writeln!(text, "{}: QEMU {}{package}", qemu.endpoint, qemu.version);
     let oob = if qemu.oob { "out-of-band commands work" } else { "no out-of-band commands" };
     let _ = writeln!(text, "  VM {}, migration {}, {oob}", qemu.run_state, qemu.status);
@@ -30,8 +32,12 @@ fn one(text: &mut String, qemu: &Inspection) {
         let _ = writeln!(text, "  cannot migrate: {reason}");
     }
     let named = |on: bool| {
-        let names: Vec<&str> =
-            qemu.capabilities.iter().filter(|(_, state)| **state == on).map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = qemu
+            .capabilities
+            .iter()
+            .filter(|(_, state)| **state == on)
+            .map(|(name, _)| name.as_str())
+            .collect();
         if names.is_empty() { "none".to_owned() } else { names.join(" ") }
     };
     let _ = writeln!(text, "  capabilities on:  {}", named(true));

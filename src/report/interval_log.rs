@@ -9,7 +9,9 @@
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
-use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, IntervalLogWriterError, Tag};
+use hdrhistogram::serialization::interval_log::{
+    IntervalLogWriterBuilder, IntervalLogWriterError, Tag,
+};
 use std::io;
 use std::time::{Duration, SystemTime};
 
@@ -25,7 +27,10 @@ pub fn interval_log(
     duration: Duration,
     histograms: &[(&str, &Histogram<u64>)],
 ) -> io::Result<()> {
-    let tagged = histograms.iter().map(|(name, histogram)| Ok((tag(name)?, *histogram))).collect::<io::Result<Vec<_>>>()?;
+    let tagged = histograms
+        .iter()
+        .map(|(name, histogram)| Ok((tag(name)?, *histogram)))
+        .collect::<io::Result<Vec<_>>>()?;
     let started = SystemTime::UNIX_EPOCH + Duration::from_nanos(started_wall_ns);
     let mut serializer = V2DeflateSerializer::new();
     let mut log = IntervalLogWriterBuilder::new()
@@ -39,16 +44,23 @@ pub fn interval_log(
         .with_max_value_divisor(MICROS_IN_A_MILLI)
         .begin_log_with(out, &mut serializer)?;
     for (tag, histogram) in tagged {
-        log.write_histogram(histogram, Duration::ZERO, duration, Some(tag)).map_err(|error| match error {
-            IntervalLogWriterError::IoError(error) => error,
-            IntervalLogWriterError::SerializeError(error) => io::Error::other(error),
+        log.write_histogram(histogram, Duration::ZERO, duration, Some(tag)).map_err(|error| {
+            match error {
+                IntervalLogWriterError::IoError(error) => error,
+                IntervalLogWriterError::SerializeError(error) => io::Error::other(error),
+            }
         })?;
     }
     Ok(())
 }
 
 fn tag(name: &str) -> io::Result<Tag<'_>> {
-    let refused = || io::Error::new(io::ErrorKind::InvalidInput, format!("`{name}` cannot be the name of a histogram in a log"));
+    let refused = || {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("`{name}` cannot be the name of a histogram in a log"),
+        )
+    };
     Tag::new(name).ok_or_else(refused)
 }
 
@@ -98,8 +110,12 @@ mod tests {
                 LogEntry::StartTime(time) | LogEntry::BaseTime(time) => times.push(time),
                 LogEntry::Interval(line) => {
                     let bytes = unbase64(line.encoded_histogram());
-                    let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
-                    assert_eq!((line.start_timestamp(), line.duration()), (Duration::ZERO, Duration::from_millis(61_500)));
+                    let histogram: Histogram<u64> =
+                        Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
+                    assert_eq!(
+                        (line.start_timestamp(), line.duration()),
+                        (Duration::ZERO, Duration::from_millis(61_500))
+                    );
                     read.push((line.tag().unwrap().as_str().to_owned(), line.max(), histogram));
                 }
             }
@@ -127,7 +143,8 @@ mod tests {
         let empty = recorder(&[]);
         let mut log = Vec::new();
         for name in ["a,b", "a b", "a\nb"] {
-            let error = interval_log(&mut log, 0, Duration::ZERO, &[("events", &empty), (name, &empty)]);
+            let error =
+                interval_log(&mut log, 0, Duration::ZERO, &[("events", &empty), (name, &empty)]);
             assert_eq!(error.unwrap_err().kind(), io::ErrorKind::InvalidInput, "{name}");
         }
         assert!(log.is_empty());
@@ -136,7 +153,8 @@ mod tests {
     #[test]
     fn no_time_is_too_late() {
         let mut log = Vec::new();
-        interval_log(&mut log, u64::MAX, Duration::MAX, &[("all", &recorder(&[u64::MAX]))]).unwrap();
+        interval_log(&mut log, u64::MAX, Duration::MAX, &[("all", &recorder(&[u64::MAX]))])
+            .unwrap();
         assert!(log.ends_with(b"\n"));
     }
 }

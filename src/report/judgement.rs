@@ -39,7 +39,9 @@ pub fn judgement(setup: &Setup, judged: &Judgement) -> String {
         ),
     );
     if prediction.converges {
-        let blackout = prediction.blackout.map_or_else(String::new, |blackout| format!(", blackout {}", time(blackout)));
+        let blackout = prediction
+            .blackout
+            .map_or_else(String::new, |blackout| format!(", blackout {}", time(blackout)));
         line(
             "predicted",
             format!(
@@ -65,23 +67,41 @@ pub fn judgement(setup: &Setup, judged: &Judgement) -> String {
         line("throttle", format!("{:.0} % at the end", prediction.throttle * 100.0));
     }
     if let Some(postcopy) = prediction.postcopy {
-        let (seconds, blocked, fault) = (time(postcopy.seconds), time(postcopy.blocked), time(postcopy.fault));
-        line("post-copy", format!("{seconds}; the guest waits {blocked} in all, for {:.0} pages, {fault} each", postcopy.faults));
+        let (seconds, blocked, fault) =
+            (time(postcopy.seconds), time(postcopy.blocked), time(postcopy.fault));
+        line(
+            "post-copy",
+            format!(
+                "{seconds}; the guest waits {blocked} in all, for {:.0} pages, {fault} each",
+                postcopy.faults
+            ),
+        );
     }
-    let textbooks = if textbook.converges { format!("completes in {}", time(textbook.total)) } else { "never".to_owned() };
-    line("textbook", format!("{textbooks}, expected-downtime {}", time(textbook.expected_downtime)));
+    let textbooks = if textbook.converges {
+        format!("completes in {}", time(textbook.total))
+    } else {
+        "never".to_owned()
+    };
+    line(
+        "textbook",
+        format!("{textbooks}, expected-downtime {}", time(textbook.expected_downtime)),
+    );
     let known = [
         ("write rate", boundaries.rate.map(|rate| format!("≤ {}/s", bytes(rate)))),
         ("working set", boundaries.working_set.map(|set| format!("≤ {}", bytes(set)))),
         ("bandwidth", boundaries.bandwidth.map(|rate| format!("≥ {}/s", bytes(rate)))),
         ("downtime-limit", boundaries.downtime_limit.map(|limit| format!("≥ {}", time(limit)))),
     ];
-    let known: Vec<String> = known.into_iter().filter_map(|(name, bound)| Some(format!("{name} {}", bound?))).collect();
+    let known: Vec<String> =
+        known.into_iter().filter_map(|(name, bound)| Some(format!("{name} {}", bound?))).collect();
     if !known.is_empty() {
         line("converges at", format!("{} (each by itself)", known.join(", ")));
     }
     for (index, remedy) in remedies.iter().enumerate() {
-        line(if index == 0 { "what helps" } else { "" }, format!("{} → {} ({})", remedy.setting, remedy.effect, remedy.harm));
+        line(
+            if index == 0 { "what helps" } else { "" },
+            format!("{} → {} ({})", remedy.setting, remedy.effect, remedy.harm),
+        );
     }
     text.push_str(&plot(&prediction.passes, setup.threshold()));
     text
@@ -91,13 +111,21 @@ pub fn judgement(setup: &Setup, judged: &Judgement) -> String {
 #[must_use]
 pub fn diagnosis(diagnosis: &Diagnosis) -> String {
     let seen = &diagnosis.observed;
-    let ended = diagnosis.outcome.map_or_else(|| "it goes on, or was cut off".to_owned(), Outcome::name);
+    let ended =
+        diagnosis.outcome.map_or_else(|| "it goes on, or was cut off".to_owned(), Outcome::name);
     let rate = seen.bandwidth.map_or_else(String::new, |rate| format!(", {}/s", bytes(rate)));
-    let floor = seen.floor().map_or_else(String::new, |floor| format!(", pending at least {}", bytes(floor)));
-    let expected = seen.expected_downtime.map_or_else(String::new, |expected| format!(", expected-downtime {}", time(expected)));
+    let floor = seen
+        .floor()
+        .map_or_else(String::new, |floor| format!(", pending at least {}", bytes(floor)));
+    let expected = seen
+        .expected_downtime
+        .map_or_else(String::new, |expected| format!(", expected-downtime {}", time(expected)));
     let passes = seen.passes.len().saturating_sub(1);
     let mut text = judgement(&diagnosis.setup, &diagnosis.judgement);
-    let line = format!("  {:<13} {ended}: {passes} syncs in {} samples{rate}{floor}{expected}\n", "seen", seen.samples);
+    let line = format!(
+        "  {:<13} {ended}: {passes} syncs in {} samples{rate}{floor}{expected}\n",
+        "seen", seen.samples
+    );
     let after_verdict = text.find('\n').map_or(0, |at| at + 1);
     text.insert_str(after_verdict, &line);
     text
@@ -106,7 +134,10 @@ pub fn diagnosis(diagnosis: &Diagnosis) -> String {
 /// Above the lines of a sweep.
 #[must_use]
 pub fn sweep_head(key: &str) -> String {
-    format!("{key:>24}  {:<32} {:>10} {:>10} {:>10}  textbook\n", "verdict", "total", "blackout", "sent")
+    format!(
+        "{key:>24}  {:<32} {:>10} {:>10} {:>10}  textbook\n",
+        "verdict", "total", "blackout", "sent"
+    )
 }
 
 /// A line of a sweep.
@@ -125,7 +156,9 @@ pub fn sweep_line(value: &str, judged: &Judgement) -> String {
 
 /// Pending after each sync, and the threshold.
 fn plot(passes: &[(f64, f64)], threshold: f64) -> String {
-    let (Some(last), Some(highest)) = (passes.last(), passes.iter().map(|pass| pass.1).max_by(f64::total_cmp)) else {
+    let (Some(last), Some(highest)) =
+        (passes.last(), passes.iter().map(|pass| pass.1).max_by(f64::total_cmp))
+    else {
         return String::new();
     };
     let top = highest.max(threshold) * 1.05;
@@ -166,7 +199,11 @@ fn step(share: f64, steps: usize) -> usize {
     ((share * steps as f64).max(0.0) as usize).min(steps - 1)
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "for people; never negative")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "for people; never negative"
+)]
 pub(super) fn bytes(value: f64) -> String {
     human_bytes(value.max(0.0) as u64)
 }

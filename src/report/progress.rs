@@ -26,13 +26,20 @@ impl ProgressLine {
         self.learn(now);
         let elapsed = human_micros(now.elapsed_us);
         match now.phase {
-            Phase::Precopy => format!("pre-copy    {elapsed:>8}  pass {}{}", now.pass, self.transfer()),
+            Phase::Precopy => {
+                format!("pre-copy    {elapsed:>8}  pass {}{}", now.pass, self.transfer())
+            }
             Phase::Switchover => format!("switchover  {elapsed:>8}  the guest is stopped"),
-            Phase::Postcopy => format!("post-copy   {elapsed:>8}  the guest runs on the destination{}", self.transfer()),
+            Phase::Postcopy => format!(
+                "post-copy   {elapsed:>8}  the guest runs on the destination{}",
+                self.transfer()
+            ),
             Phase::Cancelling => format!("cancelling  {elapsed:>8}  the guest stays on the source"),
             Phase::OtherSide => format!("completing  {elapsed:>8}  one side is done"),
             Phase::Alone => format!("completing  {elapsed:>8}  the source cannot be asked"),
-            Phase::Doubt => format!("in doubt    {elapsed:>8}  the source failed; which side has the guest is asked"),
+            Phase::Doubt => format!(
+                "in doubt    {elapsed:>8}  the source failed; which side has the guest is asked"
+            ),
             Phase::Ended => format!("ended       {elapsed:>8}"),
         }
     }
@@ -62,7 +69,11 @@ impl ProgressLine {
             let _ = write!(text, "  {} to go", human_bytes(remaining));
         }
         if let Some(rate) = self.bytes_per_second {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive rate of far less than 2^64")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a positive rate of far less than 2^64"
+            )]
             let whole = rate as u64;
             let _ = write!(text, "  {}/s", human_bytes(whole));
         }

@@ -34,7 +34,9 @@ use crate::record::Check;
 pub fn regression(expression: &str, comparison: &Comparison) -> Result<Check, CheckError> {
     let parsed = Expression::parse(expression, "'downtime.best.us > +5 %'")?;
     if matches!(parsed.operator, "==" | "!=") {
-        return Err(parsed.refuse("whether two are equal is decided by noise: only >, >=, < and <= work on a comparison"));
+        return Err(parsed.refuse(
+            "whether two are equal is decided by noise: only >, >=, < and <= work on a comparison",
+        ));
     }
     let seen = match parsed.path {
         "completed" => vec![completed(&parsed, comparison)?],
@@ -53,18 +55,26 @@ struct Seen {
 fn conclude(parsed: &Expression<'_>, expression: &str, seen: &[Seen]) -> Check {
     let known: Vec<&Seen> = seen.iter().filter(|seen| seen.broken.is_some()).collect();
     let first = known.iter().find(|seen| seen.broken == Some(true)).or(known.first());
-    let mut actual = first.map_or_else(|| "too few values to say".to_owned(), |seen| seen.actual.clone());
+    let mut actual =
+        first.map_or_else(|| "too few values to say".to_owned(), |seen| seen.actual.clone());
     let unknown = seen.len() - known.len();
     if unknown > 0 && !known.is_empty() {
         actual = format!("{actual}; too few values to say in {unknown} of {}", seen.len());
     }
     let pass = !known.is_empty() && known.iter().all(|seen| seen.broken == Some(false));
-    Check { name: expression.to_owned(), limit: format!("{} {}", parsed.operator, parsed.limit), actual, pass }
+    Check {
+        name: expression.to_owned(),
+        limit: format!("{} {}", parsed.operator, parsed.limit),
+        actual,
+        pass,
+    }
 }
 
 fn completed(parsed: &Expression<'_>, comparison: &Comparison) -> Result<Seen, CheckError> {
     let limit = parsed.limit.strip_suffix('%').and_then(|number| finite(number.trim()));
-    let limit = limit.ok_or_else(|| parsed.refuse("`completed` is a share of all runs: write it like 'completed < 95 %'"))?;
+    let limit = limit.ok_or_else(|| {
+        parsed.refuse("`completed` is a share of all runs: write it like 'completed < 95 %'")
+    })?;
     let share = comparison.completion.b.share;
     let ends = share.map(|Share { low, high, .. }| (low * 100.0, high * 100.0));
     let actual = share.map(|share| words::share(&share)).unwrap_or_default();
@@ -88,20 +98,33 @@ fn figures(parsed: &Expression<'_>, comparison: &Comparison) -> Result<Vec<Seen>
         "p90.ratio" => (Of::P90, true),
         "p99" => (Of::P99, false),
         "p99.ratio" => (Of::P99, true),
-        other => return Err(parsed.refuse(format!("of `{metric}` there are p90, p99 and ratio, and not `{other}`"))),
+        other => {
+            return Err(parsed
+                .refuse(format!("of `{metric}` there are p90, p99 and ratio, and not `{other}`")));
+        }
     };
-    let in_cells = comparison.cells.iter().flat_map(|cell| cell.metrics.iter().map(move |figures| (cell.cell.as_str(), figures)));
+    let in_cells = comparison
+        .cells
+        .iter()
+        .flat_map(|cell| cell.metrics.iter().map(move |figures| (cell.cell.as_str(), figures)));
     let together = comparison.pooled.iter().map(|figures| ("all pairs", figures));
     match relative(parsed, ratio)? {
         Some(limit) => {
             // Of what is rare there is nothing for all pairs.
-            let places = together.filter(|_| of == Of::Median).chain(in_cells).filter(|(_, figures)| figures.metric == metric);
+            let places = together
+                .filter(|_| of == Of::Median)
+                .chain(in_cells)
+                .filter(|(_, figures)| figures.metric == metric);
             Ok(places.map(|(place, figures)| change(parsed, figures, of, limit, place)).collect())
         }
         None => {
-            let limit = number(parsed.limit).filter(|limit| limit.is_finite()).ok_or_else(|| {
-                parsed.refuse(format!("`{}` is neither a change, like +5 %, nor a quantity, like 300ms", parsed.limit))
-            })?;
+            let limit =
+                number(parsed.limit).filter(|limit| limit.is_finite()).ok_or_else(|| {
+                    parsed.refuse(format!(
+                        "`{}` is neither a change, like +5 %, nor a quantity, like 300ms",
+                        parsed.limit
+                    ))
+                })?;
             let places = in_cells.filter(|(_, figures)| figures.metric == metric);
             Ok(places.map(|(place, figures)| own(parsed, figures, of, limit, place)).collect())
         }
@@ -109,30 +132,44 @@ fn figures(parsed: &Expression<'_>, comparison: &Comparison) -> Result<Vec<Seen>
 }
 
 /// The metric that the path begins with, and what follows.
-fn metric<'a>(parsed: &Expression<'a>, comparison: &'a Comparison) -> Result<(&'a str, &'a str), CheckError> {
-    let names =
-        || comparison.cells.first().into_iter().flat_map(|cell| cell.metrics.iter().map(|figures| figures.metric.as_str()));
+fn metric<'a>(
+    parsed: &Expression<'a>,
+    comparison: &'a Comparison,
+) -> Result<(&'a str, &'a str), CheckError> {
+    let names = || {
+        comparison
+            .cells
+            .first()
+            .into_iter()
+            .flat_map(|cell| cell.metrics.iter().map(|figures| figures.metric.as_str()))
+    };
     let rest = |name: &'a str| match parsed.path.strip_prefix(name)? {
         "" => Some((name, "")),
         more => more.strip_prefix('.').map(|more| (name, more)),
     };
     names().filter_map(rest).max_by_key(|(name, _)| name.len()).ok_or_else(|| {
         let all: Vec<&str> = names().collect();
-        parsed.refuse(format!("`{}` was not compared; there are: completed, {}", parsed.path, all.join(", ")))
+        parsed.refuse(format!(
+            "`{}` was not compared; there are: completed, {}",
+            parsed.path,
+            all.join(", ")
+        ))
     })
 }
 
 /// The limit as a ratio, if a change is meant.
 fn relative(parsed: &Expression<'_>, ratio: bool) -> Result<Option<f64>, CheckError> {
     if ratio {
-        let limit = finite(parsed.limit).ok_or_else(|| parsed.refuse("a ratio is compared with a number, like 1.05"))?;
+        let limit = finite(parsed.limit)
+            .ok_or_else(|| parsed.refuse("a ratio is compared with a number, like 1.05"))?;
         return Ok(Some(limit));
     }
     let Some(percent) = parsed.limit.strip_suffix('%') else { return Ok(None) };
     let percent = percent.trim().replace('−', "-");
     let signed = percent.starts_with(['+', '-']);
     let percent = finite(&percent).filter(|_| signed);
-    let percent = percent.ok_or_else(|| parsed.refuse("a change has a sign: write it like +5 % or −5 %"))?;
+    let percent =
+        percent.ok_or_else(|| parsed.refuse("a change has a sign: write it like +5 % or −5 %"))?;
     Ok(Some(1.0 + percent / 100.0))
 }
 
@@ -151,8 +188,10 @@ fn change(parsed: &Expression<'_>, figures: &Figures, of: Of, limit: f64, place:
         ">" | ">=" => limit < 1.0 || figures.verdict == Verdict::Higher,
         _ => limit > 1.0 || figures.verdict == Verdict::Lower,
     };
-    let broken =
-        change.as_ref().and_then(ends_of_change).map(|ends| beyond(parsed, ends, limit) && (claimed || of != Of::Median));
+    let broken = change
+        .as_ref()
+        .and_then(ends_of_change)
+        .map(|ends| beyond(parsed, ends, limit) && (claimed || of != Of::Median));
     let actual = change.map(|change| words::change(&change, figures.unit)).unwrap_or_default();
     Seen { broken, actual: format!("{actual} in {place}") }
 }
@@ -164,7 +203,9 @@ fn own(parsed: &Expression<'_>, figures: &Figures, of: Of, limit: f64, place: &s
         Of::P99 => quantiles.p99,
     });
     let broken = quantile.as_ref().and_then(words::ends).map(|ends| beyond(parsed, ends, limit));
-    let actual = quantile.map(|quantile: Estimate| words::estimate(&quantile, figures.unit)).unwrap_or_default();
+    let actual = quantile
+        .map(|quantile: Estimate| words::estimate(&quantile, figures.unit))
+        .unwrap_or_default();
     Seen { broken, actual: format!("{actual} in {place}") }
 }
 
@@ -172,7 +213,9 @@ fn own(parsed: &Expression<'_>, figures: &Figures, of: Of, limit: f64, place: &s
 fn ends_of_change(change: &Change) -> Option<(f64, f64)> {
     match &change.ratio {
         Some(ratio) => words::ends(ratio),
-        None => change.difference.low.filter(|low| *low > 0.0).map(|_| (f64::INFINITY, f64::INFINITY)),
+        None => {
+            change.difference.low.filter(|low| *low > 0.0).map(|_| (f64::INFINITY, f64::INFINITY))
+        }
     }
 }
 
@@ -193,7 +236,12 @@ mod tests {
     /// Blackouts of A and B in 40 runs each, and no failures.
     fn comparison(a: f64, b: f64) -> Comparison {
         let side = |name: &str, seed, blackout| {
-            table(name).runs("one", 40, seed, [Hill(blackout, 0.1), Hill(5e5, 0.05), Hill(9e7, 0.05), Nothing])
+            table(name).runs(
+                "one",
+                40,
+                seed,
+                [Hill(blackout, 0.1), Hill(5e5, 0.05), Hill(9e7, 0.05), Nothing],
+            )
         };
         compare(&side("a", 1, a), &side("b", 2, b), &CompareOptions::default())
     }
@@ -230,7 +278,8 @@ mod tests {
     fn runs_that_did_not_complete_break_a_limit_when_that_is_sure() {
         let of = |completed, failed| {
             let rows = [Hill(4000.0, 0.1), Nothing, Nothing, Nothing];
-            let b = table("b").runs("one", completed, 2, rows).failed("one", failed, Outcome::Failed);
+            let b =
+                table("b").runs("one", completed, 2, rows).failed("one", failed, Outcome::Failed);
             compare(&table("a").runs("one", 40, 1, rows), &b, &CompareOptions::default())
         };
         assert!(!passes("completed < 95 %", &of(20, 20)));
@@ -239,7 +288,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_said_does_not_pass() {
-        let few = |name: &str, seed| table(name).runs("one", 4, seed, [Hill(4000.0, 0.1), Nothing, Nothing, Nothing]);
+        let few = |name: &str, seed| {
+            table(name).runs("one", 4, seed, [Hill(4000.0, 0.1), Nothing, Nothing, Nothing])
+        };
         let comparison = compare(&few("a", 1), &few("b", 2), &CompareOptions::default());
         let check = regression("downtime.best.us > +5 %", &comparison).unwrap();
         assert_eq!((check.pass, check.actual.as_str()), (false, "too few values to say"));
@@ -251,11 +302,18 @@ mod tests {
         let cells = |name: &str, seed: u64, slow: f64| {
             let cell = |all: Table, cell: u64| {
                 let center = if cell == 7 { slow } else { 4000.0 };
-                all.runs(&cell.to_string(), 20, seed + cell, [Hill(center, 0.1), Nothing, Nothing, Nothing])
+                all.runs(
+                    &cell.to_string(),
+                    20,
+                    seed + cell,
+                    [Hill(center, 0.1), Nothing, Nothing, Nothing],
+                )
             };
             (0..50).fold(table(name), cell)
         };
-        let of = |slow| compare(&cells("a", 0, 4000.0), &cells("b", 1000, slow), &CompareOptions::default());
+        let of = |slow| {
+            compare(&cells("a", 0, 4000.0), &cells("b", 1000, slow), &CompareOptions::default())
+        };
         assert!(passes("downtime.best.us > +0 %", &of(4000.0)));
         let check = regression("downtime.best.us > +5 %", &of(5000.0)).unwrap();
         assert!(!check.pass && check.actual.ends_with("in 7"), "{}", check.actual);
@@ -263,8 +321,14 @@ mod tests {
 
     #[test]
     fn something_from_nothing_is_more_than_any_percentage() {
-        let side = |name: &str, faults| table(name).runs("one", 10, 1, [Nothing, Nothing, Nothing, faults]);
-        let comparison = compare(&side("a", Always(0.0)), &side("b", Hill(50.0, 0.2)), &CompareOptions::default());
+        let side = |name: &str, faults| {
+            table(name).runs("one", 10, 1, [Nothing, Nothing, Nothing, faults])
+        };
+        let comparison = compare(
+            &side("a", Always(0.0)),
+            &side("b", Hill(50.0, 0.2)),
+            &CompareOptions::default(),
+        );
         let check = regression("faults.count > +1000 %", &comparison).unwrap();
         insta::assert_snapshot!(format!("{} (is {})", check.pass, check.actual), @"false (is +38 [35, 58] in one)");
     }
@@ -272,7 +336,12 @@ mod tests {
     #[test]
     fn a_limit_that_is_no_number_is_refused() {
         let comparison = comparison(4000.0, 8000.0);
-        let all = ["downtime.best.us > +nan %", "downtime.best.us > nan", "downtime.best.us.ratio > inf", "completed < nan %"];
+        let all = [
+            "downtime.best.us > +nan %",
+            "downtime.best.us > nan",
+            "downtime.best.us.ratio > inf",
+            "completed < nan %",
+        ];
         assert!(all.iter().all(|expression| regression(expression, &comparison).is_err()));
     }
 

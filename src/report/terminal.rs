@@ -2,8 +2,8 @@
 
 use super::timeline::{Timeline, timeline};
 use crate::record::{
-    Application, Brownout, Convergence, Faults, Guest, Integrity, LinkView, Outcome, Phases, Recovery, SampledSide, Stalls,
-    Summary, Switchover,
+    Application, Brownout, Convergence, Faults, Guest, Integrity, LinkView, Outcome, Phases,
+    Recovery, SampledSide, Stalls, Summary, Switchover,
 };
 use crate::units::{human_bytes, human_micros};
 use std::fmt::Write;
@@ -16,7 +16,12 @@ const REMEDIES: usize = 3;
 
 /// What was done, the blackout, transfer, guest, and where the rest is.
 #[must_use]
-pub fn summary(run: &Summary, switchovers: &[Switchover], when: &Timeline, directory: &Path) -> String {
+pub fn summary(
+    run: &Summary,
+    switchovers: &[Switchover],
+    when: &Timeline,
+    directory: &Path,
+) -> String {
     let mut screen = String::new();
     let env = &run.environment;
     let outcome = match run.outcome {
@@ -27,10 +32,23 @@ pub fn summary(run: &Summary, switchovers: &[Switchover], when: &Timeline, direc
         // Writing to a String does not fail.
         let _ = writeln!(screen, "  {name:<11} {text}");
     };
-    let on = [env.machine.as_deref(), env.accelerator.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let on = [env.machine.as_deref(), env.accelerator.as_deref()]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ");
     let on = if on.is_empty() { String::new() } else { format!("{on}, ") };
-    let tls = env.tls.as_ref().map(|credentials| format!(", TLS ({credentials})")).unwrap_or_default();
-    line("QEMU", format!("{} → {}, {on}{}{tls}", short(&env.source_qemu), short(&env.destination_qemu), env.transport));
+    let tls =
+        env.tls.as_ref().map(|credentials| format!(", TLS ({credentials})")).unwrap_or_default();
+    line(
+        "QEMU",
+        format!(
+            "{} → {}, {on}{}{tls}",
+            short(&env.source_qemu),
+            short(&env.destination_qemu),
+            env.transport
+        ),
+    );
     if let Some(reason) = env.accelerator_reason.as_ref().filter(|reason| *reason != "asked for") {
         line("", format!("{}: {reason}", env.accelerator.as_deref().unwrap_or_default()));
     }
@@ -67,13 +85,23 @@ pub fn summary(run: &Summary, switchovers: &[Switchover], when: &Timeline, direc
     if let Some(text) = run.recovery.map(recovery) {
         line("recovery", text);
     }
-    for (side, sampled) in [("source", run.sampling.source), ("destination", run.sampling.destination)] {
+    for (side, sampled) in
+        [("source", run.sampling.source), ("destination", run.sampling.destination)]
+    {
         if let Some(sampled) = sampled {
             line(if side == "source" { "sampling" } else { "" }, sampling(side, &sampled));
         }
     }
     for check in &run.checks {
-        line("check", format!("{}: {} (is {})", if check.pass { "held" } else { "BROKEN" }, check.name, check.actual));
+        line(
+            "check",
+            format!(
+                "{}: {} (is {})",
+                if check.pass { "held" } else { "BROKEN" },
+                check.name,
+                check.actual
+            ),
+        );
     }
     for warning in &run.warnings {
         line("warning", warning.clone());
@@ -88,9 +116,16 @@ fn short(version: &str) -> &str {
 
 fn time(run: &Summary) -> String {
     let time = run.time_us;
-    let parts =
-        [("setup", time.setup), ("pre-copy", time.precopy), ("switchover", time.switchover), ("post-copy", time.postcopy)];
-    let parts: Vec<String> = parts.iter().filter_map(|(name, us)| us.map(|us| format!("{name} {}", human_micros(us)))).collect();
+    let parts = [
+        ("setup", time.setup),
+        ("pre-copy", time.precopy),
+        ("switchover", time.switchover),
+        ("post-copy", time.postcopy),
+    ];
+    let parts: Vec<String> = parts
+        .iter()
+        .filter_map(|(name, us)| us.map(|us| format!("{name} {}", human_micros(us))))
+        .collect();
     let not_completed = || match time.ended {
         Some(us) => format!("not completed, ended after {}", human_micros(us)),
         None => "not completed".to_owned(),
@@ -127,14 +162,19 @@ fn transfer(run: &Summary) -> String {
 /// A post-copy that broke.
 fn recovery(recovery: Recovery) -> String {
     let Recovery { attempts, recovered, paused_us } = recovery;
-    let went_on = if recovered > 0 { "post-copy broke and was recovered" } else { "post-copy broke" };
-    let paused = paused_us.map_or_else(String::new, |us| format!(", paused for {}", human_micros(us)));
+    let went_on =
+        if recovered > 0 { "post-copy broke and was recovered" } else { "post-copy broke" };
+    let paused =
+        paused_us.map_or_else(String::new, |us| format!(", paused for {}", human_micros(us)));
     format!("{went_on}: {attempts} attempts{paused}")
 }
 
 /// Why it did not converge, and what would help.
 fn why(convergence: &Convergence) -> Vec<(&'static str, String)> {
-    let Some(verdict) = convergence.verdict.as_deref().filter(|verdict| *verdict != "converges") else { return Vec::new() };
+    let Some(verdict) = convergence.verdict.as_deref().filter(|verdict| *verdict != "converges")
+    else {
+        return Vec::new();
+    };
     let mut text = verdict.replace('-', " ");
     let mut add = |figure: Option<u64>, words: &dyn Fn(String) -> String| {
         if let Some(figure) = figure {
@@ -145,10 +185,15 @@ fn why(convergence: &Convergence) -> Vec<(&'static str, String)> {
     add(convergence.bandwidth_bps, &|rate| format!("{rate}/s are sent"));
     add(convergence.pending_floor_bytes, &|floor| format!("pending comes down to {floor}"));
     add(convergence.threshold_bytes, &|threshold| format!("must be below {threshold}"));
-    let words = |remedy: &serde_json::Value, name: &str| remedy[name].as_str().unwrap_or_default().to_owned();
+    let words = |remedy: &serde_json::Value, name: &str| {
+        remedy[name].as_str().unwrap_or_default().to_owned()
+    };
     let helps = convergence.remedies.iter().take(REMEDIES);
     let helps = helps.enumerate().map(|(index, remedy)| {
-        (if index == 0 { "helps" } else { "" }, format!("{} → {}", words(remedy, "setting"), words(remedy, "effect")))
+        (
+            if index == 0 { "helps" } else { "" },
+            format!("{} → {}", words(remedy, "setting"), words(remedy, "effect")),
+        )
     });
     std::iter::once(("why", text)).chain(helps).collect()
 }
@@ -192,8 +237,14 @@ fn guest(guest: &Guest) -> String {
 }
 
 fn dirty_rates(guest: &Guest) -> String {
-    let rates = [("before", guest.dirty_bps_before), ("during", guest.dirty_bps_during), ("after", guest.dirty_bps_after)];
-    let rates = rates.iter().filter_map(|(when, rate)| rate.map(|rate| format!("{}/s {when}", human_bytes(rate))));
+    let rates = [
+        ("before", guest.dirty_bps_before),
+        ("during", guest.dirty_bps_during),
+        ("after", guest.dirty_bps_after),
+    ];
+    let rates = rates
+        .iter()
+        .filter_map(|(when, rate)| rate.map(|rate| format!("{}/s {when}", human_bytes(rate))));
     let rates: Vec<String> = rates.collect();
     if rates.is_empty() { String::new() } else { format!("dirtied {}", rates.join(", ")) }
 }
@@ -205,29 +256,50 @@ fn application(application: &Application) -> Option<String> {
         ("during", application.rps_during, application.longest_gap_during_us),
         ("after", application.rps_after, application.longest_gap_after_us),
     ];
-    let rates: Vec<String> = phases.iter().filter_map(|(when, rate, _)| Some(format!("{}/s {when}", (*rate)?))).collect();
-    let gaps: Vec<String> =
-        phases.iter().filter_map(|(when, _, gap)| Some(format!("{} {when}", human_micros((*gap)?)))).collect();
+    let rates: Vec<String> = phases
+        .iter()
+        .filter_map(|(when, rate, _)| Some(format!("{}/s {when}", (*rate)?)))
+        .collect();
+    let gaps: Vec<String> = phases
+        .iter()
+        .filter_map(|(when, _, gap)| Some(format!("{} {when}", human_micros((*gap)?))))
+        .collect();
     let wrong = match application.wrong_answers.filter(|wrong| *wrong > 0) {
         Some(wrong) => format!("; {wrong} WRONG"),
         None => String::new(),
     };
     let seen = !rates.is_empty();
-    seen.then(|| format!("{} answered {}; longest wait {}{wrong}", application.name, rates.join(", "), gaps.join(", ")))
+    seen.then(|| {
+        format!(
+            "{} answered {}; longest wait {}{wrong}",
+            application.name,
+            rates.join(", "),
+            gaps.join(", ")
+        )
+    })
 }
 
 /// The longest stalls of each phase, the guest's beats as they came and its own accesses.
 fn brownout(brownout: &Brownout) -> Option<String> {
     let longest = |phases: &Phases| {
-        let all =
-            [("before", phases.before), ("pre-copy", phases.precopy), ("post-copy", phases.postcopy), ("after", phases.after)];
-        let of = |(name, stalls): &(&str, Stalls)| stalls.max_us.map(|us| format!("{} {name}", human_micros(us)));
+        let all = [
+            ("before", phases.before),
+            ("pre-copy", phases.precopy),
+            ("post-copy", phases.postcopy),
+            ("after", phases.after),
+        ];
+        let of = |(name, stalls): &(&str, Stalls)| {
+            stalls.max_us.map(|us| format!("{} {name}", human_micros(us)))
+        };
         all.iter().filter_map(of).collect::<Vec<_>>().join(", ")
     };
     let (beats, accesses) = (longest(&brownout.beats), longest(&brownout.accesses));
     let text = [("longest between beats: ", beats), ("longest memory access: ", accesses)];
-    let text: Vec<String> =
-        text.into_iter().filter(|(_, all)| !all.is_empty()).map(|(name, all)| format!("{name}{all}")).collect();
+    let text: Vec<String> = text
+        .into_iter()
+        .filter(|(_, all)| !all.is_empty())
+        .map(|(name, all)| format!("{name}{all}"))
+        .collect();
     (!text.is_empty()).then(|| text.join("; "))
 }
 
@@ -240,7 +312,12 @@ fn faults(faults: &Faults) -> Option<String> {
         add(format!("{pushed} came unasked"));
     }
     if let (Some(p50), Some(p99), Some(max)) = (faults.p50_us, faults.p99_us, faults.max_us) {
-        add(format!("p50 {}, p99 {}, max {}", human_micros(p50), human_micros(p99), human_micros(max)));
+        add(format!(
+            "p50 {}, p99 {}, max {}",
+            human_micros(p50),
+            human_micros(p99),
+            human_micros(max)
+        ));
     }
     if let Some(us) = faults.blocktime_us {
         add(format!("all vCPUs blocked for {}", human_micros(us)));
@@ -265,8 +342,14 @@ pub(crate) mod tests {
     use crate::record::*;
 
     pub(crate) fn example() -> Summary {
-        let sampled =
-            SampledSide { samples: 312, rate_hz: 999.0, rtt_p50_us: 141, rtt_p99_us: 400, rtt_max_us: 900, longest_gap_us: 2100 };
+        let sampled = SampledSide {
+            samples: 312,
+            rate_hz: 999.0,
+            rtt_p50_us: 141,
+            rtt_p99_us: 400,
+            rtt_max_us: 900,
+            longest_gap_us: 2100,
+        };
         Summary {
             schema: SCHEMA.into(),
             id: "example".into(),

@@ -41,7 +41,10 @@ pub struct Timeline {
 /// The lines, each of at most `width` columns but for the legend.
 #[must_use]
 pub fn timeline(marks: &Timeline, width: usize) -> String {
-    let axis = Axis { total_us: marks.total_us.max(marks.done_us).max(1), width: width.clamp(NARROWEST, WIDEST) };
+    let axis = Axis {
+        total_us: marks.total_us.max(marks.done_us).max(1),
+        width: width.clamp(NARROWEST, WIDEST),
+    };
     let symbols = symbols(marks, &axis);
     let mut lines = vec![scale(&axis), symbols.iter().collect()];
     if !marks.write_bps.is_empty() {
@@ -69,13 +72,16 @@ impl Axis {
 
     /// The middle of a column, which says for what the column stands.
     fn middle(&self, column: usize) -> u64 {
-        let middle = (as_u128(column) * 2 + 1) * u128::from(self.total_us) / (as_u128(self.width) * 2);
+        let middle =
+            (as_u128(column) * 2 + 1) * u128::from(self.total_us) / (as_u128(self.width) * 2);
         u64::try_from(middle).unwrap_or(u64::MAX)
     }
 
     /// The columns that stand for a part, at least the one in which it starts.
     fn columns(&self, from_us: u64, to_us: u64) -> Vec<usize> {
-        let inside: Vec<usize> = (0..self.width).filter(|column| (from_us..to_us).contains(&self.middle(*column))).collect();
+        let inside: Vec<usize> = (0..self.width)
+            .filter(|column| (from_us..to_us).contains(&self.middle(*column)))
+            .collect();
         if inside.is_empty() { vec![self.column(from_us)] } else { inside }
     }
 }
@@ -85,10 +91,13 @@ fn as_u128(count: usize) -> u128 {
 }
 
 fn symbols(marks: &Timeline, axis: &Axis) -> Vec<char> {
-    let mut symbols: Vec<char> = (0..axis.width).map(|column| at(marks, axis.middle(column))).collect();
+    let mut symbols: Vec<char> =
+        (0..axis.width).map(|column| at(marks, axis.middle(column))).collect();
     let mut put = |columns: Vec<usize>, symbol: char, over: Option<char>| {
         for column in columns {
-            if let Some(place) = symbols.get_mut(column).filter(|place| over.is_none_or(|over| **place == over)) {
+            if let Some(place) =
+                symbols.get_mut(column).filter(|place| over.is_none_or(|over| **place == over))
+            {
                 *place = symbol;
             }
         }
@@ -125,7 +134,9 @@ fn scale(axis: &Axis) -> String {
     let step = round_up(axis.total_us.div_ceil(labels));
     let mut line = String::new();
     let mut columns = 0;
-    for us in (0..=labels).map_while(|tick| step.checked_mul(tick)).take_while(|us| *us < axis.total_us) {
+    for us in
+        (0..=labels).map_while(|tick| step.checked_mul(tick)).take_while(|us| *us < axis.total_us)
+    {
         let label = if us == 0 { "|0".to_owned() } else { format!("|{}", human_micros(us)) };
         let (column, length) = (axis.column(us), label.chars().count());
         if column < columns || column + length > axis.width {
@@ -154,7 +165,9 @@ fn throughput(marks: &Timeline, axis: &Axis) -> String {
         }
     }
     let highest = highest(&marks.link_bps);
-    let height = |(sum, count): &(u128, u128)| sum.checked_div(*count).and_then(|mean| level(mean, highest)).unwrap_or(' ');
+    let height = |(sum, count): &(u128, u128)| {
+        sum.checked_div(*count).and_then(|mean| level(mean, highest)).unwrap_or(' ')
+    };
     sums.iter().map(height).collect()
 }
 
@@ -163,7 +176,10 @@ fn highest(rates: &[(u64, u64)]) -> u64 {
 }
 
 fn level(rate: u128, highest: u64) -> Option<char> {
-    usize::try_from(rate * 7 / u128::from(highest)).ok().and_then(|level| LEVELS.get(level)).copied()
+    usize::try_from(rate * 7 / u128::from(highest))
+        .ok()
+        .and_then(|level| LEVELS.get(level))
+        .copied()
 }
 
 /// What the guest wrote, as heights. A report stands for the time since the one before, but never for or across the blackout.
@@ -172,7 +188,11 @@ fn curve(marks: &Timeline, axis: &Axis, symbols: &[char]) -> String {
     reports.sort_unstable();
     let highest = highest(&reports);
     let reported = |column: usize| {
-        let here: Vec<u64> = reports.iter().filter(|(us, _)| axis.column(*us) == column).map(|(_, rate)| *rate).collect();
+        let here: Vec<u64> = reports
+            .iter()
+            .filter(|(us, _)| axis.column(*us) == column)
+            .map(|(_, rate)| *rate)
+            .collect();
         let sum: u128 = here.iter().copied().map(u128::from).sum();
         sum.checked_div(as_u128(here.len()))
     };
@@ -183,7 +203,12 @@ fn curve(marks: &Timeline, axis: &Axis, symbols: &[char]) -> String {
         (!until.contains(&'X')).then_some(u128::from(*rate))
     };
     (0..axis.width)
-        .map(|column| reported(column).or_else(|| next(column)).and_then(|rate| level(rate, highest)).unwrap_or(' '))
+        .map(|column| {
+            reported(column)
+                .or_else(|| next(column))
+                .and_then(|rate| level(rate, highest))
+                .unwrap_or(' ')
+        })
         .collect()
 }
 
@@ -299,21 +324,39 @@ mod tests {
     fn any_marks() -> impl Strategy<Value = Timeline> {
         let times = || prop::collection::vec(any::<u64>(), 0..6);
         let rates = prop::collection::vec(any::<(u64, u64)>(), 0..6);
-        let marks = (any::<u64>(), times(), any::<[Option<u64>; 3]>(), any::<bool>(), any::<u64>(), times(), rates);
-        marks.prop_map(|(total_us, passes_us, [active_us, stop_us, resume_us], postcopy, done_us, faults_us, write_bps)| {
-            Timeline {
+        let marks = (
+            any::<u64>(),
+            times(),
+            any::<[Option<u64>; 3]>(),
+            any::<bool>(),
+            any::<u64>(),
+            times(),
+            rates,
+        );
+        marks.prop_map(
+            |(
                 total_us,
                 passes_us,
-                active_us,
-                stop_us,
-                resume_us,
+                [active_us, stop_us, resume_us],
                 postcopy,
                 done_us,
                 faults_us,
-                link_bps: write_bps.clone(),
                 write_bps,
-            }
-        })
+            )| {
+                Timeline {
+                    total_us,
+                    passes_us,
+                    active_us,
+                    stop_us,
+                    resume_us,
+                    postcopy,
+                    done_us,
+                    faults_us,
+                    link_bps: write_bps.clone(),
+                    write_bps,
+                }
+            },
+        )
     }
 
     proptest! {

@@ -44,7 +44,11 @@ pub(super) async fn run(
         connected = connecting => connected?,
         () = interrupt.wait() => return Err(DriveError::Interrupted.into()),
     };
-    let clocks = if source.qmp.is_local() && destination.qmp.is_local() { Clocks::Shared } else { Clocks::Separate };
+    let clocks = if source.qmp.is_local() && destination.qmp.is_local() {
+        Clocks::Shared
+    } else {
+        Clocks::Separate
+    };
     let supports = ask(&sides.ends, &[]).await?;
     let means = Means { number: 1, scenario: &scenario, sink, interrupt, progress, adopts };
     let sessions = [sides.ends[0].session.clone(), sides.ends[1].session.clone()];
@@ -64,7 +68,16 @@ pub(super) async fn run(
     }
     let migration = migration?;
     let guest = GuestFacts::default();
-    Ok(Seen { scenario, supports, migrations: vec![migration], guest, accelerator: None, boot: None, clocks, warnings })
+    Ok(Seen {
+        scenario,
+        supports,
+        migrations: vec![migration],
+        guest,
+        accelerator: None,
+        boot: None,
+        clocks,
+        warnings,
+    })
 }
 
 /// A directory for the sockets of the migration stream. It goes when this is dropped, or we are killed.
@@ -89,8 +102,10 @@ async fn connect(
     transcript: bool,
 ) -> Result<(Sides, Option<PrivateSockets>), RunError> {
     let (source_end, source_sampling) = connect_one(Side::Source, source, sink, transcript).await?;
-    let (destination_end, destination_sampling) = connect_one(Side::Destination, destination, sink, transcript).await?;
-    let same_host = matches!((&source.qmp, &destination.qmp), (Endpoint::Unix(_), Endpoint::Unix(_)));
+    let (destination_end, destination_sampling) =
+        connect_one(Side::Destination, destination, sink, transcript).await?;
+    let same_host =
+        matches!((&source.qmp, &destination.qmp), (Endpoint::Unix(_), Endpoint::Unix(_)));
     // Two unix sockets are on this host, and so are their QEMUs: the stream can take a unix socket too. A TCP port on loopback
     // may be forwarded from elsewhere, so there the user has to say where the destination is.
     let private = if same_host { PrivateSockets::make().ok() } else { None };
@@ -101,9 +116,15 @@ async fn connect(
     Ok((Sides { ends, sampling, exits, local, network: None, ours: false }, private))
 }
 
-async fn connect_one(side: Side, attach: &Attach, sink: &Sink, transcript: bool) -> Result<(End, Option<Blocking>), RunError> {
+async fn connect_one(
+    side: Side,
+    attach: &Attach,
+    sink: &Sink,
+    transcript: bool,
+) -> Result<(End, Option<Blocking>), RunError> {
     let tap = transcript.then(|| sink.tap(u32::from(side == Side::Destination)));
-    let (session, notices) = Session::connect(side.name(), &attach.qmp, tap, CONNECT_DEADLINE).await?;
+    let (session, notices) =
+        Session::connect(side.name(), &attach.qmp, tap, CONNECT_DEADLINE).await?;
     let sampling = match &attach.sampling {
         Some(endpoint) => Some(connect_blocking(side, endpoint.clone()).await?),
         None => None,
@@ -112,7 +133,9 @@ async fn connect_one(side: Side, attach: &Attach, sink: &Sink, transcript: bool)
 }
 
 async fn connect_blocking(side: Side, endpoint: Endpoint) -> Result<Blocking, RunError> {
-    let connecting = tokio::task::spawn_blocking(move || Blocking::connect(side.name(), &endpoint, CONNECT_DEADLINE));
+    let connecting = tokio::task::spawn_blocking(move || {
+        Blocking::connect(side.name(), &endpoint, CONNECT_DEADLINE)
+    });
     match connecting.await {
         Ok(connected) => Ok(connected?),
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),

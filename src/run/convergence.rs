@@ -6,8 +6,15 @@ use crate::record::{Convergence, Outcome};
 use crate::scenario::Scenario;
 
 /// The verdict only where pre-copy was tried to its end; a fit takes some ms, and only those that did not converge need it.
-pub(super) fn convergence(scenario: &Scenario, outcome: Outcome, postcopy_happened: bool, digests: &[Digest]) -> Convergence {
-    let Some(observed) = digests.last().map(|digest| digest.watch.clone()).map(Watch::end) else { return Convergence::default() };
+pub(super) fn convergence(
+    scenario: &Scenario,
+    outcome: Outcome,
+    postcopy_happened: bool,
+    digests: &[Digest],
+) -> Convergence {
+    let Some(observed) = digests.last().map(|digest| digest.watch.clone()).map(Watch::end) else {
+        return Convergence::default();
+    };
     let seen = Convergence {
         bandwidth_bps: observed.bandwidth.map(whole),
         threshold_bytes: Some(whole(Setup::of_scenario(scenario).threshold())),
@@ -15,7 +22,9 @@ pub(super) fn convergence(scenario: &Scenario, outcome: Outcome, postcopy_happen
         ..Convergence::default()
     };
     match outcome {
-        Outcome::Completed if !postcopy_happened => Convergence { verdict: Some("converges".to_owned()), ..seen },
+        Outcome::Completed if !postcopy_happened => {
+            Convergence { verdict: Some("converges".to_owned()), ..seen }
+        }
         Outcome::NotConverged => match of_observed(observed, scenario, Some(outcome)) {
             Ok(diagnosis) => of(&diagnosis, seen),
             Err(_) => seen,

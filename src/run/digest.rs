@@ -32,7 +32,9 @@ impl Digest {
         Glance::of(row).iter().for_each(|glance| self.watch.look(glance));
         match row.side {
             Side::Source => self.look_at_source(row),
-            Side::Destination => self.blocktime_ms = row.info.postcopy_blocktime.or(self.blocktime_ms),
+            Side::Destination => {
+                self.blocktime_ms = row.info.postcopy_blocktime.or(self.blocktime_ms)
+            }
         }
     }
 
@@ -75,7 +77,12 @@ mod tests {
 
     fn row(at_ms: u64, downtime: Option<u64>, transferred: u64) -> SampleRow {
         let ram = RamStats { transferred: Some(transferred), ..RamStats::default() };
-        let info = MigrationInfo { downtime, total_time: Some(at_ms), ram: Some(ram), ..MigrationInfo::default() };
+        let info = MigrationInfo {
+            downtime,
+            total_time: Some(at_ms),
+            ram: Some(ram),
+            ..MigrationInfo::default()
+        };
         SampleRow { side: Side::Source, sent_ns: 0, received_ns: at_ms * 1_000_000, pass: 1, info }
     }
 
@@ -99,7 +106,12 @@ mod tests {
     #[test]
     fn the_peak_is_over_50_ms_at_least() {
         let mut digest = Digest::default();
-        for sample in [row(0, None, 0), row(1, None, 1_000_000), row(100, None, 1_000_000), row(200, None, 6_000_000)] {
+        for sample in [
+            row(0, None, 0),
+            row(1, None, 1_000_000),
+            row(100, None, 1_000_000),
+            row(200, None, 6_000_000),
+        ] {
             digest.look(&sample);
         }
         assert_eq!(digest.peak_bps, Some(50_000_000));

@@ -23,14 +23,20 @@ pub(super) struct ForeignTrace {
 
 impl ForeignTrace {
     /// Switches the trace points on. The error says in a sentence why there will be no traces.
-    pub(super) async fn start(session: Session, vm: u32, path: &Path) -> Result<ForeignTrace, String> {
+    pub(super) async fn start(
+        session: Session,
+        vm: u32,
+        path: &Path,
+    ) -> Result<ForeignTrace, String> {
         let none = |why: String| format!("no traces of the {}: {why}", vm_name(vm));
         let open = || -> io::Result<File> {
             let mut file = File::open(path)?;
             file.seek(SeekFrom::End(0))?;
             Ok(file)
         };
-        let file = open().map_err(|error| none(format!("its trace file {} cannot be read: {error}", path.display())))?;
+        let file = open().map_err(|error| {
+            none(format!("its trace file {} cannot be read: {error}", path.display()))
+        })?;
         switch(&session, true).await.map_err(none)?;
         Ok(ForeignTrace { session, vm, path: path.to_owned(), file })
     }
@@ -40,10 +46,9 @@ impl ForeignTrace {
         // A source that is gone by now has traced all that it ever will.
         let _ = switch(&self.session, false).await;
         let mut traced = Vec::new();
-        let kept = (&mut self.file)
-            .take(LONGEST)
-            .read_to_end(&mut traced)
-            .and_then(|_| std::fs::write(directory.join(format!("trace.{}.log", vm_name(self.vm))), &traced));
+        let kept = (&mut self.file).take(LONGEST).read_to_end(&mut traced).and_then(|_| {
+            std::fs::write(directory.join(format!("trace.{}.log", vm_name(self.vm))), &traced)
+        });
         if let Err(error) = kept {
             warnings.push(format!("the trace file {} was not kept: {error}", self.path.display()));
         }
@@ -52,6 +57,9 @@ impl ForeignTrace {
 
 async fn switch(session: &Session, on: bool) -> Result<(), String> {
     // Typed, `vcpu` would be sent too, which newer QEMUs no longer take.
-    let request = Request::raw("trace-event-set-state", json!({"name": POINTS, "enable": on, "ignore-unavailable": true}));
+    let request = Request::raw(
+        "trace-event-set-state",
+        json!({"name": POINTS, "enable": on, "ignore-unavailable": true}),
+    );
     session.execute(request, DEADLINE).await.map(drop).map_err(|error| error.to_string())
 }

@@ -74,7 +74,12 @@ impl GuestWatch {
     }
 
     /// When it is over, on the side where the guest is now.
-    pub(super) async fn after_migration(&self, console: &mut Console, wanted: &Guest, report: &Report) -> GuestFacts {
+    pub(super) async fn after_migration(
+        &self,
+        console: &mut Console,
+        wanted: &Guest,
+        report: &Report,
+    ) -> GuestFacts {
         let mut facts = GuestFacts::default();
         if let Err(error) = self.ask(console, wanted, report, &mut facts).await {
             facts.problem = Some(error.to_string());
@@ -82,14 +87,24 @@ impl GuestWatch {
         facts
     }
 
-    async fn ask(&self, console: &mut Console, wanted: &Guest, report: &Report, facts: &mut GuestFacts) -> Result<(), LabError> {
+    async fn ask(
+        &self,
+        console: &mut Console,
+        wanted: &Guest,
+        report: &Report,
+        facts: &mut GuestFacts,
+    ) -> Result<(), LabError> {
         let at_end = Reading::take(console).await?;
         facts.dirty_bps_before = self.bps_before;
         facts.stalls_before.clone_from(&self.stalls_before);
         // Up to this reading, which comes some ms after the end.
-        facts.dirty_bps_during = self.before.filter(|b| b.at_ns <= report.ended.mono_ns).and_then(|b| at_end.rate_since(&b));
+        facts.dirty_bps_during = self
+            .before
+            .filter(|b| b.at_ns <= report.ended.mono_ns)
+            .and_then(|b| at_end.rate_since(&b));
         facts.stalls_at_end = console.stalls().await?;
-        tokio::time::sleep(if wanted.load.is_application() { APPLICATION_WINDOW } else { WINDOW }).await;
+        tokio::time::sleep(if wanted.load.is_application() { APPLICATION_WINDOW } else { WINDOW })
+            .await;
         let later = Reading::take(console).await?;
         facts.dirty_bps_after = later.rate_since(&at_end);
         facts.operations = Some(later.status.operations);
@@ -107,7 +122,8 @@ impl GuestWatch {
         }
         // An application that answers with what nobody stored has lost memory too, whatever the pages of the guest program are like.
         let wrong = facts.load.as_ref().and_then(|(load, _)| load.wrong).unwrap_or(0);
-        facts.integrity = if check.intact && wrong == 0 { Integrity::Intact } else { Integrity::Corrupt };
+        facts.integrity =
+            if check.intact && wrong == 0 { Integrity::Intact } else { Integrity::Corrupt };
         Ok(())
     }
 }

@@ -44,7 +44,11 @@ impl Reading {
     /// What was neither idle nor ours went to others: also what a hypervisor above us took (`steal`).
     fn since(&self, earlier: &Reading) -> Host {
         let cpu_us = self.at_us.saturating_sub(earlier.at_us) * self.cpus;
-        let known = [(self.idle_us, earlier.idle_us), (self.interrupts_us, earlier.interrupts_us), (self.own_us, earlier.own_us)];
+        let known = [
+            (self.idle_us, earlier.idle_us),
+            (self.interrupts_us, earlier.interrupts_us),
+            (self.own_us, earlier.own_us),
+        ];
         let known_us: u64 = known.iter().map(|(now, before)| now.saturating_sub(*before)).sum();
         Host { cpu_us: Some(cpu_us), others_us: Some(cpu_us.saturating_sub(known_us)) }
     }
@@ -65,7 +69,8 @@ fn of_children() -> Option<u64> {
 
 fn of_ended_children() -> Option<u64> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).ok()?;
-    u64::try_from(usage.user_time().num_microseconds() + usage.system_time().num_microseconds()).ok()
+    u64::try_from(usage.user_time().num_microseconds() + usage.system_time().num_microseconds())
+        .ok()
 }
 
 /// By the thread that started them (proc_pid_task(5)).
@@ -73,8 +78,11 @@ fn of_running_children() -> Option<u64> {
     let mut all_us = 0;
     for task in std::fs::read_dir("/proc/self/task").ok()? {
         // A thread that has ended meanwhile left its children to another.
-        let Ok(children) = std::fs::read_to_string(task.ok()?.path().join("children")) else { continue };
-        let running = children.split_whitespace().filter_map(|pid| clock::cpu_ns_of(pid.parse().ok()?));
+        let Ok(children) = std::fs::read_to_string(task.ok()?.path().join("children")) else {
+            continue;
+        };
+        let running =
+            children.split_whitespace().filter_map(|pid| clock::cpu_ns_of(pid.parse().ok()?));
         all_us += running.sum::<u64>() / 1000;
     }
     Some(all_us)
@@ -94,8 +102,12 @@ const TICK_US: u64 = 10_000;
 impl Processors {
     fn parse(stat: &str) -> Option<Processors> {
         let mut lines = stat.lines();
-        let all: Vec<u64> =
-            lines.next()?.strip_prefix("cpu ")?.split_whitespace().map_while(|field| field.parse().ok()).collect();
+        let all: Vec<u64> = lines
+            .next()?
+            .strip_prefix("cpu ")?
+            .split_whitespace()
+            .map_while(|field| field.parse().ok())
+            .collect();
         // user, nice, system, idle, iowait, irq, softirq
         let [_, _, _, idle, iowait, irq, softirq, ..] = all.as_slice() else { return None };
         let cpus = lines.take_while(|line| line.starts_with("cpu")).count();
@@ -115,10 +127,18 @@ mod tests {
 
     #[test]
     fn processors_are_counted_and_their_idle_time_is_that_of_all() {
-        let stat =
-            "cpu  10 20 30 400 50 6 7 8 0 0\ncpu0 5 10 15 200 25 3 3 4 0 0\ncpu1 5 10 15 200 25 3 4 4 0 0\nintr 5\nctxt 9\n";
-        assert_eq!(Processors::parse(stat), Some(Processors { cpus: 2, idle_us: 4_500_000, interrupts_us: 130_000 }));
-        for text in ["", "cpu", "cpu  1 2 3", "cpu  1 2 3 4 5 6 7\nintr 1\n", "cpu  1 2 3 4 5 x 7\ncpu0 1\n"] {
+        let stat = "cpu  10 20 30 400 50 6 7 8 0 0\ncpu0 5 10 15 200 25 3 3 4 0 0\ncpu1 5 10 15 200 25 3 4 4 0 0\nintr 5\nctxt 9\n";
+        assert_eq!(
+            Processors::parse(stat),
+            Some(Processors { cpus: 2, idle_us: 4_500_000, interrupts_us: 130_000 })
+        );
+        for text in [
+            "",
+            "cpu",
+            "cpu  1 2 3",
+            "cpu  1 2 3 4 5 6 7\nintr 1\n",
+            "cpu  1 2 3 4 5 x 7\ncpu0 1\n",
+        ] {
             assert_eq!(Processors::parse(text), None, "{text}");
         }
     }
@@ -126,7 +146,8 @@ mod tests {
     #[test]
     fn what_is_neither_idle_nor_ours_is_others() {
         let before = Reading { cpus: 2, at_us: 1000, idle_us: 500, interrupts_us: 100, own_us: 70 };
-        let after = Reading { cpus: 2, at_us: 2000, idle_us: 1300, interrupts_us: 200, own_us: 870 };
+        let after =
+            Reading { cpus: 2, at_us: 2000, idle_us: 1300, interrupts_us: 200, own_us: 870 };
         assert_eq!(after.since(&before), Host { cpu_us: Some(2000), others_us: Some(300) });
         // Ticks are coarser than clocks: what does not add up is not others'.
         let coarse = Reading { idle_us: 1700, ..after };

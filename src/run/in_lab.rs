@@ -14,7 +14,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 /// Starts a lab, migrates in it, ends it.
-pub(super) async fn run(options: Options, directory: &RunDir, known: &[Support]) -> Result<Seen, RunError> {
+pub(super) async fn run(
+    options: Options,
+    directory: &RunDir,
+    known: &[Support],
+) -> Result<Seen, RunError> {
     let Options { scenario, mut interrupt, progress, .. } = options;
     if scenario.repeat > 1 && scenario.destination_qemu() != scenario.qemu.source {
         let reason = "repeat migrates the guest on and on between fresh QEMUs of one kind; for two kinds, run it several times";
@@ -31,7 +35,8 @@ pub(super) async fn run(options: Options, directory: &RunDir, known: &[Support])
     };
     let shown = Arc::new(Mutex::new(progress));
     let working = with_credentials(&scenario, lab.directory())?;
-    let series = Series { scenario: &working, asked: &scenario, sink: directory.sink(), interrupt, shown };
+    let series =
+        Series { scenario: &working, asked: &scenario, sink: directory.sink(), interrupt, shown };
     series.run(lab, known).await
 }
 
@@ -39,9 +44,12 @@ pub(super) async fn run(options: Options, directory: &RunDir, known: &[Support])
 fn with_credentials(scenario: &Scenario, private: &Path) -> Result<Scenario, LabError> {
     let mut scenario = scenario.clone();
     let tls = &mut scenario.tls;
-    if tls.credentials.is_some() && [&tls.dir, &tls.source_dir, &tls.destination_dir].iter().all(|named| named.is_none()) {
+    if tls.credentials.is_some()
+        && [&tls.dir, &tls.source_dir, &tls.destination_dir].iter().all(|named| named.is_none())
+    {
         let directory = private.join("credentials");
-        crate::credentials::make(&directory, &[]).map_err(|source| LabError::Credentials { source })?;
+        crate::credentials::make(&directory, &[])
+            .map_err(|source| LabError::Credentials { source })?;
         tls.dir = Some(directory.to_string_lossy().into_owned());
         // Of the addresses of namespaces the certificates know nothing.
         tls.hostname.get_or_insert_with(|| "localhost".to_owned());
@@ -84,7 +92,10 @@ impl Series<'_> {
                 Ok(migration) => migration,
                 Err(error) if seen.migrations.is_empty() => return Err(error),
                 Err(error) => {
-                    seen.warnings.push(format!("the series ended after {} migrations: {error}", seen.migrations.len()));
+                    seen.warnings.push(format!(
+                        "the series ended after {} migrations: {error}",
+                        seen.migrations.len()
+                    ));
                     break;
                 }
             };
@@ -92,16 +103,21 @@ impl Series<'_> {
             let after = migration.report.ends.take();
             let [_, connection] = std::mem::take(&mut migration.connections);
             seen.migrations.push(migration);
-            let Some([_, new_source]) = after.filter(|_| completed && number < self.scenario.repeat && !self.interrupted())
+            let Some([_, new_source]) =
+                after.filter(|_| completed && number < self.scenario.repeat && !self.interrupted())
             else {
                 break;
             };
             lab.destination.sampling = connection;
-            let fresh =
-                lab.advance(self.scenario.repeat - number).await.and_then(|()| lab.destination.end.take().ok_or_else(lost));
+            let fresh = lab
+                .advance(self.scenario.repeat - number)
+                .await
+                .and_then(|()| lab.destination.end.take().ok_or_else(lost));
             match fresh {
                 Ok(fresh) => ends = Some([new_source, fresh]),
-                Err(error) => seen.warnings.push(format!("the series ended after {number} migrations: {error}")),
+                Err(error) => seen
+                    .warnings
+                    .push(format!("the series ended after {number} migrations: {error}")),
             }
             number += 1;
         }
@@ -128,7 +144,9 @@ impl Series<'_> {
             ours: true,
         };
         let shown = self.shown.clone();
-        let progress = move |progress: &Progress| shown.lock().unwrap_or_else(PoisonError::into_inner)(progress);
+        let progress = move |progress: &Progress| {
+            shown.lock().unwrap_or_else(PoisonError::into_inner)(progress)
+        };
         let means = Means {
             number,
             scenario: self.scenario,
@@ -163,7 +181,10 @@ impl Series<'_> {
 }
 
 fn lost() -> LabError {
-    LabError::System { what: "the lab's connections".to_owned(), source: std::io::ErrorKind::NotConnected.into() }
+    LabError::System {
+        what: "the lab's connections".to_owned(),
+        source: std::io::ErrorKind::NotConnected.into(),
+    }
 }
 
 fn take_ends(lab: &mut Lab) -> Result<[End; 2], LabError> {

@@ -14,7 +14,11 @@ pub(super) fn view(migration: &Migration, flows: &[FlowRecord]) -> Option<LinkVi
     let passed = migration.passed?;
     let there = by_bucket(flows);
     let last = migration.report.last[0].as_ref().and_then(|info| info.ram.as_ref());
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate; what is no number becomes 0")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate; what is no number becomes 0"
+    )]
     let qemu_bps = last.and_then(|ram| ram.mbps).map(|mbps| (mbps * 125_000.0) as u64);
     Some(LinkView {
         channels: Some(passed.channels.into()),
@@ -42,7 +46,8 @@ fn mean(there: &BTreeMap<u64, u64>) -> Option<u64> {
 }
 
 fn peak(there: &BTreeMap<u64, u64>) -> Option<u64> {
-    let sum = |from: u64| there.range(from..from + PEAK_BUCKETS).map(|(_, bytes)| bytes).sum::<u64>();
+    let sum =
+        |from: u64| there.range(from..from + PEAK_BUCKETS).map(|(_, bytes)| bytes).sum::<u64>();
     there.keys().map(|from| sum(*from).saturating_mul(10)).max()
 }
 

@@ -83,7 +83,11 @@ fn too_old(session: &Session) -> Result<(), Refused> {
         return Ok(());
     }
     let (major, minor, _) = OLDEST;
-    let reason = format!("{}: QEMU {} is too old; {major}.{minor} or newer is needed", session.side(), greeting.version_text());
+    let reason = format!(
+        "{}: QEMU {} is too old; {major}.{minor} or newer is needed",
+        session.side(),
+        greeting.version_text()
+    );
     Err(Refused(vec![reason]))
 }
 
@@ -99,10 +103,16 @@ pub(super) async fn migrate(
     let ground = Ground {
         local: local.clone(),
         host: network.as_ref().map(|route| route.host().to_owned()),
-        takes_descriptors: [source.session.takes_descriptors(), destination.session.takes_descriptors()],
+        takes_descriptors: [
+            source.session.takes_descriptors(),
+            destination.session.takes_descriptors(),
+        ],
     };
-    let plan =
-        if adopts { adopt(scenario, &supports[0], &supports[1])? } else { plan(scenario, &supports[0], &supports[1], &ground)? };
+    let plan = if adopts {
+        adopt(scenario, &supports[0], &supports[1])?
+    } else {
+        plan(scenario, &supports[0], &supports[1], &ground)?
+    };
     let (mut path, own) = Path::lay(scenario, &plan, network.as_ref(), &sink, number)?;
     let latest = [Latest::default(), Latest::default()];
     let pass = Arc::new(AtomicU64::new(0));
@@ -167,7 +177,11 @@ pub(super) async fn migrate(
 
 /// A source that is stopped for its switchover ran before.
 fn state_to_have_again(now: &str) -> String {
-    if matches!(now, "finish-migrate" | "postmigrate") { "running".to_owned() } else { now.to_owned() }
+    if matches!(now, "finish-migrate" | "postmigrate") {
+        "running".to_owned()
+    } else {
+        now.to_owned()
+    }
 }
 
 enum AnySampler {
@@ -199,7 +213,8 @@ fn start_samplers(
     latest: &[Latest; 2],
     pass: &Arc<AtomicU64>,
 ) -> Vec<AnySampler> {
-    let both = [Side::Source, Side::Destination].into_iter().zip(rates).zip(own).zip(sessions).zip(latest);
+    let both =
+        [Side::Source, Side::Destination].into_iter().zip(rates).zip(own).zip(sessions).zip(latest);
     both.map(|((((side, rate), own), session), latest)| {
         if rate == SampleRate::Off {
             return AnySampler::Idle(own);
@@ -213,7 +228,14 @@ fn start_samplers(
                     AnySampler::Idle(None)
                 }
             },
-            None => AnySampler::Shared(SharedSampler::start(session.clone(), side, rate, sink, latest, pass.clone())),
+            None => AnySampler::Shared(SharedSampler::start(
+                session.clone(),
+                side,
+                rate,
+                sink,
+                latest,
+                pass.clone(),
+            )),
         }
     })
     .collect()

@@ -54,7 +54,10 @@ pub struct Options {
 
 impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options").field("scenario", &self.scenario).field("out", &self.out).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("scenario", &self.scenario)
+            .field("out", &self.out)
+            .finish_non_exhaustive()
     }
 }
 
@@ -119,11 +122,17 @@ pub async fn in_lab(options: Options) -> Result<Finished, RunError> {
 ///
 /// # Errors
 /// As [`in_lab()`].
-pub async fn in_lab_again(options: Options, known: &mut Vec<Support>) -> Result<Finished, RunError> {
+pub async fn in_lab_again(
+    options: Options,
+    known: &mut Vec<Support>,
+) -> Result<Finished, RunError> {
     let (id, directory) = directory_for(&options)?;
     let result = in_lab::run(options, &directory, known).await;
     if let Ok(seen) = &result {
-        let new = seen.supports.iter().filter(|support| !known.iter().any(|known| known.package == support.package));
+        let new = seen
+            .supports
+            .iter()
+            .filter(|support| !known.iter().any(|known| known.package == support.package));
         known.extend(new.cloned().collect::<Vec<_>>());
     }
     finish(result, id, directory)
@@ -133,7 +142,11 @@ pub async fn in_lab_again(options: Options, known: &mut Vec<Support>) -> Result<
 ///
 /// # Errors
 /// As [`in_lab()`].
-pub async fn attached(options: Options, source: Attach, destination: Attach) -> Result<Finished, RunError> {
+pub async fn attached(
+    options: Options,
+    source: Attach,
+    destination: Attach,
+) -> Result<Finished, RunError> {
     if options.scenario.repeat > 1 {
         let reason = "repeat is for a lab, which can start fresh destinations; QEMUs of your own are migrated once";
         return Err(Refused(vec![reason.to_owned()]).into());
@@ -148,7 +161,11 @@ pub async fn attached(options: Options, source: Attach, destination: Attach) -> 
 ///
 /// # Errors
 /// As [`in_lab()`]; also if no migration is under way.
-pub async fn adopted(options: Options, source: Attach, destination: Attach) -> Result<Finished, RunError> {
+pub async fn adopted(
+    options: Options,
+    source: Attach,
+    destination: Attach,
+) -> Result<Finished, RunError> {
     let (id, directory) = directory_for(&options)?;
     let result = attached::run(options, &directory, source, destination, true).await;
     finish(result, id, directory)
@@ -157,12 +174,17 @@ pub async fn adopted(options: Options, source: Attach, destination: Attach) -> R
 fn directory_for(options: &Options) -> Result<(String, RunDir), RecordError> {
     let id = summarize::new_id();
     let path = options.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&id));
-    let directory = RunDir::create(&path, &options.scenario.to_toml(), options.scenario.record.transcript)?;
+    let directory =
+        RunDir::create(&path, &options.scenario.to_toml(), options.scenario.record.transcript)?;
     Ok((id, directory))
 }
 
 /// Makes the run directory whole, or removes it where nothing was measured.
-fn finish(result: Result<Seen, RunError>, id: String, directory: RunDir) -> Result<Finished, RunError> {
+fn finish(
+    result: Result<Seen, RunError>,
+    id: String,
+    directory: RunDir,
+) -> Result<Finished, RunError> {
     let seen = match result {
         Ok(seen) => seen,
         Err(error) => {
@@ -173,7 +195,8 @@ fn finish(result: Result<Seen, RunError>, id: String, directory: RunDir) -> Resu
     let path = directory.path().to_owned();
     let mut digests = vec![Digest::default(); seen.migrations.len()];
     let (closed, mut record_error) = match directory.close(|row| {
-        let after = seen.migrations.partition_point(|migration| migration.sampled_from_ns <= row.sent_ns);
+        let after =
+            seen.migrations.partition_point(|migration| migration.sampled_from_ns <= row.sent_ns);
         if let Some(digest) = digests.get_mut(after.saturating_sub(1)) {
             digest.look(row);
         }
@@ -188,7 +211,10 @@ fn finish(result: Result<Seen, RunError>, id: String, directory: RunDir) -> Resu
     let Some(summary) = summary else { return Err(DriveError::Interrupted.into()) };
     if let Some(closed) = closed {
         let log = series::interval_log(&seen, &switchovers);
-        record_error = closed.write(HISTOGRAMS, &log).and_then(|()| closed.finish(&summary, &switchovers)).err();
+        record_error = closed
+            .write(HISTOGRAMS, &log)
+            .and_then(|()| closed.finish(&summary, &switchovers))
+            .err();
     }
     let timeline = recorded.timeline(&seen, &summary.brownout.write_rate);
     Ok(Finished { summary, switchovers, timeline, path, record_error })

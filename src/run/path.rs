@@ -41,7 +41,9 @@ impl Rejoin for Again {
         // Where the destination listens at every address, the source knows which.
         let uri = if *listening == self.first.incoming { &self.first.outgoing } else { listening };
         let Some(door) = &self.door else { return Ok(uri.to_owned()) };
-        let to: Address = uri.parse().map_err(|text: String| io::Error::new(io::ErrorKind::InvalidInput, text))?;
+        let to: Address = uri
+            .parse()
+            .map_err(|text: String| io::Error::new(io::ErrorKind::InvalidInput, text))?;
         let (front, at) = door.serve(&in_front_of(&to, None), to)?;
         self.fronts.lock().unwrap_or_else(PoisonError::into_inner).push(front);
         Ok(at.to_string())
@@ -70,7 +72,11 @@ impl Path {
             move |flows| sink.give(Entry::Link(number, flows))
         };
         let emulated = !scenario.link.is_none() && scenario.link.kind == LinkKind::Emulated;
-        let link = if emulated { Some(Link::start(&scenario.link, tell.clone()).map_err(failed)?) } else { None };
+        let link = if emulated {
+            Some(Link::start(&scenario.link, tell.clone()).map_err(failed)?)
+        } else {
+            None
+        };
         let watch = route.map(|route| route.watch(tell)).transpose().map_err(failed)?;
         let ends = match &link {
             Some(link) => through(link, plan, scenario),
@@ -81,13 +87,21 @@ impl Path {
     }
 
     /// Puts the link in front of the destination, where it listens by itself: the arguments of `migrate` then.
-    pub(super) fn lead(&mut self, plan: &Plan, prepared: &Prepared, files: Option<&PathBuf>) -> Result<Value, RunError> {
-        let Some(link) = self.link.as_mut().filter(|_| plan.stream.sockets == Sockets::QemusOwn) else {
+    pub(super) fn lead(
+        &mut self,
+        plan: &Plan,
+        prepared: &Prepared,
+        files: Option<&PathBuf>,
+    ) -> Result<Value, RunError> {
+        let Some(link) = self.link.as_mut().filter(|_| plan.stream.sockets == Sockets::QemusOwn)
+        else {
             return Ok(prepared.outgoing.clone());
         };
         let uri = prepared.outgoing.get("uri").and_then(Value::as_str).unwrap_or_default();
         let mut front = || -> io::Result<Address> {
-            let to: Address = uri.parse().map_err(|text: String| io::Error::new(io::ErrorKind::InvalidInput, text))?;
+            let to: Address = uri
+                .parse()
+                .map_err(|text: String| io::Error::new(io::ErrorKind::InvalidInput, text))?;
             link.serve(&in_front_of(&to, files), to)
         };
         let at = front().map_err(|source| DriveError::Socket { uri: uri.to_owned(), source })?;
@@ -133,7 +147,9 @@ impl Path {
 /// Where a link listens that leads there.
 fn in_front_of(to: &Address, files: Option<&PathBuf>) -> Address {
     match (to, files) {
-        (Address::Unix(_), Some(files)) => Address::Unix(format!("{}.link", files.display()).into()),
+        (Address::Unix(_), Some(files)) => {
+            Address::Unix(format!("{}.link", files.display()).into())
+        }
         (Address::Unix(path), None) => Address::Unix(format!("{}.link", path.display()).into()),
         (Address::Tcp(..), _) => Address::Tcp("127.0.0.1".to_owned(), 0),
     }
@@ -148,7 +164,11 @@ fn through(link: &Link, plan: &Plan, scenario: &Scenario) -> io::Result<Option<[
     Ok(Some([source, destination]))
 }
 
-fn pair(plan: &Plan, scenario: &Scenario, route: Option<&Route>) -> Option<io::Result<[OwnedFd; 2]>> {
+fn pair(
+    plan: &Plan,
+    scenario: &Scenario,
+    route: Option<&Route>,
+) -> Option<io::Result<[OwnedFd; 2]>> {
     match (plan.stream.sockets, route) {
         (Sockets::Tcp, Some(route)) => Some(route.tcp_pair(&scenario.socket)),
         (Sockets::Tcp, None) => Some(sockets::tcp_pair(&scenario.socket)),

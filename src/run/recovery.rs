@@ -6,10 +6,15 @@ use crate::record::{EventRecord, Recovery};
 
 /// `None` if none broke.
 pub(super) fn recovery(recorded: &Recorded) -> Option<Recovery> {
-    let decided = |what: &str| recorded.decided.iter().filter(|action| *action == what).count() as u64;
+    let decided =
+        |what: &str| recorded.decided.iter().filter(|action| *action == what).count() as u64;
     let (attempts, recovered) = (decided("recover"), decided("recovered"));
     let paused = paused_ns(&recorded.events);
-    (attempts > 0 || paused.is_some()).then(|| Recovery { attempts, recovered, paused_us: paused.flatten().map(|ns| ns / 1000) })
+    (attempts > 0 || paused.is_some()).then(|| Recovery {
+        attempts,
+        recovered,
+        paused_us: paused.flatten().map(|ns| ns / 1000),
+    })
 }
 
 /// From each first `postcopy-paused` of the source to its next `postcopy-active`, in all. `Some(None)` if it never went on.
@@ -41,9 +46,14 @@ mod tests {
 
     #[test]
     fn the_time_counts_from_the_break_to_when_it_goes_on_whatever_was_tried_in_between() {
-        let story = |states: &[(u64, &str)]| states.iter().map(|(at, status)| event(*at, status)).collect::<Vec<_>>();
+        let story = |states: &[(u64, &str)]| {
+            states.iter().map(|(at, status)| event(*at, status)).collect::<Vec<_>>()
+        };
         assert_eq!(paused_ns(&story(&[(1, "active"), (5, "completed")])), None);
-        assert_eq!(paused_ns(&story(&[(1, "postcopy-active"), (5, "postcopy-paused")])), Some(None));
+        assert_eq!(
+            paused_ns(&story(&[(1, "postcopy-active"), (5, "postcopy-paused")])),
+            Some(None)
+        );
         let tried = [
             (1, "postcopy-active"),
             (5, "postcopy-paused"),
@@ -52,7 +62,12 @@ mod tests {
             (9, "postcopy-active"),
         ];
         assert_eq!(paused_ns(&story(&tried)), Some(Some(4)));
-        let twice = [(5, "postcopy-paused"), (9, "postcopy-active"), (20, "postcopy-paused"), (21, "postcopy-active")];
+        let twice = [
+            (5, "postcopy-paused"),
+            (9, "postcopy-active"),
+            (20, "postcopy-paused"),
+            (21, "postcopy-active"),
+        ];
         assert_eq!(paused_ns(&story(&twice)), Some(Some(5)));
     }
 }

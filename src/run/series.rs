@@ -2,7 +2,10 @@
 
 use super::Seen;
 use crate::downtime::{distribution, histogram_of};
-use crate::record::{Best, Breakdown, Downtime, Faults, Host, LinkView, Outcome, Repeat, Switchover, TimeUs, Transfer, Views};
+use crate::record::{
+    Best, Breakdown, Downtime, Faults, Host, LinkView, Outcome, Repeat, Switchover, TimeUs,
+    Transfer, Views,
+};
 use crate::report;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,23 +28,38 @@ pub(super) fn typical(switchovers: &[Switchover]) -> Typical {
         let Switchover { downtime, time_us, faults, transfer, link, host, .. } = one.clone();
         return Typical { downtime, time_us, faults, transfer, link, host };
     }
-    let completed = || switchovers.iter().filter(|switchover| switchover.outcome == Outcome::Completed);
+    let completed =
+        || switchovers.iter().filter(|switchover| switchover.outcome == Outcome::Completed);
     let views: Vec<Views> = completed().map(|switchover| switchover.downtime.views).collect();
-    let breakdowns: Vec<Breakdown> = completed().filter_map(|switchover| switchover.downtime.breakdown_us).collect();
+    let breakdowns: Vec<Breakdown> =
+        completed().filter_map(|switchover| switchover.downtime.breakdown_us).collect();
     let links: Vec<LinkView> = completed().filter_map(|switchover| switchover.link).collect();
-    let bests: Vec<&Best> = completed().filter_map(|switchover| switchover.downtime.best.as_ref()).collect();
+    let bests: Vec<&Best> =
+        completed().filter_map(|switchover| switchover.downtime.best.as_ref()).collect();
     Typical {
         downtime: Downtime {
             best: typical_best(&bests),
             views: each_by(&views, median),
-            disagreements: summed_up(&completed().map(|switchover| &switchover.downtime).collect::<Vec<_>>()),
-            trace_missing: completed().find_map(|switchover| switchover.downtime.trace_missing.clone()),
+            disagreements: summed_up(
+                &completed().map(|switchover| &switchover.downtime).collect::<Vec<_>>(),
+            ),
+            trace_missing: completed()
+                .find_map(|switchover| switchover.downtime.trace_missing.clone()),
             breakdown_us: (!breakdowns.is_empty()).then(|| each_by(&breakdowns, mean)),
             ..Downtime::default()
         },
-        time_us: each_by(&completed().map(|switchover| switchover.time_us).collect::<Vec<_>>(), median),
-        faults: each_by(&completed().map(|switchover| switchover.faults).collect::<Vec<_>>(), median),
-        transfer: each_by(&completed().map(|switchover| switchover.transfer).collect::<Vec<_>>(), median),
+        time_us: each_by(
+            &completed().map(|switchover| switchover.time_us).collect::<Vec<_>>(),
+            median,
+        ),
+        faults: each_by(
+            &completed().map(|switchover| switchover.faults).collect::<Vec<_>>(),
+            median,
+        ),
+        transfer: each_by(
+            &completed().map(|switchover| switchover.transfer).collect::<Vec<_>>(),
+            median,
+        ),
         link: (!links.is_empty()).then(|| each_by(&links, median)),
         host: each_by(&completed().map(|switchover| switchover.host).collect::<Vec<_>>(), median),
     }
@@ -52,23 +70,37 @@ fn typical_best(bests: &[&Best]) -> Option<Best> {
     let often = |view: &str| bests.iter().filter(|best| best.view == view).count();
     let view = bests.iter().max_by_key(|best| often(&best.view))?.view.clone();
     let us = median(&mut bests.iter().map(|best| best.us).collect::<Vec<_>>())?;
-    let uncertainty_us = median(&mut bests.iter().filter_map(|best| best.uncertainty_us).collect::<Vec<_>>());
+    let uncertainty_us =
+        median(&mut bests.iter().filter_map(|best| best.uncertainty_us).collect::<Vec<_>>());
     Some(Best { view, us, uncertainty_us })
 }
 
 fn summed_up(all: &[&Downtime]) -> Vec<String> {
-    let with: Vec<&&Downtime> = all.iter().filter(|downtime| !downtime.disagreements.is_empty()).collect();
-    let Some(example) = with.first().and_then(|downtime| downtime.disagreements.first()) else { return Vec::new() };
-    vec![format!("in {} of {} switchovers views disagree (see switchovers.jsonl); the first: {example}", with.len(), all.len())]
+    let with: Vec<&&Downtime> =
+        all.iter().filter(|downtime| !downtime.disagreements.is_empty()).collect();
+    let Some(example) = with.first().and_then(|downtime| downtime.disagreements.first()) else {
+        return Vec::new();
+    };
+    vec![format!(
+        "in {} of {} switchovers views disagree (see switchovers.jsonl); the first: {example}",
+        with.len(),
+        all.len()
+    )]
 }
 
 /// Every number of a type by itself, over all items that have it.
-fn each_by<T: Serialize + DeserializeOwned + Default>(items: &[T], by: fn(&mut [u64]) -> Option<u64>) -> T {
-    let objects: Vec<Map<String, Value>> =
-        items.iter().filter_map(|item| serde_json::to_value(item).ok()?.as_object().cloned()).collect();
+fn each_by<T: Serialize + DeserializeOwned + Default>(
+    items: &[T],
+    by: fn(&mut [u64]) -> Option<u64>,
+) -> T {
+    let objects: Vec<Map<String, Value>> = items
+        .iter()
+        .filter_map(|item| serde_json::to_value(item).ok()?.as_object().cloned())
+        .collect();
     let Some(first) = objects.first() else { return T::default() };
     let figure = |key: &String| {
-        let mut values: Vec<u64> = objects.iter().filter_map(|object| object.get(key)?.as_u64()).collect();
+        let mut values: Vec<u64> =
+            objects.iter().filter_map(|object| object.get(key)?.as_u64()).collect();
         by(&mut values).map_or(Value::Null, Value::from)
     };
     let figures: Map<String, Value> = first.keys().map(|key| (key.clone(), figure(key))).collect();
@@ -86,7 +118,9 @@ fn mean(values: &mut [u64]) -> Option<u64> {
 
 /// All blackouts by view, for HdrHistogram's tools.
 pub(super) fn interval_log(seen: &Seen, switchovers: &[Switchover]) -> Vec<u8> {
-    let of = |get: fn(&Switchover) -> Option<u64>| switchovers.iter().filter_map(get).collect::<Vec<u64>>();
+    let of = |get: fn(&Switchover) -> Option<u64>| {
+        switchovers.iter().filter_map(get).collect::<Vec<u64>>()
+    };
     let views = [
         ("heartbeat", of(|switchover| switchover.downtime.views.heartbeat_us)),
         ("trace", of(|switchover| switchover.downtime.views.trace_us)),
@@ -94,7 +128,8 @@ pub(super) fn interval_log(seen: &Seen, switchovers: &[Switchover]) -> Vec<u8> {
         ("reported", of(|switchover| switchover.downtime.views.reported_us)),
     ];
     let measured = views.iter().filter(|(_, values)| !values.is_empty());
-    let histograms: Vec<_> = measured.filter_map(|(view, values)| Some((*view, histogram_of(values)?))).collect();
+    let histograms: Vec<_> =
+        measured.filter_map(|(view, values)| Some((*view, histogram_of(values)?))).collect();
     let tagged: Vec<_> = histograms.iter().map(|(view, histogram)| (*view, histogram)).collect();
     let mut log = Vec::new();
     if let (Some(first), Some(last)) = (seen.migrations.first(), seen.migrations.last()) {
@@ -107,35 +142,47 @@ pub(super) fn interval_log(seen: &Seen, switchovers: &[Switchover]) -> Vec<u8> {
 
 /// In a sentence.
 pub(super) fn reason(switchovers: &[Switchover], wanted: u32) -> String {
-    let completed = switchovers.iter().filter(|switchover| switchover.outcome == Outcome::Completed).count();
-    let by_postcopy =
-        switchovers.iter().filter(|switchover| switchover.postcopy_happened && switchover.outcome == Outcome::Completed).count();
+    let completed =
+        switchovers.iter().filter(|switchover| switchover.outcome == Outcome::Completed).count();
+    let by_postcopy = switchovers
+        .iter()
+        .filter(|switchover| {
+            switchover.postcopy_happened && switchover.outcome == Outcome::Completed
+        })
+        .count();
     let how = match by_postcopy {
         0 => "by pre-copy".to_owned(),
         all if all == completed => "by post-copy".to_owned(),
         some => format!("{some} of them by post-copy"),
     };
     match switchovers.last().filter(|last| last.outcome != Outcome::Completed) {
-        Some(last) => format!("{completed} of {wanted} switchovers completed, {how}; then {}", last.reason),
+        Some(last) => {
+            format!("{completed} of {wanted} switchovers completed, {how}; then {}", last.reason)
+        }
         None => format!("{completed} of {wanted} switchovers completed, {how}"),
     }
 }
 
 /// The distributions.
 pub(super) fn repeat(seen: &Seen, switchovers: &[Switchover]) -> Repeat {
-    let completed: Vec<&Switchover> = switchovers.iter().filter(|switchover| switchover.outcome == Outcome::Completed).collect();
+    let completed: Vec<&Switchover> =
+        switchovers.iter().filter(|switchover| switchover.outcome == Outcome::Completed).collect();
     let of = |get: fn(&Switchover) -> Option<u64>| {
         distribution(&completed.iter().filter_map(|switchover| get(switchover)).collect::<Vec<_>>())
     };
     let count = |list: usize| u32::try_from(list).unwrap_or(u32::MAX);
     let elapsed_ns = match (seen.migrations.first(), seen.migrations.last()) {
-        (Some(first), Some(last)) => last.report.ended.mono_ns.saturating_sub(first.report.started.mono_ns),
+        (Some(first), Some(last)) => {
+            last.report.ended.mono_ns.saturating_sub(first.report.started.mono_ns)
+        }
         _ => 0,
     };
     Repeat {
         wanted: seen.scenario.repeat,
         completed: count(completed.len()),
-        by_postcopy: count(completed.iter().filter(|switchover| switchover.postcopy_happened).count()),
+        by_postcopy: count(
+            completed.iter().filter(|switchover| switchover.postcopy_happened).count(),
+        ),
         elapsed_us: elapsed_ns / 1000,
         best: of(|switchover| Some(switchover.downtime.best.as_ref()?.us)),
         reported: of(|switchover| switchover.downtime.views.reported_us),

@@ -10,7 +10,8 @@ use crate::downtime::{Clocks, brownout};
 use crate::lab::LoadStatus;
 use crate::plan::{Side, Sockets, Support};
 use crate::record::{
-    Application, Brownout, Environment, Guest, Host, Integrity, Outcome, Phases, Policy, SCHEMA, Stalls, Summary, Switchover,
+    Application, Brownout, Environment, Guest, Host, Integrity, Outcome, Phases, Policy, SCHEMA,
+    Stalls, Summary, Switchover,
 };
 use crate::scenario::{Scenario, spelling};
 use crate::text::tail;
@@ -20,7 +21,8 @@ use std::path::Path;
 /// A name for a run: when, and which process.
 pub(super) fn new_id() -> String {
     let now = Stamp::now();
-    let when: String = rfc3339(now.wall_ns).chars().take(19).filter(|c| !matches!(c, '-' | ':')).collect();
+    let when: String =
+        rfc3339(now.wall_ns).chars().take(19).filter(|c| !matches!(c, '-' | ':')).collect();
     format!("{when}Z-{:04x}{:03x}", std::process::id() & 0xffff, (now.mono_ns / 1000) & 0xfff)
 }
 
@@ -44,7 +46,11 @@ pub(super) fn summarize(
         started: rfc3339(first.report.started.wall_ns),
         finished: rfc3339(last.report.ended.wall_ns),
         outcome: ending.outcome,
-        reason: if series { series::reason(switchovers, scenario.repeat) } else { ending.reason.clone() },
+        reason: if series {
+            series::reason(switchovers, scenario.repeat)
+        } else {
+            ending.reason.clone()
+        },
         mode: spelling(&scenario.mode),
         postcopy_happened: switchovers.iter().any(|switchover| switchover.postcopy_happened),
         scenario: serde_json::to_value(scenario).unwrap_or_default(),
@@ -113,10 +119,13 @@ fn transport_name(sockets: Sockets, scheme: &str) -> String {
 fn brownout(seen: &Seen, recorded: &Recorded) -> Brownout {
     let facts = &seen.guest;
     let marks = recorded.marks(seen);
-    let (beats, beats_corrected) = brownout::between_beats(&recorded.beats, &marks, seen.scenario.guest.heartbeat.0);
+    let (beats, beats_corrected) =
+        brownout::between_beats(&recorded.beats, &marks, seen.scenario.guest.heartbeat.0);
     let during = brownout::of_buckets(&brownout::since(&facts.stalls_before, &facts.stalls_at_end));
-    let postcopy = seen.migrations.iter().any(|migration| migration.report.ending.postcopy_happened);
-    let (precopy, postcopy) = if postcopy { (Stalls::default(), during) } else { (during, Stalls::default()) };
+    let postcopy =
+        seen.migrations.iter().any(|migration| migration.report.ending.postcopy_happened);
+    let (precopy, postcopy) =
+        if postcopy { (Stalls::default(), during) } else { (during, Stalls::default()) };
     let accesses = Phases {
         before: brownout::of_buckets(&facts.stalls_before),
         precopy,
@@ -134,7 +143,8 @@ fn guest(seen: &Seen, recorded: &Recorded) -> Guest {
     let facts = &seen.guest;
     let last = recorded.beats.get(&0).and_then(|beats| beats.last());
     let first = recorded.beats.get(&1).and_then(|beats| beats.first());
-    let gap = last.zip(first).and_then(|(last, first)| first.arrived_ns.checked_sub(last.arrived_ns));
+    let gap =
+        last.zip(first).and_then(|(last, first)| first.arrived_ns.checked_sub(last.arrived_ns));
     let beats: usize = recorded.beats.values().map(Vec::len).sum();
     Guest {
         integrity: facts.integrity,
@@ -152,7 +162,8 @@ fn guest(seen: &Seen, recorded: &Recorded) -> Guest {
 }
 
 fn application(seen: &Seen, recorded: &Recorded) -> Option<Application> {
-    let load = Some(seen.scenario.guest.load).filter(|load| seen.accelerator.is_some() && load.is_application())?;
+    let load = Some(seen.scenario.guest.load)
+        .filter(|load| seen.accelerator.is_some() && load.is_application())?;
     let marks = recorded.marks(seen);
     let unasked = (LoadStatus::default(), marks.last()?.ended_ns);
     let (status, asked_ns) = seen.guest.load.as_ref().unwrap_or(&unasked);
@@ -183,11 +194,17 @@ fn corruption(summary: &Summary, seen: &Seen) -> String {
         "the guest's memory is corrupt: {} pages are wrong, {} were found wrong while it worked{on_purpose}",
         check.bad, check.live_errors
     );
-    if let Some(wrong) = seen.guest.load.as_ref().and_then(|(load, _)| load.wrong).filter(|wrong| *wrong > 0) {
+    if let Some(wrong) =
+        seen.guest.load.as_ref().and_then(|(load, _)| load.wrong).filter(|wrong| *wrong > 0)
+    {
         let _ = write!(text, "; its application gave {wrong} wrong answers");
     }
     if check.generations != check.writes {
-        let _ = write!(text, "; its table counts {} writes, its counter {}", check.generations, check.writes);
+        let _ = write!(
+            text,
+            "; its table counts {} writes, its counter {}",
+            check.generations, check.writes
+        );
     }
     text
 }
@@ -213,7 +230,9 @@ fn neighbours(switchovers: &[Switchover]) -> Option<String> {
     let most = 100.0 * share;
     let took = match switchovers.len() {
         1 => format!("{most:.0} % of this machine's CPU time during the migration"),
-        all => format!("up to {most:.0} % of this machine's CPU time during {busy} of {all} migrations"),
+        all => format!(
+            "up to {most:.0} % of this machine's CPU time during {busy} of {all} migrations"
+        ),
     };
     Some(format!("others took {took}: measure again when it is quiet"))
 }
@@ -221,10 +240,13 @@ fn neighbours(switchovers: &[Switchover]) -> Option<String> {
 /// QEMU's texts name what GnuTLS saw, not what to do.
 fn distrust(summary: &Summary) -> Option<String> {
     let tls = summary.environment.tls.as_deref()?;
-    let failed = summary.outcome == Outcome::Failed && ["TLS", "ertificate"].iter().any(|word| summary.reason.contains(word));
+    let failed = summary.outcome == Outcome::Failed
+        && ["TLS", "ertificate"].iter().any(|word| summary.reason.contains(word));
     let advice = match tls {
         "psk" => "both sides' keys.psk need the same key for tls.username",
-        _ => "each side's ca-cert.pem must have issued the other's certificate, and the destination's must be for tls.hostname",
+        _ => {
+            "each side's ca-cert.pem must have issued the other's certificate, and the destination's must be for tls.hostname"
+        }
     };
     failed.then(|| format!("the two sides do not trust each other: {advice}"))
 }
@@ -232,14 +254,19 @@ fn distrust(summary: &Summary) -> Option<String> {
 /// What a reader should know before trusting the numbers.
 fn warnings(summary: &Summary, seen: &Seen, digests: &[Digest]) -> Vec<String> {
     let mut warnings = seen.warnings.clone();
-    warnings.extend(seen.migrations.iter().flat_map(|migration| migration.report.hook_problems.iter().cloned()));
-    warnings.extend(seen.migrations.iter().flat_map(|migration| migration.report.left_behind.clone()));
+    warnings.extend(
+        seen.migrations.iter().flat_map(|migration| migration.report.hook_problems.iter().cloned()),
+    );
+    warnings
+        .extend(seen.migrations.iter().flat_map(|migration| migration.report.left_behind.clone()));
     warnings.extend(distrust(summary));
     let mut warn = |text: String| warnings.push(text);
     if summary.guest.integrity == Integrity::Corrupt {
         warn(corruption(summary, seen));
     }
-    if summary.guest.integrity == Integrity::Corrupt && summary.environment.accelerator.as_deref() == Some("tcg") {
+    if summary.guest.integrity == Integrity::Corrupt
+        && summary.environment.accelerator.as_deref() == Some("tcg")
+    {
         warnings.extend(known_to_lose_writes(seen.supports[0].version, summary.mode != "precopy"));
     }
     let mut warn = |text: String| warnings.push(text);
@@ -251,7 +278,9 @@ fn warnings(summary: &Summary, seen: &Seen, digests: &[Digest]) -> Vec<String> {
         warn(format!("guest.load ended by itself, so the guest was not loaded to the end: {said}"));
     }
     if let Some(absurd) = digests.iter().find_map(|digest| digest.reported_absurd) {
-        warn(format!("QEMU reported a downtime of {absurd} ms, longer than the whole migration; not believed"));
+        warn(format!(
+            "QEMU reported a downtime of {absurd} ms, longer than the whole migration; not believed"
+        ));
     }
     if seen.clocks == Clocks::Separate {
         let spans = &summary.downtime.spans;
@@ -268,12 +297,20 @@ fn warnings(summary: &Summary, seen: &Seen, digests: &[Digest]) -> Vec<String> {
     for finding in &summary.downtime.disagreements {
         warn(finding.clone());
     }
-    if summary.postcopy_happened && summary.outcome == Outcome::Completed && summary.downtime.views.events_us.is_none() {
+    if summary.postcopy_happened
+        && summary.outcome == Outcome::Completed
+        && summary.downtime.views.events_us.is_none()
+    {
         warn("no STOP or RESUME was seen: the guest was not running, or the destination was started with -S".to_owned());
     }
-    for (side, sampled) in [("source", summary.sampling.source), ("destination", summary.sampling.destination)] {
+    for (side, sampled) in
+        [("source", summary.sampling.source), ("destination", summary.sampling.destination)]
+    {
         if let Some(sampled) = sampled.filter(|s| s.longest_gap_us > 100_000 && s.rate_hz > 50.0) {
-            warn(format!("{side}: no sample for {} ms (QEMU was busy or this machine is)", sampled.longest_gap_us / 1000));
+            warn(format!(
+                "{side}: no sample for {} ms (QEMU was busy or this machine is)",
+                sampled.longest_gap_us / 1000
+            ));
         }
     }
     warnings

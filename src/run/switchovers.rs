@@ -10,7 +10,8 @@ use crate::downtime::trace::{self, PageRequest, TraceLog};
 use crate::downtime::{self, Beats, Clocks, Evidence, Offset, faults};
 use crate::plan::Side;
 use crate::record::{
-    Answered, Beat, BeatRecord, EventRecord, Faults, FlowRecord, Outcome, Run, Switchover, TimeUs, Transfer, WriteRate,
+    Answered, Beat, BeatRecord, EventRecord, Faults, FlowRecord, Outcome, Run, Switchover, TimeUs,
+    Transfer, WriteRate,
 };
 use crate::report::Timeline;
 use crate::scenario::Accel;
@@ -40,13 +41,26 @@ impl Recorded {
             beats.entry(vm).or_default().push(beat);
         }
         let vms = u32::try_from(migrations).unwrap_or(u32::MAX).saturating_add(1);
-        let traces = (0..vms).filter_map(|vm| Some((vm, trace::parse(&run.trace(vm).ok()?)))).collect();
-        let reports = |(at_ns, line): (u64, String)| Some((at_ns, line.strip_prefix("rate writes=")?.parse().ok()?));
+        let traces =
+            (0..vms).filter_map(|vm| Some((vm, trace::parse(&run.trace(vm).ok()?)))).collect();
+        let reports = |(at_ns, line): (u64, String)| {
+            Some((at_ns, line.strip_prefix("rate writes=")?.parse().ok()?))
+        };
         let writes = (0..vms).flat_map(|vm| run.guest_lines(vm)).filter_map(reports).collect();
-        let action = |decision: &serde_json::Value| decision["decision"]["action"].as_str().map(str::to_owned);
+        let action = |decision: &serde_json::Value| {
+            decision["decision"]["action"].as_str().map(str::to_owned)
+        };
         let decided = run.decisions().unwrap_or_default().iter().filter_map(action).collect();
         let answers = run.answers().into_iter().map(|record| record.answered).collect();
-        Recorded { events: run.events().unwrap_or_default(), beats, traces, writes, answers, flows: run.flows(), decided }
+        Recorded {
+            events: run.events().unwrap_or_default(),
+            beats,
+            traces,
+            writes,
+            answers,
+            flows: run.flows(),
+            decided,
+        }
     }
 
     /// Of one migration.
@@ -60,19 +74,31 @@ impl Recorded {
         let marks = self.marks(seen);
         let Some(mark) = marks.last() else { return Timeline::default() };
         let since = |ns: u64| ns.checked_sub(mark.started_ns).map(|ns| ns / 1000);
-        let of_source = || self.events.iter().filter(|event| event.migration == number && event.side == Side::Source);
+        let of_source = || {
+            self.events
+                .iter()
+                .filter(|event| event.migration == number && event.side == Side::Source)
+        };
         let end_us = since(mark.ended_ns).unwrap_or(0);
-        let faults = self.traces.get(&number).map(|log| log.page_requests.as_slice()).unwrap_or_default();
-        let resumed = self.events.iter().find(|event| event.migration == number && event.event == "RESUME");
+        let faults =
+            self.traces.get(&number).map(|log| log.page_requests.as_slice()).unwrap_or_default();
+        let resumed =
+            self.events.iter().find(|event| event.migration == number && event.event == "RESUME");
         let fault = |request: &PageRequest| {
-            let ahead = i64::try_from(resumed?.wall_ns).ok()? - i64::try_from(resumed?.mono_ns).ok()?;
+            let ahead =
+                i64::try_from(resumed?.wall_ns).ok()? - i64::try_from(resumed?.mono_ns).ok()?;
             since(u64::try_from(i64::try_from(request.wall_us).ok()? * 1000 - ahead).ok()?)
         };
         Timeline {
             total_us: end_us,
             done_us: end_us,
-            postcopy: seen.migrations.last().is_some_and(|migration| migration.report.ending.postcopy_happened),
-            active_us: of_source().find(|event| event.status() == Some("active")).and_then(|event| since(event.mono_ns)),
+            postcopy: seen
+                .migrations
+                .last()
+                .is_some_and(|migration| migration.report.ending.postcopy_happened),
+            active_us: of_source()
+                .find(|event| event.status() == Some("active"))
+                .and_then(|event| since(event.mono_ns)),
             // QEMU says a pass when it begins; the first is not of interest: it begins with `active`.
             passes_us: of_source()
                 .filter(|event| event.pass().is_some_and(|pass| pass > 1))
@@ -84,7 +110,9 @@ impl Recorded {
             link_bps: link_view::curve(&self.flows_of(number), mark.started_ns),
             write_bps: write_rate
                 .iter()
-                .filter_map(|rate| Some((u64::try_from(rate.at_us).ok().filter(|at| *at <= end_us)?, rate.bps)))
+                .filter_map(|rate| {
+                    Some((u64::try_from(rate.at_us).ok().filter(|at| *at <= end_us)?, rate.bps))
+                })
                 .collect(),
         }
     }
@@ -93,12 +121,21 @@ impl Recorded {
     pub(super) fn marks(&self, seen: &Seen) -> Vec<Marks> {
         let mark = |(migration, number): (&Migration, u32)| {
             let of = |side: Side, name: &str| {
-                let is = |event: &&EventRecord| event.migration == number && event.side == side && event.event == name;
+                let is = |event: &&EventRecord| {
+                    event.migration == number && event.side == side && event.event == name
+                };
                 self.events.iter().rfind(is).map(|event| event.mono_ns)
             };
-            let (started_ns, ended_ns) = (migration.report.started.mono_ns, migration.report.ended.mono_ns);
+            let (started_ns, ended_ns) =
+                (migration.report.started.mono_ns, migration.report.ended.mono_ns);
             let (stop_ns, resume_ns) = (of(Side::Source, "STOP"), of(Side::Destination, "RESUME"));
-            Marks { started_ns, stop_ns, resume_ns, ended_ns, postcopy: migration.report.ending.postcopy_happened }
+            Marks {
+                started_ns,
+                stop_ns,
+                resume_ns,
+                ended_ns,
+                postcopy: migration.report.ending.postcopy_happened,
+            }
         };
         seen.migrations.iter().zip(1..).map(mark).collect()
     }
@@ -107,20 +144,32 @@ impl Recorded {
 /// One line for each migration; `digests` are of its samples, one each.
 pub(super) fn switchovers(seen: &Seen, recorded: &Recorded, digests: &[Digest]) -> Vec<Switchover> {
     let each = seen.migrations.iter().zip(digests).zip(1u32..);
-    each.map(|((migration, digest), number)| switchover(seen, recorded, migration, digest, number)).collect()
+    each.map(|((migration, digest), number)| switchover(seen, recorded, migration, digest, number))
+        .collect()
 }
 
-fn switchover(seen: &Seen, recorded: &Recorded, migration: &Migration, digest: &Digest, number: u32) -> Switchover {
+fn switchover(
+    seen: &Seen,
+    recorded: &Recorded,
+    migration: &Migration,
+    digest: &Digest,
+    number: u32,
+) -> Switchover {
     let report = &migration.report;
     let mut digest = digest.clone();
     let last = report.last[0].as_ref();
     digest.reported(last.and_then(|info| info.downtime), last.and_then(|info| info.total_time));
-    let events: Vec<EventRecord> = recorded.events.iter().filter(|event| event.migration == number).cloned().collect();
+    let events: Vec<EventRecord> =
+        recorded.events.iter().filter(|event| event.migration == number).cloned().collect();
     let postcopy = report.ending.postcopy_happened;
     let ended = u64::try_from(report.ended.since(report.started).as_micros()).ok();
     let time_us = TimeUs { ended, ..downtime::times(&events, report.started.mono_ns, postcopy) };
     let completed = report.ending.outcome == Outcome::Completed;
-    let downtime = if completed { measure(seen, recorded, migration, &events, &digest, number) } else { Default::default() };
+    let downtime = if completed {
+        measure(seen, recorded, migration, &events, &digest, number)
+    } else {
+        Default::default()
+    };
     Switchover {
         number,
         started: rfc3339(report.started.wall_ns),
@@ -153,7 +202,9 @@ fn measure(
         Clocks::Separate => {
             let on_source = downtime::estimate(Side::Source, events, Some(report.started.wall_ns));
             let incoming = migration.incoming_asked.map(|asked| asked.wall_ns);
-            on_source.zip(downtime::estimate(Side::Destination, events, incoming)).map(|(s, d)| [s, d])
+            on_source
+                .zip(downtime::estimate(Side::Destination, events, incoming))
+                .map(|(s, d)| [s, d])
         }
     };
     let beats_of = |vm: u32| recorded.beats.get(&vm).map_or(&[][..], Vec::as_slice);
@@ -210,14 +261,16 @@ fn faults(migration: &Migration, digest: &Digest, trace: Option<&TraceLog>) -> F
     let destination = destination.as_ref();
     let count = ram.and_then(|ram| ram.postcopy_requests);
     let blocktime_ms = destination.and_then(|info| info.postcopy_blocktime).or(digest.blocktime_ms);
-    let longest_ms = destination.and_then(|info| info.postcopy_vcpu_blocktime.as_ref()?.iter().max().copied());
+    let longest_ms =
+        destination.and_then(|info| info.postcopy_vcpu_blocktime.as_ref()?.iter().max().copied());
     let buckets = destination.and_then(|info| info.postcopy_latency_dist.as_ref());
     let latencies = match (buckets, trace.filter(|log| !log.page_requests.is_empty())) {
         (_, Some(log)) => Some(faults::from_requests(&log.page_requests)),
         (Some(buckets), None) => Some(faults::from_buckets(buckets)),
         (None, None) => None,
     };
-    let pages = ram.and_then(|ram| Some(ram.postcopy_bytes? / ram.page_size.filter(|size| *size > 0)?));
+    let pages =
+        ram.and_then(|ram| Some(ram.postcopy_bytes? / ram.page_size.filter(|size| *size > 0)?));
     Faults {
         count,
         timed: latencies.map(|latencies| latencies.count),

@@ -102,7 +102,11 @@ pub(super) const KEYS: &[&str] = &[
 const FREE_TABLES: &[&str] = &["capabilities", "parameters"];
 
 /// With the nearest one that exists.
-pub(super) fn refuse_unknown(origin: &str, table: &Table, prefix: &str) -> Result<(), ScenarioError> {
+pub(super) fn refuse_unknown(
+    origin: &str,
+    table: &Table,
+    prefix: &str,
+) -> Result<(), ScenarioError> {
     for (name, value) in table {
         let key = format!("{prefix}{name}");
         let is_table = KEYS.iter().any(|known| known.starts_with(&format!("{key}.")));
@@ -114,7 +118,13 @@ pub(super) fn refuse_unknown(origin: &str, table: &Table, prefix: &str) -> Resul
                 let detail = format!("`{key}` is a table: write [{key}] and its keys below it");
                 return Err(ScenarioError::Value { origin: origin.to_owned(), detail });
             }
-            _ => return Err(ScenarioError::UnknownKey { origin: origin.to_owned(), nearest: nearest(&key), key }),
+            _ => {
+                return Err(ScenarioError::UnknownKey {
+                    origin: origin.to_owned(),
+                    nearest: nearest(&key),
+                    key,
+                });
+            }
         }
     }
     Ok(())

@@ -180,7 +180,9 @@ impl Link {
             delay: figures.delay.unwrap_or(Micros(0)),
             jitter: figures.jitter.unwrap_or(Micros(0)),
             window: figures.window.map(|window| Bytes((window.0 / scale).max(1))),
-            buffer: figures.buffer.map_or(default_buffer, |buffer| Bytes((buffer.0 / scale).max(1))),
+            buffer: figures
+                .buffer
+                .map_or(default_buffer, |buffer| Bytes((buffer.0 / scale).max(1))),
         }
     }
 
@@ -190,10 +192,14 @@ impl Link {
             (figures.rate == Some(Rate(0)))
                 .then(|| ("link.rate", "0 lets nothing pass; leave it out for no limit".to_owned()))
                 .or_else(|| {
-                    (figures.window == Some(Bytes(0)))
-                        .then(|| ("link.window", "0 lets nothing pass; leave it out for no limit".to_owned()))
+                    (figures.window == Some(Bytes(0))).then(|| {
+                        ("link.window", "0 lets nothing pass; leave it out for no limit".to_owned())
+                    })
                 })
-                .or_else(|| (figures.buffer == Some(Bytes(0))).then(|| ("link.buffer", "0 lets nothing pass".to_owned())))
+                .or_else(|| {
+                    (figures.buffer == Some(Bytes(0)))
+                        .then(|| ("link.buffer", "0 lets nothing pass".to_owned()))
+                })
         };
         if let Some(problem) = given(&self.figures).or_else(|| given(&self.back)) {
             return Some(problem);
@@ -201,7 +207,11 @@ impl Link {
         if self.scale == 0 {
             return Some(("link.scale", "0 is no divisor; 1 leaves the link as it is".to_owned()));
         }
-        let round_trip = self.ways().iter().map(|way| way.delay.0.saturating_add(way.jitter.0)).fold(0, u64::saturating_add);
+        let round_trip = self
+            .ways()
+            .iter()
+            .map(|way| way.delay.0.saturating_add(way.jitter.0))
+            .fold(0, u64::saturating_add);
         if round_trip >= timeout.0 {
             let problem = format!(
                 "a round trip of {} is not over before the timeout of {timeout}; lower the one or raise the other",
@@ -215,12 +225,15 @@ impl Link {
 
 impl Outage {
     fn problem(&self) -> Option<String> {
-        let when =
-            [self.at.is_some(), self.after_bytes.is_some(), self.at_state.is_some()].into_iter().filter(|given| *given).count();
+        let when = [self.at.is_some(), self.after_bytes.is_some(), self.at_state.is_some()]
+            .into_iter()
+            .filter(|given| *given)
+            .count();
         if when != 1 {
             return Some("give each outage one of `at`, `after_bytes` and `at_state`".to_owned());
         }
-        (self.lasts == Some(Micros(0))).then(|| "an outage of 0 is none; leave `lasts` out for one that never ends".to_owned())
+        (self.lasts == Some(Micros(0)))
+            .then(|| "an outage of 0 is none; leave `lasts` out for one that never ends".to_owned())
     }
 }
 
@@ -246,8 +259,14 @@ mod tests {
     fn the_named_links_are_what_the_paper_measured() {
         let way = |preset| Link { preset, ..Link::default() }.ways()[0];
         assert_eq!(way(LinkPreset::Local).rate, "9.4Gbit/s".parse().ok());
-        assert_eq!((way(LinkPreset::Dublin).rate, way(LinkPreset::Dublin).delay), ("7Gbit/s".parse().ok(), Micros(2750)));
-        assert_eq!((way(LinkPreset::Halifax).rate, way(LinkPreset::Halifax).delay), ("3Gbit/s".parse().ok(), Micros(26_250)));
+        assert_eq!(
+            (way(LinkPreset::Dublin).rate, way(LinkPreset::Dublin).delay),
+            ("7Gbit/s".parse().ok(), Micros(2750))
+        );
+        assert_eq!(
+            (way(LinkPreset::Halifax).rate, way(LinkPreset::Halifax).delay),
+            ("3Gbit/s".parse().ok(), Micros(26_250))
+        );
         assert_eq!(way(LinkPreset::Halifax).window, Some(Bytes(16 << 20)));
         assert!(way(LinkPreset::Open).is_open() && Link::default().is_none());
     }
@@ -257,7 +276,10 @@ mod tests {
         let link = Link { preset: LinkPreset::Halifax, scale: 10, ..Link::default() };
         let [there, back] = link.ways();
         assert_eq!((there.rate, there.delay), (Some(Rate(37_500_000)), Micros(26_250)));
-        assert_eq!((there.window, there.buffer), (Some(Bytes((16 << 20) / 10)), Bytes((4 << 20) / 10)));
+        assert_eq!(
+            (there.window, there.buffer),
+            (Some(Bytes((16 << 20) / 10)), Bytes((4 << 20) / 10))
+        );
         assert_eq!(there, back);
     }
 

@@ -77,7 +77,8 @@ impl Loader {
     /// # Errors
     /// [`ScenarioError::Read`], [`ScenarioError::Syntax`], [`ScenarioError::UnknownKey`].
     pub fn file(&mut self, path: &Path) -> Result<&mut Loader, ScenarioError> {
-        let text = read_all(path, LONGEST_SCENARIO).map_err(|source| ScenarioError::Read { path: path.to_owned(), source })?;
+        let text = read_all(path, LONGEST_SCENARIO)
+            .map_err(|source| ScenarioError::Read { path: path.to_owned(), source })?;
         self.text(&path.display().to_string(), &text)
     }
 
@@ -86,9 +87,9 @@ impl Loader {
     /// # Errors
     /// [`ScenarioError::Syntax`], [`ScenarioError::UnknownKey`].
     pub fn text(&mut self, origin: &str, text: &str) -> Result<&mut Loader, ScenarioError> {
-        let table: Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| ScenarioError::Syntax { origin: origin.to_owned(), detail: error.to_string() })?;
+        let table: Table = text.parse().map_err(|error: toml::de::Error| {
+            ScenarioError::Syntax { origin: origin.to_owned(), detail: error.to_string() }
+        })?;
         refuse_unknown(origin, &table, "")?;
         merge(&mut self.table, table);
         self.origin = Some(origin.to_owned());
@@ -118,7 +119,11 @@ impl Loader {
     ///
     /// # Errors
     /// [`ScenarioError::UnknownKey`].
-    pub fn set_text(&mut self, key: &str, text: impl Into<String>) -> Result<&mut Loader, ScenarioError> {
+    pub fn set_text(
+        &mut self,
+        key: &str,
+        text: impl Into<String>,
+    ) -> Result<&mut Loader, ScenarioError> {
         self.assign(key, key, Value::String(text.into()))
     }
 
@@ -126,11 +131,20 @@ impl Loader {
     ///
     /// # Errors
     /// [`ScenarioError::UnknownKey`].
-    pub fn set_value(&mut self, key: &str, value: impl Into<Value>) -> Result<&mut Loader, ScenarioError> {
+    pub fn set_value(
+        &mut self,
+        key: &str,
+        value: impl Into<Value>,
+    ) -> Result<&mut Loader, ScenarioError> {
         self.assign(key, key, value.into())
     }
 
-    fn assign(&mut self, origin: &str, key: &str, value: Value) -> Result<&mut Loader, ScenarioError> {
+    fn assign(
+        &mut self,
+        origin: &str,
+        key: &str,
+        value: Value,
+    ) -> Result<&mut Loader, ScenarioError> {
         let mut nested = value;
         for part in key.rsplit('.') {
             nested = Value::Table(Table::from_iter([(part.to_owned(), nested)]));
@@ -147,11 +161,17 @@ impl Loader {
     /// # Errors
     /// [`ScenarioError::Value`], [`ScenarioError::Impossible`].
     pub fn load(&self) -> Result<Scenario, ScenarioError> {
-        let mut scenario: Scenario = self.table.clone().try_into().map_err(|error: toml::de::Error| ScenarioError::Value {
-            origin: self.origin.clone().unwrap_or_else(|| "scenario".to_owned()),
-            detail: error.to_string().replace('\n', " ").trim_end().to_owned(),
-        })?;
-        if scenario.mode == Mode::Hybrid && scenario.switch.after_pass.is_none() && scenario.switch.after.is_none() {
+        let mut scenario: Scenario =
+            self.table.clone().try_into().map_err(|error: toml::de::Error| {
+                ScenarioError::Value {
+                    origin: self.origin.clone().unwrap_or_else(|| "scenario".to_owned()),
+                    detail: error.to_string().replace('\n', " ").trim_end().to_owned(),
+                }
+            })?;
+        if scenario.mode == Mode::Hybrid
+            && scenario.switch.after_pass.is_none()
+            && scenario.switch.after.is_none()
+        {
             scenario.switch.after_pass = Some(1);
         }
         // Of a guest that nobody knows, only the user can say that it beats.
@@ -182,7 +202,10 @@ fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
         return impossible(key, problem);
     }
     if scenario.limits.downtime.is_some_and(|limit| limit > super::MOST_DOWNTIME) {
-        return impossible("limits.downtime", "QEMU takes at most 2000s (migrate_params_check)".to_owned());
+        return impossible(
+            "limits.downtime",
+            "QEMU takes at most 2000s (migrate_params_check)".to_owned(),
+        );
     }
     if scenario.switch.after_pass.is_some() && scenario.switch.after.is_some() {
         return impossible("switch", "give after_pass or after, not both".to_owned());
@@ -197,16 +220,24 @@ fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
         return impossible("finish", "give after_pass or after, not both".to_owned());
     }
     if scenario.mode != Mode::Precopy && scenario.finish != super::Switch::default() {
-        return impossible("finish", "only mode = \"precopy\" has to be brought to an end; post-copy ends by itself".to_owned());
+        return impossible(
+            "finish",
+            "only mode = \"precopy\" has to be brought to an end; post-copy ends by itself"
+                .to_owned(),
+        );
     }
     if scenario.timeout.0 == 0 {
         return impossible("timeout", "must be more than nothing".to_owned());
     }
-    if let Some((key, problem)) = scenario.link.problem(scenario.timeout).or_else(|| scenario.tls.problem()) {
+    if let Some((key, problem)) =
+        scenario.link.problem(scenario.timeout).or_else(|| scenario.tls.problem())
+    {
         return impossible(key, problem);
     }
     if scenario.tls.credentials.is_some() && scenario.parameters.contains_key("tls-creds") {
-        let problem = "[tls] makes objects of its own and sets tls-creds; give the one or the other".to_owned();
+        let problem =
+            "[tls] makes objects of its own and sets tls-creds; give the one or the other"
+                .to_owned();
         return impossible("parameters.tls-creds", problem);
     }
     Ok(())
@@ -235,7 +266,11 @@ mod tests {
     }
 
     fn full() -> Scenario {
-        let mut scenario = Scenario { uri: Some("u".into()), incoming_uri: Some("i".into()), ..Scenario::default() };
+        let mut scenario = Scenario {
+            uri: Some("u".into()),
+            incoming_uri: Some("i".into()),
+            ..Scenario::default()
+        };
         scenario.qemu.destination = Some("q".into());
         scenario.qemu.arguments = vec!["-S".into()];
         scenario.guest.load_arguments = "--vm 2".into();
@@ -307,13 +342,16 @@ mod tests {
     #[test]
     fn what_is_printed_loads_to_the_same_scenario() {
         for mode in ["precopy", "postcopy", "hybrid"] {
-            let text = format!("mode = \"{mode}\"\n[capabilities]\nxbzrle = true\n[parameters]\ndowntime-limit = 5\n");
+            let text = format!(
+                "mode = \"{mode}\"\n[capabilities]\nxbzrle = true\n[parameters]\ndowntime-limit = 5\n"
+            );
             let scenario = load(&text).unwrap();
             assert_eq!(load(&scenario.to_toml()).unwrap(), scenario);
         }
-        for guest in
-            ["kind = \"linux\"\nload = \"redis\"\nappend = \"debug\"", "kind = \"own\"\nkernel = \"k\"\nready = \"in: \""]
-        {
+        for guest in [
+            "kind = \"linux\"\nload = \"redis\"\nappend = \"debug\"",
+            "kind = \"own\"\nkernel = \"k\"\nready = \"in: \"",
+        ] {
             let scenario = load(&format!("[guest]\n{guest}\n")).unwrap();
             assert_eq!(load(&scenario.to_toml()).unwrap(), scenario);
         }
@@ -334,10 +372,18 @@ mod tests {
     fn every_scenario_in_fixtures_loads() {
         let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/scenarios");
         let cases = scenarios.join("non-convergence");
-        let entries = [scenarios, cases].into_iter().flat_map(|directory| std::fs::read_dir(directory).unwrap());
-        let paths = entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "toml"));
+        let entries = [scenarios, cases]
+            .into_iter()
+            .flat_map(|directory| std::fs::read_dir(directory).unwrap());
+        let paths = entries
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|end| end == "toml"));
         let loaded = paths.map(|path| {
-            Loader::new().file(&path).unwrap().load().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            Loader::new()
+                .file(&path)
+                .unwrap()
+                .load()
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         });
         assert!(loaded.count() >= 13);
     }

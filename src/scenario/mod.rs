@@ -12,7 +12,9 @@ mod load;
 mod stream;
 mod tls;
 
-pub use guest::{Content, DiskAccess, DiskFormat, Guest, GuestKind, Load, OwnGuest, Pattern, Touch};
+pub use guest::{
+    Content, DiskAccess, DiskFormat, Guest, GuestKind, Load, OwnGuest, Pattern, Touch,
+};
 pub use link::{Figures, Link, LinkKind, LinkPreset, Outage, Way};
 pub use load::{LONGEST_SCENARIO, Loader, ScenarioError};
 pub use stream::{Socket, Transport};
@@ -154,7 +156,9 @@ impl TryFrom<String> for Machine {
         if plain && (versioned || matches!(name.as_str(), "microvm" | "q35" | "pc")) {
             Ok(Machine(name))
         } else {
-            Err(format!("`{name}` is not a machine type that the guest runs on: microvm, q35, pc, or a version like pc-q35-7.2"))
+            Err(format!(
+                "`{name}` is not a machine type that the guest runs on: microvm, q35, pc, or a version like pc-q35-7.2"
+            ))
         }
     }
 }
@@ -241,7 +245,12 @@ pub struct Hooks {
 
 impl Default for Hooks {
     fn default() -> Hooks {
-        Hooks { before_switchover: None, after_switchover: None, on_failure: None, deadline: Micros(10_000_000) }
+        Hooks {
+            before_switchover: None,
+            after_switchover: None,
+            on_failure: None,
+            deadline: Micros(10_000_000),
+        }
     }
 }
 
@@ -335,7 +344,12 @@ impl Default for Qemu {
 
 impl Default for Recovery {
     fn default() -> Recovery {
-        Recovery { attempts: 30, backoff: Micros(500_000), stalled_after: Micros(60_000_000), uri: None }
+        Recovery {
+            attempts: 30,
+            backoff: Micros(500_000),
+            stalled_after: Micros(60_000_000),
+            uri: None,
+        }
     }
 }
 
@@ -348,7 +362,10 @@ impl Default for Sampling {
 /// The name of a value as a scenario spells it, for any of the enums above.
 #[must_use]
 pub fn spelling<T: Serialize>(value: &T) -> String {
-    serde_json::to_value(value).ok().and_then(|v| v.as_str().map(ToOwned::to_owned)).unwrap_or_default()
+    serde_json::to_value(value)
+        .ok()
+        .and_then(|v| v.as_str().map(ToOwned::to_owned))
+        .unwrap_or_default()
 }
 
 impl Scenario {

@@ -67,22 +67,37 @@ impl Tls {
     pub(super) fn problem(&self) -> Option<(&'static str, String)> {
         let given = *self != Tls { credentials: self.credentials, ..Tls::default() };
         match self.credentials {
-            None if given => Some(("tls", "without tls.credentials = \"x509\" or \"psk\" there is no TLS".to_owned())),
-            Some(Credentials::Psk) if self.username.is_empty() => Some(("tls.username", "a key belongs to a user".to_owned())),
-            Some(Credentials::Psk) if !self.verify_peer => {
-                Some(("tls.verify_peer", "who has the key is believed; only certificates can be left unverified".to_owned()))
+            None if given => Some((
+                "tls",
+                "without tls.credentials = \"x509\" or \"psk\" there is no TLS".to_owned(),
+            )),
+            Some(Credentials::Psk) if self.username.is_empty() => {
+                Some(("tls.username", "a key belongs to a user".to_owned()))
             }
+            Some(Credentials::Psk) if !self.verify_peer => Some((
+                "tls.verify_peer",
+                "who has the key is believed; only certificates can be left unverified".to_owned(),
+            )),
             _ => self.relative(),
         }
     }
 
     /// Each QEMU would look for it below its own working directory.
     fn relative(&self) -> Option<(&'static str, String)> {
-        let named =
-            [("tls.dir", &self.dir), ("tls.source_dir", &self.source_dir), ("tls.destination_dir", &self.destination_dir)];
-        let (key, directory) =
-            named.into_iter().find(|(_, directory)| directory.as_ref().is_some_and(|at| !at.starts_with('/')))?;
+        let named = [
+            ("tls.dir", &self.dir),
+            ("tls.source_dir", &self.source_dir),
+            ("tls.destination_dir", &self.destination_dir),
+        ];
+        let (key, directory) = named
+            .into_iter()
+            .find(|(_, directory)| directory.as_ref().is_some_and(|at| !at.starts_with('/')))?;
         let directory = directory.as_deref().unwrap_or_default();
-        Some((key, format!("`{directory}` must begin with /: QEMU reads it, which has a working directory of its own")))
+        Some((
+            key,
+            format!(
+                "`{directory}` must begin with /: QEMU reads it, which has a working directory of its own"
+            ),
+        ))
     }
 }

@@ -91,7 +91,9 @@ fn why_not(source: &Stands, releases: bool) -> Option<String> {
 async fn activate_disks(source: &Session) -> Result<(), QmpError> {
     let commands: Vec<Value> = source.ask("query-commands", Value::Null, DEADLINE).await?;
     if commands.iter().any(|command| command["name"] == "blockdev-set-active") {
-        source.execute(Request::raw("blockdev-set-active", json!({ "active": true })), DEADLINE).await?;
+        source
+            .execute(Request::raw("blockdev-set-active", json!({ "active": true })), DEADLINE)
+            .await?;
     }
     Ok(())
 }
@@ -111,11 +113,19 @@ async fn detach(source: &Session) -> Result<String, StepError> {
     result
 }
 
-async fn attach_and_detach(source: &Session, mut ours: UnixStream, theirs: OwnedFd) -> Result<String, StepError> {
-    source.execute_with_fd(Request::raw("getfd", json!({ "fdname": ID })), theirs, DEADLINE).await?;
+async fn attach_and_detach(
+    source: &Session,
+    mut ours: UnixStream,
+    theirs: OwnedFd,
+) -> Result<String, StepError> {
+    source
+        .execute_with_fd(Request::raw("getfd", json!({ "fdname": ID })), theirs, DEADLINE)
+        .await?;
     let address = json!({ "type": "fd", "data": { "str": ID } });
     let backend = json!({ "type": "socket", "data": { "addr": address, "server": false } });
-    source.execute(Request::raw("chardev-add", json!({ "id": ID, "backend": backend })), DEADLINE).await?;
+    source
+        .execute(Request::raw("chardev-add", json!({ "id": ID, "backend": backend })), DEADLINE)
+        .await?;
     monitor(source, &format!("gdbserver chardev:{ID}")).await?;
     ours.write_all(DETACH).await.map_err(StepError::Socket)?;
     let mut now = String::new();
@@ -131,7 +141,10 @@ async fn attach_and_detach(source: &Session, mut ours: UnixStream, theirs: Owned
 
 /// Of the human monitor, which alone has it.
 async fn monitor(source: &Session, line: &str) -> Result<(), QmpError> {
-    source.execute(Request::raw("human-monitor-command", json!({ "command-line": line })), DEADLINE).await.map(drop)
+    source
+        .execute(Request::raw("human-monitor-command", json!({ "command-line": line })), DEADLINE)
+        .await
+        .map(drop)
 }
 
 #[cfg(test)]
@@ -139,13 +152,16 @@ mod tests {
     use super::*;
 
     fn refusal(status: Status, run_state: &str, releases: bool) -> String {
-        why_not(&Stands { status, run_state: run_state.to_owned() }, releases).unwrap_or_else(|| "none".to_owned())
+        why_not(&Stands { status, run_state: run_state.to_owned() }, releases)
+            .unwrap_or_else(|| "none".to_owned())
     }
 
     #[test]
     fn only_a_guest_that_stands_in_a_failed_post_copy_is_revived() {
         let stands = "finish-migrate";
-        for status in [Status::Device, Status::Cancelling, Status::PostcopyActive, Status::PostcopyPaused] {
+        for status in
+            [Status::Device, Status::Cancelling, Status::PostcopyActive, Status::PostcopyPaused]
+        {
             assert_eq!(refusal(status, stands, false), "none");
         }
         assert_eq!(refusal(Status::Device, stands, true), "none");

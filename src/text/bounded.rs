@@ -24,7 +24,11 @@ pub struct TooLong {
 ///
 /// # Errors
 /// [`TooLong`], after all lines before it; no more than `most` bytes of it have been held.
-pub fn each_line(mut from: impl BufRead, most: usize, mut each: impl FnMut(&[u8])) -> Result<(), TooLong> {
+pub fn each_line(
+    mut from: impl BufRead,
+    most: usize,
+    mut each: impl FnMut(&[u8]),
+) -> Result<(), TooLong> {
     let mut held = Vec::new();
     let mut number = 1;
     while let Some(there) = fill(&mut from) {
@@ -70,7 +74,8 @@ fn fill(from: &mut impl BufRead) -> Option<&[u8]> {
 /// What the file system says; `InvalidData` for more than `most` bytes, and for what is no UTF-8.
 pub fn read_all(path: &Path, most: u64) -> io::Result<String> {
     let bytes = read_bytes(path, most)?;
-    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
+    String::from_utf8(bytes)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
 }
 
 /// As [`read_all`], whatever the bytes are.
@@ -81,7 +86,10 @@ pub fn read_bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it has more than {most} bytes")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("it has more than {most} bytes"),
+        ));
     }
     Ok(bytes)
 }
@@ -108,7 +116,9 @@ mod tests {
 
     fn lines(bytes: &[u8], most: usize, buffer: usize) -> (Vec<Vec<u8>>, Option<u64>) {
         let mut all = Vec::new();
-        let result = each_line(BufReader::with_capacity(buffer, bytes), most, |line| all.push(line.to_vec()));
+        let result = each_line(BufReader::with_capacity(buffer, bytes), most, |line| {
+            all.push(line.to_vec())
+        });
         (all, result.err().map(|error| error.number))
     }
 
@@ -119,7 +129,8 @@ mod tests {
         let bomb = zstd::encode_all(io::repeat(b'x').take(100 << 20), 1).unwrap();
         assert!(bomb.len() < 20_000);
         let decoder = zstd::Decoder::new(bomb.as_slice()).unwrap();
-        let error = each_line(BufReader::new(decoder), 4096, |_| panic!("there is no line")).unwrap_err();
+        let error =
+            each_line(BufReader::new(decoder), 4096, |_| panic!("there is no line")).unwrap_err();
         assert_eq!(error.to_string(), "line 1 has more than 4096 bytes");
     }
 
@@ -129,8 +140,14 @@ mod tests {
         std::fs::write(file.path(), "one\ntwo\n").unwrap();
         assert_eq!(read_all(file.path(), 8).unwrap(), "one\ntwo\n");
         assert_eq!(read_all(file.path(), 7).unwrap_err().to_string(), "it has more than 7 bytes");
-        assert_eq!(read_all(Path::new("/dev/zero"), 7).unwrap_err().to_string(), "it has more than 7 bytes");
-        assert_eq!((tail(file.path(), 4), tail(file.path(), 100)), ("two\n".to_owned(), "one\ntwo\n".to_owned()));
+        assert_eq!(
+            read_all(Path::new("/dev/zero"), 7).unwrap_err().to_string(),
+            "it has more than 7 bytes"
+        );
+        assert_eq!(
+            (tail(file.path(), 4), tail(file.path(), 100)),
+            ("two\n".to_owned(), "one\ntwo\n".to_owned())
+        );
         assert_eq!(tail(Path::new("/nowhere"), 4), "");
     }
 

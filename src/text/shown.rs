@@ -39,7 +39,9 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 fn is_obeyed(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            true
+        }
         c => c.is_control(),
     }
 }
@@ -67,7 +69,10 @@ mod tests {
 
     #[test]
     fn a_terminal_obeys_nothing_of_it() {
-        assert_eq!(printable("\x1b]0;owned\x07 \u{9b}2J\r\x7f a\tb\n"), "\\u001b]0;owned\\u0007 \\u009b2J\\u000d\\u007f a\tb\n");
+        assert_eq!(
+            printable("\x1b]0;owned\x07 \u{9b}2J\r\x7f a\tb\n"),
+            "\\u001b]0;owned\\u0007 \\u009b2J\\u000d\\u007f a\tb\n"
+        );
         assert_eq!(printable("safe\u{202e}exe.txt"), "safe\\u202eexe.txt");
         assert!(matches!(printable("µs … 10 × Ж\n"), Cow::Borrowed(_)));
         let mut shown = Shown(Vec::new());

@@ -111,7 +111,9 @@ pub fn cells(definition: &Definition, scale: Scale, rows: &[Read]) -> Vec<Cell> 
 }
 
 fn of(cell: &definition::Cell, scale: Scale, rows: &[Read]) -> Option<Cell> {
-    let setting = |key: &str| cell.settings.iter().find(|setting| setting.key == key).map(|setting| setting.value.clone());
+    let setting = |key: &str| {
+        cell.settings.iter().find(|setting| setting.key == key).map(|setting| setting.value.clone())
+    };
     let (link, label) = (setting("link")?, setting("stressed")?);
     let (setup, one) = (Setup::of_scenario(&cell.scenario), Scale { rate: 1.0, time: 1.0 });
     let whole = scale.whole(&setup);
@@ -131,7 +133,8 @@ fn of(cell: &definition::Cell, scale: Scale, rows: &[Read]) -> Option<Cell> {
 
 /// `thin` is next to nothing.
 fn gigabytes(label: &str) -> Option<f64> {
-    let number = |suffix: &str| label.strip_suffix(suffix).and_then(|number| number.parse::<f64>().ok());
+    let number =
+        |suffix: &str| label.strip_suffix(suffix).and_then(|number| number.parse::<f64>().ok());
     match label {
         "thin" => Some(0.0),
         _ => number("GB").or_else(|| Some(number("MB")? / 1024.0)),
@@ -142,7 +145,8 @@ fn run(row: &Read, scale: Scale) -> Run {
     let value = |name: &str| row.values.get(name).copied();
     Run {
         repeat: row.repeat,
-        completed: row.outcome == spelling(&Outcome::Completed) && row.integrity != spelling(&Integrity::Corrupt),
+        completed: row.outcome == spelling(&Outcome::Completed)
+            && row.integrity != spelling(&Integrity::Corrupt),
         postcopy: row.postcopy_happened,
         total: value("time_us.total").map(|us| scale.seconds(us)),
         blackout: value("downtime.best.us").map(|us| scale.seconds(us)),
@@ -158,6 +162,9 @@ mod tests {
 
     #[test]
     fn what_the_paper_calls_memory() {
-        assert_eq!(["thin", "8GB", "512MB", "open", "GB"].map(gigabytes), [Some(0.0), Some(8.0), Some(0.5), None, None]);
+        assert_eq!(
+            ["thin", "8GB", "512MB", "open", "GB"].map(gigabytes),
+            [Some(0.0), Some(8.0), Some(0.5), None, None]
+        );
     }
 }

@@ -35,7 +35,14 @@ pub fn page(text: &str, evidence: &Evidence) -> Result<String, PageError> {
 fn findings(evidence: &Evidence) -> String {
     let mut text = "| law | of | | what was seen |\n|---|---|---|---|\n".to_owned();
     for finding in laws(&evidence.cells) {
-        let _ = writeln!(text, "| {} | {} | {} | {} |", finding.law.name(), finding.of, finding.verdict, finding.says);
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} |",
+            finding.law.name(),
+            finding.of,
+            finding.verdict,
+            finding.says
+        );
     }
     text
 }
@@ -53,9 +60,13 @@ mod tests {
 
     #[test]
     fn what_people_wrote_stays() {
-        let text = "a\n<!-- made: laws -->\nold\n<!-- end -->\nb\n<!-- made: table II -->\n<!-- end -->\n";
+        let text =
+            "a\n<!-- made: laws -->\nold\n<!-- end -->\nb\n<!-- made: table II -->\n<!-- end -->\n";
         let put = put(text, "laws", "new\n").unwrap();
-        assert_eq!(put, "a\n<!-- made: laws -->\nnew\n<!-- end -->\nb\n<!-- made: table II -->\n<!-- end -->\n");
+        assert_eq!(
+            put,
+            "a\n<!-- made: laws -->\nnew\n<!-- end -->\nb\n<!-- made: table II -->\n<!-- end -->\n"
+        );
         assert_eq!(super::put(text, "checklist", ""), Err(PageError::NoPlace("checklist")));
     }
 }

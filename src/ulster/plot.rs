@@ -59,18 +59,26 @@ struct Axes {
 
 impl Axes {
     fn at(&self, x: f64, y: f64) -> (f64, f64) {
-        let share = |value: f64, (low, high): (f64, f64)| ((value - low) / (high - low)).clamp(0.0, 1.0);
-        (LEFT + share(x, self.x) * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - share(y, self.y) * (HEIGHT - TOP - BOTTOM))
+        let share =
+            |value: f64, (low, high): (f64, f64)| ((value - low) / (high - low)).clamp(0.0, 1.0);
+        (
+            LEFT + share(x, self.x) * (WIDTH - LEFT - RIGHT),
+            HEIGHT - BOTTOM - share(y, self.y) * (HEIGHT - TOP - BOTTOM),
+        )
     }
 }
 
 impl Plot {
     pub(super) fn svg(&self) -> String {
         let most = |of: fn(&Point) -> f64| {
-            let all = self.series.iter().flat_map(|series| &series.points).map(of).fold(0.0, f64::max);
+            let all =
+                self.series.iter().flat_map(|series| &series.points).map(of).fold(0.0, f64::max);
             if all > 0.0 { all } else { 1.0 }
         };
-        let (x, y) = (most(|point| point.x), most(|point| point.ends.map_or(point.y, |ends| ends.1.max(point.y))));
+        let (x, y) = (
+            most(|point| point.x),
+            most(|point| point.ends.map_or(point.y, |ends| ends.1.max(point.y))),
+        );
         let (across, up) = (step(x), step(y));
         let axes = Axes { x: (0.0, (x / across).ceil() * across), y: (0.0, (y / up).ceil() * up) };
         let mut text = head(&self.title);
@@ -86,17 +94,38 @@ impl Plot {
     fn grid(&self, text: &mut String, axes: &Axes, across: f64, up: f64) {
         for tick in ticks(across, axes.x.1) {
             let (x, y) = axes.at(tick, 0.0);
-            let _ = writeln!(text, "<line x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{y:.1}\" class=\"grid\"/>");
-            let _ = writeln!(text, "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>", y + 16.0, label(tick));
+            let _ = writeln!(
+                text,
+                "<line x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{y:.1}\" class=\"grid\"/>"
+            );
+            let _ = writeln!(
+                text,
+                "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+                y + 16.0,
+                label(tick)
+            );
         }
         for tick in ticks(up, axes.y.1) {
             let (x, y) = axes.at(axes.x.1, tick);
-            let _ = writeln!(text, "<line x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{x:.1}\" y2=\"{y:.1}\" class=\"grid\"/>");
-            let _ =
-                writeln!(text, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>", LEFT - 6.0, y + 4.0, label(tick));
+            let _ = writeln!(
+                text,
+                "<line x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{x:.1}\" y2=\"{y:.1}\" class=\"grid\"/>"
+            );
+            let _ = writeln!(
+                text,
+                "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                LEFT - 6.0,
+                y + 4.0,
+                label(tick)
+            );
         }
         let middle = LEFT + (WIDTH - LEFT - RIGHT) / 2.0;
-        let _ = writeln!(text, "<text x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>", HEIGHT - 10.0, self.x);
+        let _ = writeln!(
+            text,
+            "<text x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+            HEIGHT - 10.0,
+            self.x
+        );
         let up = TOP + (HEIGHT - TOP - BOTTOM) / 2.0;
         let _ = writeln!(
             text,
@@ -110,12 +139,19 @@ impl Series {
     fn draw(&self, text: &mut String, axes: &Axes) {
         let colour = self.colour;
         let path = |points: &mut dyn Iterator<Item = (f64, f64)>| -> String {
-            points.map(|(x, y)| axes.at(x, y)).map(|(x, y)| format!("{x:.1},{y:.1}")).collect::<Vec<_>>().join(" ")
+            points
+                .map(|(x, y)| axes.at(x, y))
+                .map(|(x, y)| format!("{x:.1},{y:.1}"))
+                .collect::<Vec<_>>()
+                .join(" ")
         };
         let line = path(&mut self.points.iter().map(|point| (point.x, point.y)));
         match self.stroke {
             Stroke::Solid | Stroke::Band => {
-                let _ = writeln!(text, "<polyline points=\"{line}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>");
+                let _ = writeln!(
+                    text,
+                    "<polyline points=\"{line}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>"
+                );
             }
             Stroke::Rings | Stroke::Crosses | Stroke::Area => {}
         }
@@ -126,7 +162,11 @@ impl Series {
             );
             let there = self.points.iter().map(|point| (point.x, low(point)));
             let back = self.points.iter().rev().map(|point| (point.x, high(point)));
-            let _ = writeln!(text, "<polygon points=\"{}\" fill=\"{colour}\" opacity=\"0.2\"/>", path(&mut there.chain(back)));
+            let _ = writeln!(
+                text,
+                "<polygon points=\"{}\" fill=\"{colour}\" opacity=\"0.2\"/>",
+                path(&mut there.chain(back))
+            );
             return;
         }
         for point in &self.points {
@@ -146,14 +186,19 @@ impl Series {
     fn mark(&self, text: &mut String, x: f64, y: f64) {
         let colour = self.colour;
         let _ = match self.stroke {
-            Stroke::Solid => writeln!(text, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>"),
+            Stroke::Solid => {
+                writeln!(text, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>")
+            }
             Stroke::Rings => writeln!(
                 text,
                 "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>"
             ),
             Stroke::Crosses => {
                 let (left, up) = (x - 4.0, y - 4.0);
-                writeln!(text, "<path d=\"M{left:.1} {up:.1}l8 8m-8 0l8 -8\" stroke=\"{colour}\" stroke-width=\"1.5\"/>")
+                writeln!(
+                    text,
+                    "<path d=\"M{left:.1} {up:.1}l8 8m-8 0l8 -8\" stroke=\"{colour}\" stroke-width=\"1.5\"/>"
+                )
             }
             Stroke::Band | Stroke::Area => Ok(()),
         };
@@ -164,10 +209,17 @@ impl Series {
         let right = x + 16.0;
         let _ = match self.stroke {
             Stroke::Solid | Stroke::Band => {
-                writeln!(text, "<line x1=\"{x}\" y1=\"{y}\" x2=\"{right}\" y2=\"{y}\" stroke=\"{colour}\" stroke-width=\"2\"/>")
+                writeln!(
+                    text,
+                    "<line x1=\"{x}\" y1=\"{y}\" x2=\"{right}\" y2=\"{y}\" stroke=\"{colour}\" stroke-width=\"2\"/>"
+                )
             }
             Stroke::Area => {
-                writeln!(text, "<rect x=\"{x}\" y=\"{}\" width=\"16\" height=\"10\" fill=\"{colour}\" opacity=\"0.2\"/>", y - 5.0)
+                writeln!(
+                    text,
+                    "<rect x=\"{x}\" y=\"{}\" width=\"16\" height=\"10\" fill=\"{colour}\" opacity=\"0.2\"/>",
+                    y - 5.0
+                )
             }
             Stroke::Rings | Stroke::Crosses => Ok(()),
         };
@@ -190,11 +242,17 @@ fn head(title: &str) -> String {
 fn step(most: f64) -> f64 {
     let wanted = most / LABELS;
     let decade = 10_f64.powf(wanted.log10().floor());
-    [1.0, 2.0, 5.0, 10.0].map(|first| first * decade).into_iter().find(|step| *step >= wanted * 0.999).unwrap_or(decade * 10.0)
+    [1.0, 2.0, 5.0, 10.0]
+        .map(|first| first * decade)
+        .into_iter()
+        .find(|step| *step >= wanted * 0.999)
+        .unwrap_or(decade * 10.0)
 }
 
 fn ticks(step: f64, most: f64) -> impl Iterator<Item = f64> {
-    (0_u8..=20).map(move |index| f64::from(index) * step).take_while(move |tick| *tick <= most * 1.001)
+    (0_u8..=20)
+        .map(move |index| f64::from(index) * step)
+        .take_while(move |tick| *tick <= most * 1.001)
 }
 
 /// As many decimals as it needs, at most three.
@@ -217,9 +275,15 @@ mod tests {
     #[test]
     fn points_keep_within_the_axes_and_nothing_draws_nothing() {
         let point = |x, y| Point { x, y, ends: Some((y / 2.0, y * 2.0)) };
-        let series =
-            |stroke| Series { name: "a".to_owned(), colour: "#c00", stroke, points: vec![point(1.0, 10.0), point(2.0, 30.0)] };
-        let all = [Stroke::Solid, Stroke::Rings, Stroke::Crosses, Stroke::Band, Stroke::Area].map(series).to_vec();
+        let series = |stroke| Series {
+            name: "a".to_owned(),
+            colour: "#c00",
+            stroke,
+            points: vec![point(1.0, 10.0), point(2.0, 30.0)],
+        };
+        let all = [Stroke::Solid, Stroke::Rings, Stroke::Crosses, Stroke::Band, Stroke::Area]
+            .map(series)
+            .to_vec();
         let svg = Plot { title: "t".to_owned(), x: "x", y: "y", series: all }.svg();
         assert_eq!((svg.matches("<polyline").count(), svg.matches("<polygon").count()), (2, 2));
         assert_eq!(svg.matches("<circle").count(), 2 + 2 + 1);

@@ -81,7 +81,11 @@ impl Evidence {
     /// # Errors
     /// [`StoreError`].
     pub fn read(campaigns: &Path, from: &Path) -> Result<Evidence, StoreError> {
-        let mut evidence = Evidence { cells: Vec::new(), links: lines(&from.join(LINKS))?, curves: lines(&from.join(CURVES))? };
+        let mut evidence = Evidence {
+            cells: Vec::new(),
+            links: lines(&from.join(LINKS))?,
+            curves: lines(&from.join(CURVES))?,
+        };
         for name in CAMPAIGNS {
             let results = from.join(format!("{name}.parquet"));
             evidence.cells.extend(campaign(&campaigns.join(format!("{name}.toml")), &results)?);
@@ -105,5 +109,7 @@ pub fn campaign(file: &Path, results: &Path) -> Result<Vec<Cell>, StoreError> {
 fn lines<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Vec<T>, StoreError> {
     let failed = |detail: String| StoreError::Links { path: path.to_owned(), detail };
     let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-    text.lines().map(|line| serde_json::from_str(line).map_err(|error| failed(error.to_string()))).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).map_err(|error| failed(error.to_string())))
+        .collect()
 }

@@ -37,7 +37,10 @@ pub(super) fn millis(estimate: Option<Estimate>) -> String {
 
 /// With its interval, where there is one.
 pub(super) fn bracketed(seen: Estimate, unit: &str, decimals: usize) -> String {
-    let ends = seen.low.zip(seen.high).map(|(low, high)| format!(" [{low:.decimals$}, {high:.decimals$}]"));
+    let ends = seen
+        .low
+        .zip(seen.high)
+        .map(|(low, high)| format!(" [{low:.decimals$}, {high:.decimals$}]"));
     format!("{:.decimals$} {unit}{}", seen.value, ends.unwrap_or_default())
 }
 
@@ -47,17 +50,22 @@ pub(super) fn digits(value: f64) -> usize {
 
 /// Total times of post-copy.
 pub(super) fn second(cells: &[Cell]) -> String {
-    let stated =
-        |link: &str, label: &str| STATED.iter().find(|row| (row.0, row.1) == (link, label)).map(|row| format!("{} s", row.2));
-    let model = |predicted: &Predicted| format!("{:.*} s", digits(predicted.total), predicted.total);
+    let stated = |link: &str, label: &str| {
+        STATED.iter().find(|row| (row.0, row.1) == (link, label)).map(|row| format!("{} s", row.2))
+    };
+    let model =
+        |predicted: &Predicted| format!("{:.*} s", digits(predicted.total), predicted.total);
     table(cells, &stated, |run| run.total, seconds, &model)
 }
 
 /// Blackouts of post-copy.
 pub(super) fn third(cells: &[Cell]) -> String {
     let stated = |link: &str, _: &str| (link != "gigabit").then(|| "200–700 ms".to_owned());
-    let model =
-        |predicted: &Predicted| predicted.blackout.map_or_else(|| "–".to_owned(), |seconds| format!("{:.0} ms", seconds * 1e3));
+    let model = |predicted: &Predicted| {
+        predicted
+            .blackout
+            .map_or_else(|| "–".to_owned(), |seconds| format!("{:.0} ms", seconds * 1e3))
+    };
     table(cells, &stated, |run| run.blackout, millis, &model)
 }
 
@@ -69,19 +77,29 @@ fn table(
     model: &dyn Fn(&Predicted) -> String,
 ) -> String {
     let mut text = "| link | stressed | the paper's text | hybrid, here | model, full size | post-copy, here | model, full size |\n|---|---|---|---|---|---|---|\n".to_owned();
-    for (link, label) in LINKS.iter().flat_map(|link| SIZES.iter().map(move |label| (*link, *label))) {
+    for (link, label) in
+        LINKS.iter().flat_map(|link| SIZES.iter().map(move |label| (*link, *label)))
+    {
         let of = |mode: Mode| find(cells, mode, link, label);
         let both = [Mode::Hybrid, Mode::Postcopy].map(of);
         if both.iter().all(Option::is_none) {
             continue;
         }
-        let ours =
-            both.map(|cell| cell.map_or_else(|| "–".to_owned(), |cell| format!("{}{}", shown(cell.median(figure)), mark(cell))));
-        let models = both.map(|cell| cell.map_or_else(|| "–".to_owned(), |cell| model(&cell.whole)));
+        let ours = both.map(|cell| {
+            cell.map_or_else(
+                || "–".to_owned(),
+                |cell| format!("{}{}", shown(cell.median(figure)), mark(cell)),
+            )
+        });
+        let models =
+            both.map(|cell| cell.map_or_else(|| "–".to_owned(), |cell| model(&cell.whole)));
         let [hybrid, postcopy] = ours;
         let [of_hybrid, of_postcopy] = models;
         let paper = stated(link, label).unwrap_or_else(|| "–".to_owned());
-        let _ = writeln!(text, "| {link} | {label} | {paper} | {hybrid} | {of_hybrid} | {postcopy} | {of_postcopy} |");
+        let _ = writeln!(
+            text,
+            "| {link} | {label} | {paper} | {hybrid} | {of_hybrid} | {postcopy} | {of_postcopy} |"
+        );
     }
     text
 }

@@ -3,7 +3,10 @@
 //! `faults` whatever goes wrong, and whenever · `fuzzed` what the fuzzer calls, on its seeds · `harness` what tests share · `link` the emulated link by itself · `real` against real QEMU of three versions · `ulster` the page on the paper · `wire` against scripted QMP peers.
 
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is a failed assertion")]
-#![expect(clippy::print_stdout, reason = "the test harness shows it with a failure, and with --nocapture")]
+#![expect(
+    clippy::print_stdout,
+    reason = "the test harness shows it with a failure, and with --nocapture"
+)]
 
 mod faults;
 mod fuzzed;

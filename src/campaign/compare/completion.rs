@@ -18,7 +18,12 @@ fn completed(outcomes: &[Outcome]) -> Completed {
         *counted.entry(outcome.name()).or_insert(0) += 1;
     }
     let completed = outcomes.iter().filter(|outcome| **outcome == Outcome::Completed).count();
-    Completed { runs: outcomes.len(), completed, share: share(completed, outcomes.len()), outcomes: counted }
+    Completed {
+        runs: outcomes.len(),
+        completed,
+        share: share(completed, outcomes.len()),
+        outcomes: counted,
+    }
 }
 
 /// Corrects p for the family, and says what may be claimed.
@@ -33,7 +38,9 @@ pub(super) fn settle(mut family: Vec<&mut Completion>) {
 
 fn verdict(completion: &Completion, tests: usize) -> Verdict {
     let Completion { a, b, .. } = completion;
-    let (Some(p), Some(in_a), Some(in_b)) = (completion.p_corrected, a.share, b.share) else { return Verdict::TooFew };
+    let (Some(p), Some(in_a), Some(in_b)) = (completion.p_corrected, a.share, b.share) else {
+        return Verdict::TooFew;
+    };
     // All on one side and none on the other is as clear as it gets.
     let clearest = least_p(Design::Independent, a.runs, b.runs) * real(tests);
     if p <= ALPHA {
@@ -50,7 +57,9 @@ mod tests {
     use super::*;
 
     fn verdict_of(a: (usize, usize), b: (usize, usize)) -> Verdict {
-        let outcomes = |(completed, failed)| [vec![Outcome::Completed; completed], vec![Outcome::Failed; failed]].concat();
+        let outcomes = |(completed, failed)| {
+            [vec![Outcome::Completed; completed], vec![Outcome::Failed; failed]].concat()
+        };
         let mut completion = of(&outcomes(a), &outcomes(b));
         settle(vec![&mut completion]);
         completion.verdict

@@ -7,18 +7,26 @@ use super::histogram::histograms;
 use super::matching::{Column, Matched, Values};
 use super::{How, Test};
 use crate::campaign::statistics::bootstrap::{self, Change, ratio, sayable};
-use crate::campaign::statistics::{Ascending, Shift, Tested, modes, permutation, rank_sum, real, signed_rank, signs};
+use crate::campaign::statistics::{
+    Ascending, Shift, Tested, modes, permutation, rank_sum, real, signed_rank, signs,
+};
 
 /// Of one cell.
 pub(super) fn figures(column: &Column<'_>, rows: &Matched<'_>, how: &How) -> Figures {
     let values = column.values(rows, how.paired);
     let (a, b) = (Ascending::of(values.a.iter().copied()), Ascending::of(values.b.iter().copied()));
-    let mut figures = if how.paired { of_pairs(column, &values, how) } else { of_samples(column, &values, &a, &b, how) };
+    let mut figures = if how.paired {
+        of_pairs(column, &values, how)
+    } else {
+        of_samples(column, &values, &a, &b, how)
+    };
     figures.tails = tails(&values, &a, &b, how);
     (figures.a.quantiles, figures.b.quantiles) = (quantiles(&a), quantiles(&b));
     (figures.a.modes, figures.b.modes) = (modes(&a), modes(&b));
-    let several = [&figures.a.modes, &figures.b.modes].into_iter().flatten().any(|modes| modes.len() > 1);
-    (figures.a.histogram, figures.b.histogram) = if several { histograms(&a, &b).unzip() } else { (None, None) };
+    let several =
+        [&figures.a.modes, &figures.b.modes].into_iter().flatten().any(|modes| modes.len() > 1);
+    (figures.a.histogram, figures.b.histogram) =
+        if several { histograms(&a, &b).unzip() } else { (None, None) };
     figures
 }
 
@@ -27,7 +35,13 @@ pub(super) fn pooled(column: &Column<'_>, rows: &Matched<'_>, how: &How) -> Figu
     of_pairs(column, &column.values(rows, true), how)
 }
 
-fn of_samples(column: &Column<'_>, values: &Values, a: &Ascending, b: &Ascending, how: &How) -> Figures {
+fn of_samples(
+    column: &Column<'_>,
+    values: &Values,
+    a: &Ascending,
+    b: &Ascending,
+    how: &How,
+) -> Figures {
     let ranks = rank_sum(&values.a, &values.b);
     let tested = match how.test {
         Test::Ranks => ranks,
@@ -65,7 +79,12 @@ fn of_pairs(column: &Column<'_>, values: &Values, how: &How) -> Figures {
 }
 
 /// With what both designs have.
-fn plain(column: &Column<'_>, values: &Values, change: Option<Change>, tested: Option<Tested>) -> Figures {
+fn plain(
+    column: &Column<'_>,
+    values: &Values,
+    change: Option<Change>,
+    tested: Option<Tested>,
+) -> Figures {
     // Without an interval nothing is claimed, and then p would only mislead.
     let tested = tested.filter(|_| change.is_some_and(|change| change.difference.low.is_some()));
     Figures {
@@ -91,7 +110,11 @@ fn one_side(values: &[f64], left_out: LeftOut) -> OneSide {
 }
 
 fn quantiles(values: &Ascending) -> Option<Quantiles> {
-    Some(Quantiles { p50: values.quantile(50)?, p90: values.quantile(90)?, p99: values.quantile(99)? })
+    Some(Quantiles {
+        p50: values.quantile(50)?,
+        p90: values.quantile(90)?,
+        p99: values.quantile(99)?,
+    })
 }
 
 fn tails(values: &Values, a: &Ascending, b: &Ascending, how: &How) -> Tails {

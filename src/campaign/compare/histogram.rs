@@ -8,7 +8,10 @@ use crate::campaign::statistics::Ascending;
 
 /// `None` without values on one side.
 pub(super) fn histograms(a: &Ascending, b: &Ascending) -> Option<(Vec<usize>, Vec<usize>)> {
-    let (least, most) = (a.values().first()?.min(*b.values().first()?), a.values().last()?.max(*b.values().last()?));
+    let (least, most) = (
+        a.values().first()?.min(*b.values().first()?),
+        a.values().last()?.max(*b.values().last()?),
+    );
     let place = |value: f64| if least > 0.0 { libm::log(value) } else { value };
     let (from, width) = (place(least), place(most) - place(least));
     let counts = |values: &Ascending| {
@@ -22,7 +25,11 @@ pub(super) fn histograms(a: &Ascending, b: &Ascending) -> Option<(Vec<usize>, Ve
 }
 
 /// 0 to 1; where all values are the same, it is no number, and the column is the first.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates, and no number becomes 0")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "`as` saturates, and no number becomes 0"
+)]
 fn column(share: f64) -> usize {
     ((share * COLUMNS as f64) as usize).min(COLUMNS - 1)
 }
@@ -33,7 +40,8 @@ mod tests {
 
     #[test]
     fn both_sides_have_one_axis() {
-        let (a, b) = histograms(&Ascending::of([1.0, 10.0, 10.0]), &Ascending::of([100.0])).unwrap();
+        let (a, b) =
+            histograms(&Ascending::of([1.0, 10.0, 10.0]), &Ascending::of([100.0])).unwrap();
         assert_eq!((a[0], a[COLUMNS / 2], b[COLUMNS - 1]), (1, 2, 1));
         let (a, b) = histograms(&Ascending::of([7.0; 3]), &Ascending::of([7.0])).unwrap();
         assert_eq!((a[0], b[0]), (3, 1));

@@ -53,12 +53,18 @@ impl<'a> Matching<'a> {
         };
         let mut cells: Vec<Matched<'a>> = cells_a.iter().filter_map(matched).collect();
         let keys = a.rows.iter().chain(&b.rows).all(|row| row.pair.is_some());
-        let paired = pairing == Pairing::IfThereAreKeys && keys && cells.iter().any(|cell| !cell.pairs.is_empty());
+        let paired = pairing == Pairing::IfThereAreKeys
+            && keys
+            && cells.iter().any(|cell| !cell.pairs.is_empty());
         if !paired {
             cells.iter_mut().for_each(|cell| cell.pairs.clear());
         }
         let missing = |cells: &[&str], rows: &HashMap<&str, Vec<&Row>>| {
-            cells.iter().filter(|cell| !rows.contains_key(*cell)).map(|cell| (*cell).to_owned()).collect()
+            cells
+                .iter()
+                .filter(|cell| !rows.contains_key(*cell))
+                .map(|cell| (*cell).to_owned())
+                .collect()
         };
         Matching {
             cells,
@@ -89,7 +95,10 @@ impl Column<'_> {
         if !paired {
             return Values { a, b, left_out_a, left_out_b };
         }
-        let both = rows.pairs.iter().filter_map(|(a, b)| Some((value(a, self.in_a)?, value(b, self.in_b)?)));
+        let both = rows
+            .pairs
+            .iter()
+            .filter_map(|(a, b)| Some((value(a, self.in_a)?, value(b, self.in_b)?)));
         let (paired_a, paired_b): (Vec<f64>, Vec<f64>) = both.unzip();
         let without_partner = (a.len() - paired_a.len(), b.len() - paired_b.len());
         Values {
@@ -129,12 +138,18 @@ fn pairs<'a>(a: &[&'a Row], b: &[&'a Row]) -> Vec<(&'a Row, &'a Row)> {
 
 /// Metrics by name. In another unit it is another metric.
 fn columns<'a>(a: &'a Table, b: &'a Table) -> Vec<Column<'a>> {
-    let column = |(in_a, metric): (usize, &'a Metric)| Some(Column { metric, in_a, in_b: place(b, metric)? });
+    let column = |(in_a, metric): (usize, &'a Metric)| {
+        Some(Column { metric, in_a, in_b: place(b, metric)? })
+    };
     a.metrics.iter().enumerate().filter_map(column).collect()
 }
 
 fn metrics_missing(from: &Table, of: &Table) -> Vec<String> {
-    from.metrics.iter().filter(|metric| place(of, metric).is_none()).map(|metric| metric.name.clone()).collect()
+    from.metrics
+        .iter()
+        .filter(|metric| place(of, metric).is_none())
+        .map(|metric| metric.name.clone())
+        .collect()
 }
 
 fn place(table: &Table, metric: &Metric) -> Option<usize> {
@@ -145,12 +160,21 @@ fn place(table: &Table, metric: &Metric) -> Option<usize> {
 fn usable(rows: &[&Row], column: usize) -> (Vec<f64>, LeftOut) {
     let values: Vec<f64> = rows.iter().filter_map(|row| value(row, column)).collect();
     let completed = rows.iter().filter(|row| row.outcome == Outcome::Completed).count();
-    let left_out = LeftOut { not_completed: rows.len() - completed, not_measured: completed - values.len(), without_partner: 0 };
+    let left_out = LeftOut {
+        not_completed: rows.len() - completed,
+        not_measured: completed - values.len(),
+        without_partner: 0,
+    };
     (values, left_out)
 }
 
 /// Nothing that is measured here can be below 0 or without end.
 fn value(row: &Row, column: usize) -> Option<f64> {
-    let value = row.values.get(column).copied().flatten().filter(|value| value.is_finite() && *value >= 0.0);
+    let value = row
+        .values
+        .get(column)
+        .copied()
+        .flatten()
+        .filter(|value| value.is_finite() && *value >= 0.0);
     value.filter(|_| row.outcome == Outcome::Completed)
 }

@@ -25,8 +25,8 @@ mod matching;
 mod verdict;
 
 pub use comparison::{
-    COLUMNS, Cell, Change, Comparison, Completed, Completion, Figures, LeftOut, OneSide, OnlyIn, Quantiles, SCHEMA, Side, Tails,
-    Verdict,
+    COLUMNS, Cell, Change, Comparison, Completed, Completion, Figures, LeftOut, OneSide, OnlyIn,
+    Quantiles, SCHEMA, Side, Tails, Verdict,
 };
 
 use super::Table;
@@ -88,13 +88,16 @@ struct How {
 pub fn compare(a: &Table, b: &Table, options: &CompareOptions) -> Comparison {
     let matching = Matching::of(a, b, options.pairing);
     let paired = matching.paired;
-    let permutations = PERMUTATIONS.max(matching.cells.len() * matching.columns.len() * PERMUTATIONS_A_TEST);
+    let permutations =
+        PERMUTATIONS.max(matching.cells.len() * matching.columns.len() * PERMUTATIONS_A_TEST);
     let how = How { paired, test: options.test, permutations, seed: options.seed };
     let all = matching.together();
     let several = matching.cells.len() > 1;
     let columns = matching.columns.iter().filter(|_| paired && several);
-    let mut pooled: Vec<Figures> = columns.map(|column| figures::pooled(column, &all, &how)).collect();
-    let mut cells: Vec<Cell> = matching.cells.iter().map(|matched| cell(&matching, matched, &how)).collect();
+    let mut pooled: Vec<Figures> =
+        columns.map(|column| figures::pooled(column, &all, &how)).collect();
+    let mut cells: Vec<Cell> =
+        matching.cells.iter().map(|matched| cell(&matching, matched, &how)).collect();
     let mut completion = completion::of(&outcomes(&all.a), &outcomes(&all.b));
     verdict::settle(cells.iter_mut().flat_map(|cell| cell.metrics.iter_mut()).collect(), paired);
     verdict::settle(pooled.iter_mut().collect(), paired);
@@ -120,7 +123,11 @@ fn cell(matching: &Matching<'_>, matched: &Matched<'_>, how: &How) -> Cell {
     Cell {
         cell: matched.cell.to_owned(),
         completion: completion::of(&outcomes(&matched.a), &outcomes(&matched.b)),
-        metrics: matching.columns.iter().map(|column| figures::figures(column, matched, how)).collect(),
+        metrics: matching
+            .columns
+            .iter()
+            .map(|column| figures::figures(column, matched, how))
+            .collect(),
     }
 }
 

@@ -5,7 +5,12 @@ use crate::campaign::examples::table;
 const CELL: &str = "one";
 
 fn blackouts(name: &str, runs: usize, seed: u64, center: f64) -> Table {
-    table(name).runs(CELL, runs, seed, [Hill(center, 0.3), Hill(500_000.0, 0.1), Hill(9e7, 0.05), Nothing])
+    table(name).runs(
+        CELL,
+        runs,
+        seed,
+        [Hill(center, 0.3), Hill(500_000.0, 0.1), Hill(9e7, 0.05), Nothing],
+    )
 }
 
 fn compared(a: &Table, b: &Table) -> Comparison {
@@ -23,7 +28,10 @@ fn half_the_blackout_is_lower_and_the_way_back_is_higher() {
     assert_eq!(verdicts(&compared(&a, &b)), [Lower, NoDifferenceShown, NoDifferenceShown, TooFew]);
     assert_eq!(verdicts(&compared(&b, &a)), [Higher, NoDifferenceShown, NoDifferenceShown, TooFew]);
     let medians = CompareOptions { test: Test::Medians, ..CompareOptions::default() };
-    assert_eq!(verdicts(&compare(&a, &b, &medians)), [Lower, NoDifferenceShown, NoDifferenceShown, TooFew]);
+    assert_eq!(
+        verdicts(&compare(&a, &b, &medians)),
+        [Lower, NoDifferenceShown, NoDifferenceShown, TooFew]
+    );
 }
 
 #[test]
@@ -34,12 +42,20 @@ fn too_few_values_claim_nothing_and_say_how_many_are_needed() {
     // Six are enough for one test, but not for 3 × 200: then no outcome of them could be clear enough.
     let many = |name: &str, seed: u64, center: f64| {
         (0..200).fold(table(name), |all, cell| {
-            all.runs(&cell.to_string(), 6, seed + cell, [Hill(center, 0.3), Hill(5e5, 0.1), Hill(9e7, 0.05), Nothing])
+            all.runs(
+                &cell.to_string(),
+                6,
+                seed + cell,
+                [Hill(center, 0.3), Hill(5e5, 0.1), Hill(9e7, 0.05), Nothing],
+            )
         })
     };
     let comparison = compared(&many("a", 1, 4000.0), &many("b", 1000, 40.0));
     let blackout = &comparison.cells[0].metrics[0];
-    assert_eq!((blackout.family, blackout.verdict, blackout.needed), (600, Verdict::TooFew, Some(9)));
+    assert_eq!(
+        (blackout.family, blackout.verdict, blackout.needed),
+        (600, Verdict::TooFew, Some(9))
+    );
 }
 
 #[test]
@@ -52,20 +68,28 @@ fn a_run_that_failed_is_counted_and_its_figures_are_not() {
     let comparison = compared(&a, &b);
     let side = &comparison.cells[0].metrics[0].b;
     assert_eq!((side.values, side.left_out.not_completed, side.left_out.not_measured), (17, 1, 2));
-    assert_eq!((comparison.completion.b.completed, comparison.completion.b.outcomes["failed"]), (19, 1));
+    assert_eq!(
+        (comparison.completion.b.completed, comparison.completion.b.outcomes["failed"]),
+        (19, 1)
+    );
 }
 
 #[test]
 fn pairs_show_what_scatter_hides() {
     // Blackouts from 1 to 100 ms; that of each partner is a tenth less, give or take.
-    let mut a = table("a").runs(CELL, 40, 1, [Hill(10_000.0, 1.0), Nothing, Nothing, Nothing]).with_keys();
+    let mut a =
+        table("a").runs(CELL, 40, 1, [Hill(10_000.0, 1.0), Nothing, Nothing, Nothing]).with_keys();
     let mut b = Table { name: "b".into(), ..a.clone() };
     for (index, row) in b.rows.iter_mut().enumerate() {
         row.values[0] = row.values[0].map(|us| us * (0.85 + 0.1 * (index % 3) as f64 / 2.0));
     }
     let paired = compared(&a, &b);
-    assert_eq!((paired.paired, paired.pairs, verdicts(&paired)[0]), (true, Some(40), Verdict::Lower));
-    let alone = compare(&a, &b, &CompareOptions { pairing: Pairing::Never, ..CompareOptions::default() });
+    assert_eq!(
+        (paired.paired, paired.pairs, verdicts(&paired)[0]),
+        (true, Some(40), Verdict::Lower)
+    );
+    let alone =
+        compare(&a, &b, &CompareOptions { pairing: Pairing::Never, ..CompareOptions::default() });
     assert_eq!((alone.paired, verdicts(&alone)[0]), (false, Verdict::NoDifferenceShown));
     // One row without a key, and there are no pairs; one with another key, and it has no partner.
     b.rows[0].pair = Some("another".to_owned());
@@ -81,13 +105,21 @@ fn pairs_of_all_cells_are_taken_together() {
     let side = |name: &str, factor: f64| {
         let cells = [("slow", 700_000.0, 5), ("fast", 2000.0, 6)];
         let rows = cells.into_iter().fold(table(name), |all, (cell, center, seed)| {
-            all.runs(cell, 10, seed, [Hill(center * factor, 0.1 + factor / 10.0), Nothing, Nothing, Nothing])
+            all.runs(
+                cell,
+                10,
+                seed,
+                [Hill(center * factor, 0.1 + factor / 10.0), Nothing, Nothing, Nothing],
+            )
         });
         rows.with_keys()
     };
     let comparison = compared(&side("a", 1.0), &side("b", 0.5));
     let blackout = &comparison.pooled[0];
-    assert_eq!((blackout.a.values, blackout.verdict, blackout.a.quantiles), (20, Verdict::Lower, None));
+    assert_eq!(
+        (blackout.a.values, blackout.verdict, blackout.a.quantiles),
+        (20, Verdict::Lower, None)
+    );
     let ratio = blackout.change.unwrap().ratio.unwrap();
     assert!(ratio.low > Some(0.4) && ratio.high < Some(0.6), "{ratio:?}");
 }
@@ -106,11 +138,13 @@ fn ranks_alone_claim_nothing_where_the_medians_are_the_same() {
 
 #[test]
 fn from_nothing_has_no_ratio_and_is_a_difference_nevertheless() {
-    let side = |name: &str, faults| table(name).runs(CELL, 10, 1, [Nothing, Nothing, Nothing, faults]);
+    let side =
+        |name: &str, faults| table(name).runs(CELL, 10, 1, [Nothing, Nothing, Nothing, faults]);
     let comparison = compared(&side("a", Always(0.0)), &side("b", Hill(50.0, 0.2)));
     let faults = &comparison.cells[0].metrics[3];
     assert_eq!((faults.verdict, faults.change.unwrap().ratio), (Verdict::Higher, None));
-    let paired = compared(&side("a", Always(0.0)).with_keys(), &side("b", Hill(50.0, 0.2)).with_keys());
+    let paired =
+        compared(&side("a", Always(0.0)).with_keys(), &side("b", Hill(50.0, 0.2)).with_keys());
     let faults = &paired.cells[0].metrics[3];
     assert_eq!((faults.verdict, faults.change.unwrap().ratio), (Verdict::Higher, None));
 }
@@ -121,10 +155,18 @@ fn two_samples_of_the_same_are_called_different_in_no_more_than_five_of_a_hundre
         let one = |seed: u64| {
             let side = |name: &str, seed| {
                 let shape = Hills(4000.0, 43_000.0, 0.3, 0.1);
-                let table = table(name).runs(CELL, 30, seed, [shape, Hill(5e5, 0.1), Hill(9e7, 0.05), Nothing]);
+                let table = table(name).runs(
+                    CELL,
+                    30,
+                    seed,
+                    [shape, Hill(5e5, 0.1), Hill(9e7, 0.05), Nothing],
+                );
                 if paired { table.with_keys() } else { table }
             };
-            compared(&side("a", 2 * seed), &side("b", 2 * seed + 1)).cells[0].metrics.iter().any(Figures::claims)
+            compared(&side("a", 2 * seed), &side("b", 2 * seed + 1)).cells[0]
+                .metrics
+                .iter()
+                .any(Figures::claims)
         };
         (0..200).filter(|seed| one(*seed)).count()
     };
@@ -150,7 +192,11 @@ fn what_only_one_side_has_is_named() {
 #[test]
 fn the_form_for_scripts() {
     let mut a = table("a").runs(CELL, 7, 1, [Hill(4000.0, 0.3), Nothing, Nothing, Nothing]);
-    let mut b = table("b").runs(CELL, 6, 2, [Hill(2000.0, 0.3), Nothing, Nothing, Nothing]).failed(CELL, 1, Outcome::Failed);
+    let mut b = table("b").runs(CELL, 6, 2, [Hill(2000.0, 0.3), Nothing, Nothing, Nothing]).failed(
+        CELL,
+        1,
+        Outcome::Failed,
+    );
     a.metrics.truncate(1);
     b.metrics.truncate(1);
     insta::assert_snapshot!(serde_json::to_string_pretty(&compared(&a, &b)).unwrap(), @r#"

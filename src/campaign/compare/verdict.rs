@@ -12,7 +12,8 @@ pub(super) fn settle(mut family: Vec<&mut Figures>, paired: bool) {
     let p: Vec<Option<f64>> = family.iter().map(|figures| figures.p).collect();
     let tests = p.iter().flatten().count();
     // Those that had too few values would be tests as well, if they had more.
-    let would_be = family.iter().filter(|figures| figures.a.values > 0 && figures.b.values > 0).count().max(1);
+    let would_be =
+        family.iter().filter(|figures| figures.a.values > 0 && figures.b.values > 0).count().max(1);
     for (figures, corrected) in family.iter_mut().zip(holm(&p)) {
         figures.p_corrected = corrected;
         figures.family = tests;
@@ -22,12 +23,16 @@ pub(super) fn settle(mut family: Vec<&mut Figures>, paired: bool) {
 }
 
 fn verdict(figures: &Figures, design: Design) -> Verdict {
-    let (Some(p), Some(change)) = (figures.p_corrected, &figures.change) else { return Verdict::TooFew };
+    let (Some(p), Some(change)) = (figures.p_corrected, &figures.change) else {
+        return Verdict::TooFew;
+    };
     let direction = if p <= ALPHA { clear(&change.difference) } else { None };
     match (direction, figures.weight_lower) {
         (Some(Ordering::Less), Some(lower)) if lower > 0.5 => Verdict::Lower,
         (Some(Ordering::Greater), Some(lower)) if lower < 0.5 => Verdict::Higher,
-        _ if least_p(design, figures.a.values, figures.b.values) * real(figures.family) > ALPHA => Verdict::TooFew,
+        _ if least_p(design, figures.a.values, figures.b.values) * real(figures.family) > ALPHA => {
+            Verdict::TooFew
+        }
         _ => Verdict::NoDifferenceShown,
     }
 }

@@ -29,10 +29,15 @@ enum Scale {
 /// The values; an error says what is wrong, without the key.
 pub(super) fn values(axis: &Value) -> Result<Vec<Value>, String> {
     match axis {
-        Value::Array(list) if list.is_empty() => Err("is an empty list: there would be no cell at all".to_owned()),
+        Value::Array(list) if list.is_empty() => {
+            Err("is an empty list: there would be no cell at all".to_owned())
+        }
         Value::Array(list) => Ok(list.clone()),
         Value::Table(table) if table.contains_key("from") => {
-            let range: Range = table.clone().try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
+            let range: Range = table
+                .clone()
+                .try_into()
+                .map_err(|error: toml::de::Error| error.message().to_owned())?;
             range.values()
         }
         other => Ok(vec![other.clone()]),
@@ -76,7 +81,10 @@ enum Quantity {
 }
 
 impl Quantity {
-    #[expect(clippy::cast_precision_loss, reason = "a bound given by a person has fewer than 15 digits")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a bound given by a person has fewer than 15 digits"
+    )]
     fn of(value: &Value) -> Result<Quantity, String> {
         let text = match value {
             Value::Integer(number) => return Ok(Quantity::Whole(*number as f64)),
@@ -105,14 +113,22 @@ impl Quantity {
     }
 
     /// Another of its kind. Whole pages, as sizes of memory have to be.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between two quantities that were read")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between two quantities that were read"
+    )]
     fn like(&self, number: f64) -> Value {
         let whole = number.round().max(0.0) as u64;
         match self {
             Quantity::Whole(_) => Value::Integer(number.round() as i64),
             Quantity::Real(_) => Value::Float(number),
-            Quantity::Rate(_) => Value::String(Rate(if whole > 1 << 20 { whole >> 10 << 10 } else { whole }).to_string()),
-            Quantity::Bytes(_) => Value::String(Bytes((whole >> 20 << 20).max(whole.min(1 << 20) >> 12 << 12)).to_string()),
+            Quantity::Rate(_) => Value::String(
+                Rate(if whole > 1 << 20 { whole >> 10 << 10 } else { whole }).to_string(),
+            ),
+            Quantity::Bytes(_) => Value::String(
+                Bytes((whole >> 20 << 20).max(whole.min(1 << 20) >> 12 << 12)).to_string(),
+            ),
             Quantity::Micros(_) => Value::String(Micros(whole).to_string()),
         }
     }
@@ -124,7 +140,8 @@ mod tests {
 
     fn spread(axis: &str) -> Result<String, String> {
         let table: toml::Table = format!("axis = {axis}").parse().unwrap();
-        values(&table["axis"]).map(|values| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        values(&table["axis"])
+            .map(|values| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
     }
 
     #[test]

@@ -148,14 +148,18 @@ impl Definition {
         overrides: &Overrides,
     ) -> Result<Definition, DefinitionError> {
         let syntax = |detail: String| DefinitionError::Syntax { origin: origin.to_owned(), detail };
-        let mut file: File = toml::from_str(text).map_err(|error| syntax(error.to_string().trim_end().to_owned()))?;
+        let mut file: File = toml::from_str(text)
+            .map_err(|error| syntax(error.to_string().trim_end().to_owned()))?;
         file.repeats = overrides.repeats.unwrap_or(file.repeats);
         file.seed = overrides.seed.unwrap_or(file.seed);
         let baseline = matrix::settings(&file.baseline);
         let matrix = Matrix { vary: &file.vary, include: &file.include, exclude: &file.exclude };
-        let combinations = matrix.combinations(MOST_CELLS).map_err(|problem| problem.named(origin))?;
-        check(&file, &combinations, &baseline)
-            .map_err(|problem| DefinitionError::Impossible { origin: origin.to_owned(), problem })?;
+        let combinations =
+            matrix.combinations(MOST_CELLS).map_err(|problem| problem.named(origin))?;
+        check(&file, &combinations, &baseline).map_err(|problem| DefinitionError::Impossible {
+            origin: origin.to_owned(),
+            problem,
+        })?;
         let base = Base { origin, place, file: &file, set: &overrides.set };
         let mut cells = Vec::new();
         for (number, combination) in (1..).zip(&combinations) {
@@ -185,7 +189,11 @@ fn check(file: &File, combinations: &[Combination], baseline: &Combination) -> R
         return Err("repeats and together are at least 1".to_owned());
     }
     if combinations.len() as u64 * u64::from(file.repeats) > MOST_RUNS {
-        return Err(format!("{} cells of {} repeats are more than {MOST_RUNS} runs", combinations.len(), file.repeats));
+        return Err(format!(
+            "{} cells of {} repeats are more than {MOST_RUNS} runs",
+            combinations.len(),
+            file.repeats
+        ));
     }
     for (key, value) in baseline {
         let wanted = setting(key, value);
@@ -235,11 +243,16 @@ impl Base<'_> {
     }
 
     fn check(&self, scenario: &Scenario, number: u32) -> Result<(), DefinitionError> {
-        let impossible = |problem| Err(DefinitionError::Impossible { origin: self.origin.to_owned(), problem });
+        let impossible =
+            |problem| Err(DefinitionError::Impossible { origin: self.origin.to_owned(), problem });
         if scenario.repeat != 1 {
-            return impossible(format!("cell {number} sets repeat; say repeats and together in the campaign"));
+            return impossible(format!(
+                "cell {number} sets repeat; say repeats and together in the campaign"
+            ));
         }
-        if scenario.destination_qemu() != scenario.qemu.source && self.file.warm_up + self.file.together > 1 {
+        if scenario.destination_qemu() != scenario.qemu.source
+            && self.file.warm_up + self.file.together > 1
+        {
             return impossible(format!(
                 "cell {number} has two QEMUs, and a guest that goes on and on needs fresh ones of one kind: leave warm_up = 0 and together = 1"
             ));

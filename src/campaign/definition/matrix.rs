@@ -33,12 +33,16 @@ impl Matrix<'_> {
     pub(super) fn combinations(&self, most: usize) -> Result<Vec<Combination>, Problem> {
         let mut all: Vec<Combination> = vec![Vec::new()];
         for (key, axis) in settings(self.vary) {
-            let values = axis::values(&axis).map_err(|problem| Problem { key: format!("[vary] {key}"), problem })?;
+            let values = axis::values(&axis)
+                .map_err(|problem| Problem { key: format!("[vary] {key}"), problem })?;
             if all.len().saturating_mul(values.len()) > most {
                 let problem = format!("makes more than {most} cells");
                 return Err(Problem { key: format!("[vary] {key}"), problem });
             }
-            all = all.iter().flat_map(|cell| values.iter().map(|value| with(cell, &key, value))).collect();
+            all = all
+                .iter()
+                .flat_map(|cell| values.iter().map(|value| with(cell, &key, value)))
+                .collect();
         }
         // Where only some are named, those are all.
         if self.vary.is_empty() && !self.include.is_empty() {
@@ -93,7 +97,10 @@ pub(super) fn applied(cell: &Combination) -> Combination {
 pub(super) fn setting(key: &str, value: &Value) -> Setting {
     let value = match value {
         Value::String(text) => text.clone(),
-        Value::Table(bundle) => bundle.get(NAME).and_then(Value::as_str).map_or_else(|| bundle.to_string(), str::to_owned),
+        Value::Table(bundle) => bundle
+            .get(NAME)
+            .and_then(Value::as_str)
+            .map_or_else(|| bundle.to_string(), str::to_owned),
         other => other.to_string(),
     };
     Setting { key: key.to_owned(), value }
@@ -105,7 +112,11 @@ pub(super) fn settings(table: &Table) -> Combination {
     for (key, value) in table {
         match value {
             Value::Table(inner) if !inner.contains_key("from") && !inner.contains_key(NAME) => {
-                flat.extend(settings(inner).into_iter().map(|(name, value)| (format!("{key}.{name}"), value)));
+                flat.extend(
+                    settings(inner)
+                        .into_iter()
+                        .map(|(name, value)| (format!("{key}.{name}"), value)),
+                );
             }
             value => flat.push((key.clone(), value.clone())),
         }

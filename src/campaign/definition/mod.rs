@@ -101,7 +101,10 @@ impl Cell {
 
 /// Keys and values in a line.
 pub(crate) fn name_of<'a>(settings: impl Iterator<Item = &'a Setting>) -> String {
-    settings.map(|setting| format!("{}={}", setting.key, setting.value)).collect::<Vec<_>>().join(" ")
+    settings
+        .map(|setting| format!("{}={}", setting.key, setting.value))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]

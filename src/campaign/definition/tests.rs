@@ -12,7 +12,8 @@ fn names(text: &str) -> String {
 
 fn refused(text: &str) -> String {
     let error = defined(text).unwrap_err();
-    let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+    let source =
+        std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
     format!("{error}{source}")
 }
 
@@ -47,8 +48,7 @@ fn cells_are_all_combinations_less_the_excluded_and_with_the_included() {
 
 #[test]
 fn what_a_cell_varies_goes_over_what_all_have() {
-    let text =
-        "[set]\nmode = \"hybrid\"\nguest.rate = \"7MiB/s\"\n[set.capabilities]\nxbzrle = true\n[vary]\nmode = [\"precopy\"]\n";
+    let text = "[set]\nmode = \"hybrid\"\nguest.rate = \"7MiB/s\"\n[set.capabilities]\nxbzrle = true\n[vary]\nmode = [\"precopy\"]\n";
     let set = vec!["guest.rate=9MiB/s".to_owned(), "guest.seed=4".to_owned()];
     let overrides = Overrides { repeats: Some(3), seed: Some(8), set };
     let definition = Definition::text("c.toml", "c", Path::new("."), text, &overrides).unwrap();
@@ -58,7 +58,8 @@ fn what_a_cell_varies_goes_over_what_all_have() {
         (9 << 20, 4, crate::scenario::Mode::Precopy)
     );
     assert!(scenario.capabilities["xbzrle"]);
-    let late = defined("[[include]]\ncase = \"late\"\nmode = \"hybrid\"\nswitch.after = \"1s\"\n").unwrap();
+    let late = defined("[[include]]\ncase = \"late\"\nmode = \"hybrid\"\nswitch.after = \"1s\"\n")
+        .unwrap();
     assert_eq!(late.cells[0].scenario.switch.after, Some(Micros(1_000_000)));
     assert_eq!((definition.repeats, definition.seed, definition.name.as_str()), (3, 8, "c"));
 }
@@ -102,8 +103,8 @@ fn the_campaigns_that_come_with_it_can_be_run() {
     files.sort();
     assert!(files.len() > 10, "{files:?}");
     for file in files {
-        let definition =
-            Definition::file(&file, &Overrides::default()).unwrap_or_else(|error| panic!("{}: {error:?}", file.display()));
+        let definition = Definition::file(&file, &Overrides::default())
+            .unwrap_or_else(|error| panic!("{}: {error:?}", file.display()));
         assert!(definition.cells.len() > 1, "{}", file.display());
         // What is compared has something to be compared with.
         assert!(!definition.baseline.is_empty(), "{}", file.display());

@@ -45,8 +45,14 @@ mod tests {
     #[test]
     fn it_is_the_one_of_run_json() {
         let values = Ascending::of((1..=100).rev().map(f64::from));
-        assert_eq!(values.quantile(50), Some(Estimate { value: 50.0, low: Some(40.0), high: Some(61.0) }));
-        assert_eq!(Ascending::of([3.0, 1.0, f64::NAN, 2.0]).quantile(50), Some(Estimate { value: 2.0, low: None, high: None }));
+        assert_eq!(
+            values.quantile(50),
+            Some(Estimate { value: 50.0, low: Some(40.0), high: Some(61.0) })
+        );
+        assert_eq!(
+            Ascending::of([3.0, 1.0, f64::NAN, 2.0]).quantile(50),
+            Some(Estimate { value: 2.0, low: None, high: None })
+        );
         assert_eq!(Ascending::of([f64::NAN]).quantile(50), None);
     }
 

@@ -33,15 +33,20 @@ pub struct Change {
 #[must_use]
 pub fn independent(a: &Ascending, b: &Ascending, hundredths: u32) -> Option<Change> {
     let (from, to) = (a.quantile(hundredths)?.value, b.quantile(hundredths)?.value);
-    let resampled = from_enough(a, b, hundredths).then(|| products(&resampled(a, hundredths), &resampled(b, hundredths)));
+    let resampled = from_enough(a, b, hundredths)
+        .then(|| products(&resampled(a, hundredths), &resampled(b, hundredths)));
     Some(change(from, to, &resampled.unwrap_or_default()))
 }
 
 /// Between the quantiles of two samples of which the n-th values belong together. `None` of no pairs.
 #[must_use]
 pub fn paired(pairs: &[(f64, f64)], hundredths: u32, seed: u64) -> Option<Change> {
-    let pairs: Vec<(f64, f64)> = pairs.iter().copied().filter(|pair| !pair.0.is_nan() && !pair.1.is_nan()).collect();
-    let (a, b) = (Ascending::of(pairs.iter().map(|pair| pair.0)), Ascending::of(pairs.iter().map(|pair| pair.1)));
+    let pairs: Vec<(f64, f64)> =
+        pairs.iter().copied().filter(|pair| !pair.0.is_nan() && !pair.1.is_nan()).collect();
+    let (a, b) = (
+        Ascending::of(pairs.iter().map(|pair| pair.0)),
+        Ascending::of(pairs.iter().map(|pair| pair.1)),
+    );
     let (from, to) = (a.quantile(hundredths)?.value, b.quantile(hundredths)?.value);
     let resampled = from_enough(&a, &b, hundredths).then(|| draw(&pairs, &a, &b, hundredths, seed));
     Some(change(from, to, &resampled.unwrap_or_default()))
@@ -61,7 +66,11 @@ fn from_enough(a: &Ascending, b: &Ascending, hundredths: u32) -> bool {
 fn change(from: f64, to: f64, resampled: &[Resampled]) -> Change {
     let estimate = |of: fn(f64, f64) -> f64| {
         let ends = percentiles(resampled.iter().map(|one| (of(one.a, one.b), one.share)).collect());
-        Estimate { value: of(from, to), low: ends.map(|ends| ends.0), high: ends.map(|ends| ends.1) }
+        Estimate {
+            value: of(from, to),
+            low: ends.map(|ends| ends.0),
+            high: ends.map(|ends| ends.1),
+        }
     };
     Change { ratio: sayable(estimate(ratio)), difference: estimate(difference) }
 }
@@ -110,8 +119,11 @@ pub(super) fn at_least(least: usize, count: usize, probability: f64) -> f64 {
         return 1.0;
     }
     let (n, first) = (real(count), real(least));
-    let ln_choose = libm::lgamma(n + 1.0) - libm::lgamma(first + 1.0) - libm::lgamma(n - first + 1.0);
-    let mut term = libm::exp(ln_choose + first * libm::log(probability) + (n - first) * libm::log1p(-probability));
+    let ln_choose =
+        libm::lgamma(n + 1.0) - libm::lgamma(first + 1.0) - libm::lgamma(n - first + 1.0);
+    let mut term = libm::exp(
+        ln_choose + first * libm::log(probability) + (n - first) * libm::log1p(-probability),
+    );
     let odds = probability / (1.0 - probability);
     let mut sum = term;
     for successes in least..count {
@@ -152,9 +164,16 @@ fn past_the_tail<'a>(mut shares: impl Iterator<Item = &'a (f64, f64)>) -> Option
 }
 
 /// Both quantiles of each resample of pairs. Ranks are drawn and counted, so that nothing is sorted again.
-pub(super) fn draw(pairs: &[(f64, f64)], a: &Ascending, b: &Ascending, hundredths: u32, seed: u64) -> Vec<Resampled> {
+pub(super) fn draw(
+    pairs: &[(f64, f64)],
+    a: &Ascending,
+    b: &Ascending,
+    hundredths: u32,
+    seed: u64,
+) -> Vec<Resampled> {
     let place = |all: &Ascending, value: f64| all.values().partition_point(|other| *other < value);
-    let places: Vec<(usize, usize)> = pairs.iter().map(|pair| (place(a, pair.0), place(b, pair.1))).collect();
+    let places: Vec<(usize, usize)> =
+        pairs.iter().map(|pair| (place(a, pair.0), place(b, pair.1))).collect();
     let Some(rank) = rank(pairs.len(), hundredths) else { return Vec::new() };
     let mut random = Rng::with_seed(seed);
     let mut counts = vec![(0_u32, 0_u32); pairs.len()];
@@ -199,7 +218,10 @@ mod tests {
         // 27 resamples of 1, 2, 3: the median is 1 in 7 of them, 2 in 13, 3 in 7.
         let shares = resampled(&Ascending::of([1.0, 2.0, 3.0]), 50);
         let expected = [(1.0, 7.0 / 27.0), (2.0, 13.0 / 27.0), (3.0, 7.0 / 27.0)];
-        assert!(shares.iter().zip(expected).all(|(one, two)| one.0 == two.0 && close(one.1, two.1)), "{shares:?}");
+        assert!(
+            shares.iter().zip(expected).all(|(one, two)| one.0 == two.0 && close(one.1, two.1)),
+            "{shares:?}"
+        );
         assert_eq!(shares.len(), 3);
     }
 
@@ -224,7 +246,8 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_interval_again() {
-        let pairs: Vec<(f64, f64)> = (0..40).map(|n| (f64::from(n * 37 % 41) + 1.0, f64::from(n * 29 % 43) + 2.0)).collect();
+        let pairs: Vec<(f64, f64)> =
+            (0..40).map(|n| (f64::from(n * 37 % 41) + 1.0, f64::from(n * 29 % 43) + 2.0)).collect();
         let change = paired(&pairs, 50, 7).unwrap();
         assert_eq!(Some(change), paired(&pairs, 50, 7));
         // The same on every platform: figures of the one on which this was written.
@@ -234,7 +257,10 @@ mod tests {
     #[test]
     fn pairs_that_move_together_tell_more() {
         let pairs: Vec<(f64, f64)> = (1..=60).map(|n| (f64::from(n), f64::from(n) + 1.0)).collect();
-        let (a, b) = (Ascending::of(pairs.iter().map(|pair| pair.0)), Ascending::of(pairs.iter().map(|pair| pair.1)));
+        let (a, b) = (
+            Ascending::of(pairs.iter().map(|pair| pair.0)),
+            Ascending::of(pairs.iter().map(|pair| pair.1)),
+        );
         let together = paired(&pairs, 50, 1).unwrap().difference;
         assert_eq!((together.low, together.high), (Some(1.0), Some(1.0)));
         let apart = independent(&a, &b, 50).unwrap().difference;

@@ -39,7 +39,10 @@ pub fn least_p(design: Design, a: usize, b: usize) -> f64 {
     let all = a + b;
     let ln = match design {
         Design::Paired => -real(a.min(b)) * std::f64::consts::LN_2,
-        Design::Independent => libm::lgamma(real(a) + 1.0) + libm::lgamma(real(b) + 1.0) - libm::lgamma(real(all) + 1.0),
+        Design::Independent => {
+            libm::lgamma(real(a) + 1.0) + libm::lgamma(real(b) + 1.0)
+                - libm::lgamma(real(all) + 1.0)
+        }
     };
     (2.0 * libm::exp(ln)).min(1.0)
 }
@@ -47,7 +50,9 @@ pub fn least_p(design: Design, a: usize, b: usize) -> f64 {
 /// How many values each side needs before anything can be claimed, with so many tests in the family.
 #[must_use]
 pub fn enough(design: Design, family: usize) -> usize {
-    (FEWEST..MOST).find(|count| least_p(design, *count, *count) * real(family) <= ALPHA).unwrap_or(MOST)
+    (FEWEST..MOST)
+        .find(|count| least_p(design, *count, *count) * real(family) <= ALPHA)
+        .unwrap_or(MOST)
 }
 
 #[cfg(test)]

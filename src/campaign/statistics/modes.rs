@@ -54,7 +54,13 @@ pub fn modes(values: &Ascending) -> Option<Vec<Mode>> {
         let part = &all[ends[0]..ends[1]];
         let center = Ascending::of(part.iter().copied()).quantile(50)?.value;
         let (least, greatest) = (*part.first()?, *part.last()?);
-        Some(Mode { center, least, greatest, count: part.len(), share: real(part.len()) / real(all.len()) })
+        Some(Mode {
+            center,
+            least,
+            greatest,
+            count: part.len(),
+            share: real(part.len()) / real(all.len()),
+        })
     };
     edges.windows(2).map(mode).collect()
 }
@@ -73,19 +79,23 @@ fn gap(places: &[f64]) -> Option<usize> {
     let gaps = (places.len() + 1).checked_sub(2 * FEWEST).filter(|gaps| *gaps > 0)?;
     let clarity = |at: &usize| {
         let (below, above) = places.split_at(*at);
-        let (last, first) = (below.last().copied().unwrap_or(0.0), above.first().copied().unwrap_or(0.0));
+        let (last, first) =
+            (below.last().copied().unwrap_or(0.0), above.first().copied().unwrap_or(0.0));
         let width = first - last;
         let up = one_side(width, above.len(), |place| above[place] - first);
         let down = one_side(width, below.len(), |place| last - below[below.len() - 1 - place]);
         up.max(down) * real(gaps)
     };
-    let clearest = (FEWEST..=places.len() - FEWEST).map(|at| (at, clarity(&at))).min_by(|one, two| one.1.total_cmp(&two.1))?;
+    let clearest = (FEWEST..=places.len() - FEWEST)
+        .map(|at| (at, clarity(&at)))
+        .min_by(|one, two| one.1.total_cmp(&two.1))?;
     (clearest.1 <= LEVEL).then_some(clearest.0)
 }
 
 /// How often such a gap comes about beside so many points. `span` is the distance of the n-th of them from the first.
 fn one_side(gap: f64, points: usize, span: impl Fn(usize) -> f64) -> f64 {
-    let smaller = std::iter::successors(Some(FEWEST), |size| Some(size * 2 - 1)).take_while(|size| *size < points);
+    let smaller = std::iter::successors(Some(FEWEST), |size| Some(size * 2 - 1))
+        .take_while(|size| *size < points);
     let (mut groups, mut clearest) = (0, 1.0_f64);
     for size in smaller.chain([points]) {
         let span = span(size - 1);
@@ -107,7 +117,11 @@ fn places(all: &[f64]) -> Vec<f64> {
         let value = equal[0];
         // Not below 0, where there is no logarithm.
         let (from, to) = (
-            place(if logarithm { (value - step / 2.0).max(value / 2.0) } else { value - step / 2.0 }),
+            place(if logarithm {
+                (value - step / 2.0).max(value / 2.0)
+            } else {
+                value - step / 2.0
+            }),
             place(value + step / 2.0),
         );
         let each = (to - from) / real(equal.len());
@@ -122,7 +136,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn counts(values: impl IntoIterator<Item = f64>) -> Option<Vec<(f64, usize)>> {
-        modes(&Ascending::of(values)).map(|modes| modes.iter().map(|mode| (mode.center, mode.count)).collect())
+        modes(&Ascending::of(values))
+            .map(|modes| modes.iter().map(|mode| (mode.center, mode.count)).collect())
     }
 
     #[test]
@@ -142,8 +157,15 @@ mod tests {
     #[test]
     fn a_few_far_out_are_a_tail_and_not_a_mode() {
         let hill = (0..40).map(|n| 4000.0 + f64::from(n) * 10.0);
-        assert_eq!(counts(hill.clone().chain([43_000.0, 90_000.0])).map(|modes| modes.len()), Some(1));
-        assert_eq!(counts(hill.chain([9000.0, 20_000.0, 43_000.0, 90_000.0, 200_000.0])).map(|modes| modes.len()), Some(1));
+        assert_eq!(
+            counts(hill.clone().chain([43_000.0, 90_000.0])).map(|modes| modes.len()),
+            Some(1)
+        );
+        assert_eq!(
+            counts(hill.chain([9000.0, 20_000.0, 43_000.0, 90_000.0, 200_000.0]))
+                .map(|modes| modes.len()),
+            Some(1)
+        );
     }
 
     #[test]

@@ -10,12 +10,15 @@ use fastrand::Rng;
 /// Tests whether the medians of two independent samples differ: their values are mixed and dealt again. `None` if one is empty.
 #[must_use]
 pub fn medians(a: &[f64], b: &[f64], permutations: usize, seed: u64) -> Option<Tested> {
-    let median = |values: &[f64]| Ascending::of(values.iter().copied()).quantile(50).map(|median| median.value);
+    let median = |values: &[f64]| {
+        Ascending::of(values.iter().copied()).quantile(50).map(|median| median.value)
+    };
     let observed = median(b)? - median(a)?;
     let all = Ascending::of(a.iter().chain(b).copied());
     let mut deck = Deck::of(all.values(), a.len())?;
     let mut random = Rng::with_seed(seed);
-    let beyond = (0..permutations).filter(|_| deck.deal(&mut random).abs() >= observed.abs()).count();
+    let beyond =
+        (0..permutations).filter(|_| deck.deal(&mut random).abs() >= observed.abs()).count();
     let lower = match observed {
         0.0 => 0.5,
         less if less < 0.0 => 1.0,
@@ -38,7 +41,13 @@ impl<'a> Deck<'a> {
     /// To deal `count` of the values to the first sample, and the rest to the second.
     fn of(values: &'a [f64], count: usize) -> Option<Deck<'a>> {
         let ranks = (rank(count, 50)?, rank(values.len().checked_sub(count)?, 50)?);
-        Some(Deck { values, places: (0..values.len()).collect(), first: vec![false; values.len()], count, ranks })
+        Some(Deck {
+            values,
+            places: (0..values.len()).collect(),
+            first: vec![false; values.len()],
+            count,
+            ranks,
+        })
     }
 
     /// Each choice is as likely. Gives the second median less the first.
@@ -71,7 +80,8 @@ mod tests {
 
     #[test]
     fn samples_far_apart_are_found_and_equal_ones_are_not() {
-        let (low, high): (Vec<f64>, Vec<f64>) = ((1..=20).map(f64::from).collect(), (101..=120).map(f64::from).collect());
+        let (low, high): (Vec<f64>, Vec<f64>) =
+            ((1..=20).map(f64::from).collect(), (101..=120).map(f64::from).collect());
         assert_eq!(medians(&high, &low, 9999, 1), Some(Tested { p: 1e-4, lower: 1.0 }));
         assert_eq!(medians(&low, &low, 9999, 1), Some(Tested { p: 1.0, lower: 0.5 }));
         assert_eq!(medians(&[], &low, 9999, 1), None);

@@ -40,9 +40,12 @@ pub fn fisher((a, of_a): (usize, usize), (b, of_b): (usize, usize)) -> Option<f6
         return None;
     }
     let some = a + b;
-    let ln_choose =
-        |n: usize, k: usize| libm::lgamma(real(n) + 1.0) - libm::lgamma(real(k) + 1.0) - libm::lgamma(real(n - k) + 1.0);
-    let probability = |a: usize| libm::exp(ln_choose(of_a, a) + ln_choose(of_b, some - a) - ln_choose(of_a + of_b, some));
+    let ln_choose = |n: usize, k: usize| {
+        libm::lgamma(real(n) + 1.0) - libm::lgamma(real(k) + 1.0) - libm::lgamma(real(n - k) + 1.0)
+    };
+    let probability = |a: usize| {
+        libm::exp(ln_choose(of_a, a) + ln_choose(of_b, some - a) - ln_choose(of_a + of_b, some))
+    };
     // Equally likely tables are so only up to rounding.
     let here = probability(a) * (1.0 + 1e-7);
     let tables = some.saturating_sub(of_b)..=some.min(of_a);

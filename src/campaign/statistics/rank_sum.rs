@@ -27,7 +27,11 @@ pub fn rank_sum(a: &[f64], b: &[f64]) -> Option<Tested> {
         let observed = if a.len() == fewer { of_a } else { ranks.doubled[a.len()..].iter().sum() };
         chosen(&ranks.doubled, fewer, observed)
     } else {
-        approximate(below, n * m / 2.0, n * m / 12.0 * (both + 1.0 - ranks.ties / (both * (both - 1.0))))
+        approximate(
+            below,
+            n * m / 2.0,
+            n * m / 12.0 * (both + 1.0 - ranks.ties / (both * (both - 1.0))),
+        )
     };
     Some(Tested { p, lower: below / (n * m) })
 }
@@ -49,7 +53,12 @@ mod tests {
     #[test]
     fn four_against_four_is_the_least_that_can_be_significant() {
         let apart = |n: usize| rank_sum(&vec![2.0; n], &vec![1.0; n]).unwrap().p;
-        let steps = |n: i32| rank_sum(&(0..n).map(f64::from).collect::<Vec<_>>(), &(n..2 * n).map(f64::from).collect::<Vec<_>>());
+        let steps = |n: i32| {
+            rank_sum(
+                &(0..n).map(f64::from).collect::<Vec<_>>(),
+                &(n..2 * n).map(f64::from).collect::<Vec<_>>(),
+            )
+        };
         assert_eq!((steps(3).unwrap().p, steps(4).unwrap().p), (0.1, 2.0 / 70.0));
         assert_eq!((apart(3), apart(4)), (0.1, 2.0 / 70.0));
     }

@@ -39,12 +39,22 @@ pub fn signed_rank(shifts: &[Shift]) -> Tested {
     let sizes: Vec<f64> = shifts.iter().map(|shift| shift.size).collect();
     let ranks = ranked(&sizes);
     let all: usize = ranks.doubled.iter().sum();
-    let lower: usize = ranks.doubled.iter().zip(&shifts).filter(|(_, shift)| shift.lower).map(|(rank, _)| rank).sum();
+    let lower: usize = ranks
+        .doubled
+        .iter()
+        .zip(&shifts)
+        .filter(|(_, shift)| shift.lower)
+        .map(|(rank, _)| rank)
+        .sum();
     let n = real(shifts.len());
     let p = if shifts.len() <= EXACT {
         taken(&ranks.doubled, lower)
     } else {
-        approximate(real(lower) / 2.0, real(all) / 4.0, n * (n + 1.0) * (2.0 * n + 1.0) / 24.0 - ranks.ties / 48.0)
+        approximate(
+            real(lower) / 2.0,
+            real(all) / 4.0,
+            n * (n + 1.0) * (2.0 * n + 1.0) / 24.0 - ranks.ties / 48.0,
+        )
     };
     Tested { p, lower: real(lower) / real(all) }
 }
@@ -69,7 +79,11 @@ mod tests {
 
     #[test]
     fn six_pairs_are_the_least_that_can_be_significant() {
-        let all_lower = |n: u32| signed_rank(&(1..=n).map(|n| Shift::of_pair(f64::from(n) + 1.0, 1.0)).collect::<Vec<_>>());
+        let all_lower = |n: u32| {
+            signed_rank(
+                &(1..=n).map(|n| Shift::of_pair(f64::from(n) + 1.0, 1.0)).collect::<Vec<_>>(),
+            )
+        };
         assert_eq!((all_lower(5).p, all_lower(6).p, all_lower(6).lower), (0.0625, 0.03125, 1.0));
         let signs = signs(&[Shift::of_pair(2.0, 1.0); 6]);
         assert!((signs.p - 0.03125).abs() < 1e-12 && signs.lower == 1.0, "{signs:?}");

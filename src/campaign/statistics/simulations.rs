@@ -32,21 +32,24 @@ fn share_of(trials: usize, mut trial: impl FnMut() -> bool) -> f64 {
 
 /// One line of figures.
 fn row<Key: std::fmt::Display>(name: &str, figures: &[(Key, f64)]) {
-    let figures: Vec<String> = figures.iter().map(|(key, share)| format!("{key}: {:.1} %", share * 100.0)).collect();
+    let figures: Vec<String> =
+        figures.iter().map(|(key, share)| format!("{key}: {:.1} %", share * 100.0)).collect();
     println!("{name:<32} {}", figures.join("  "));
 }
 
 #[test]
 fn the_interval_of_a_ratio_holds_the_true_one_about_as_often_as_it_says() {
     let mut random = Rng::with_seed(1);
-    for (name, hundredths, sizes) in
-        [("median", 50, [(6, 6), (6, 20), (20, 20), (50, 50)]), ("p90", 90, [(36, 36), (36, 60), (60, 60), (100, 100)])]
-    {
+    for (name, hundredths, sizes) in [
+        ("median", 50, [(6, 6), (6, 20), (20, 20), (50, 50)]),
+        ("p90", 90, [(36, 36), (36, 60), (60, 60), (100, 100)]),
+    ] {
         let held = sizes.map(|(a, b)| {
             let held = share_of(400, || {
                 let before = Ascending::of(sample(a, || one_hill(&mut random, 4.0)));
                 let after = Ascending::of(sample(b, || one_hill(&mut random, 2.0)));
-                let ratio = bootstrap::independent(&before, &after, hundredths).unwrap().ratio.unwrap();
+                let ratio =
+                    bootstrap::independent(&before, &after, hundredths).unwrap().ratio.unwrap();
                 ratio.low.unwrap() <= 0.5 && 0.5 <= ratio.high.unwrap()
             });
             assert!((0.93..=0.99).contains(&held), "{name}, {a} and {b}: {held}");
@@ -61,7 +64,10 @@ fn tests_find_a_difference_that_is_not_there_in_no_more_than_five_of_a_hundred()
     let mut random = Rng::with_seed(2);
     for count in [6, 15, 40] {
         let ranks = share_of(500, || {
-            let (a, b) = (sample(count, || two_hills(&mut random, 0.3)), sample(count, || two_hills(&mut random, 0.3)));
+            let (a, b) = (
+                sample(count, || two_hills(&mut random, 0.3)),
+                sample(count, || two_hills(&mut random, 0.3)),
+            );
             rank_sum(&a, &b).unwrap().p <= ALPHA
         });
         let signs = share_of(500, || {
@@ -69,7 +75,10 @@ fn tests_find_a_difference_that_is_not_there_in_no_more_than_five_of_a_hundred()
             signed_rank(&(0..count).map(pair).collect::<Vec<_>>()).p <= ALPHA
         });
         assert!(ranks <= 0.075 && signs <= 0.075, "{count}: {ranks}, {signs}");
-        row("difference that is not there", &[(format!("{count}, Mann-Whitney"), ranks), (format!("{count}, Wilcoxon"), signs)]);
+        row(
+            "difference that is not there",
+            &[(format!("{count}, Mann-Whitney"), ranks), (format!("{count}, Wilcoxon"), signs)],
+        );
     }
 }
 
@@ -86,7 +95,9 @@ fn one_hill_is_taken_for_two_in_less_than_one_of_a_hundred() {
     let mut random = Rng::with_seed(3);
     for (name, shape) in shapes {
         let wrong = [6, 10, 20, 50, 200].map(|count| {
-            let wrong = share_of(300, || modes(&Ascending::of(sample(count, || shape(&mut random)))).unwrap().len() > 1);
+            let wrong = share_of(300, || {
+                modes(&Ascending::of(sample(count, || shape(&mut random)))).unwrap().len() > 1
+            });
             assert!(wrong <= 0.01, "{name}, {count}: {wrong}");
             (count, wrong)
         });
@@ -105,9 +116,16 @@ fn two_hills_are_found_the_sooner_the_more_there_are_in_both() {
     ] {
         let mut least = at_least.into_iter();
         let found = [10, 20, 50, 100].map(|count| {
-            let found =
-                share_of(200, || modes(&Ascending::of(sample(count, || two_hills(&mut random, share)))).unwrap().len() == 2);
-            assert!(least.next().is_some_and(|least| found >= least), "{share} of {count}: {found}");
+            let found = share_of(200, || {
+                modes(&Ascending::of(sample(count, || two_hills(&mut random, share))))
+                    .unwrap()
+                    .len()
+                    == 2
+            });
+            assert!(
+                least.next().is_some_and(|least| found >= least),
+                "{share} of {count}: {found}"
+            );
             (count, found)
         });
         row(&format!("two hills, {share} in one"), &found);
@@ -122,7 +140,9 @@ fn hills_that_overlap_are_left_to_the_eye() {
             let center = if random.bool() { 1.6 } else { 3.6 };
             center * (0.2 * normal(&mut random)).exp()
         };
-        let found = share_of(200, || modes(&Ascending::of(sample(count, &mut overlapping))).unwrap().len() > 1);
+        let found = share_of(200, || {
+            modes(&Ascending::of(sample(count, &mut overlapping))).unwrap().len() > 1
+        });
         assert!(found <= 0.2, "{count}: {found}");
         (count, found)
     });
@@ -132,14 +152,18 @@ fn hills_that_overlap_are_left_to_the_eye() {
 #[test]
 fn a_blackout_shorter_by_a_fifth_is_seen_in_forty_runs_more_often_than_not() {
     let mut random = Rng::with_seed(5);
-    for (less, at_least) in [(0.1, [0.0, 0.1, 0.35]), (0.2, [0.1, 0.6, 0.95]), (0.4, [0.7, 0.99, 0.99])] {
+    for (less, at_least) in
+        [(0.1, [0.0, 0.1, 0.35]), (0.2, [0.1, 0.6, 0.95]), (0.4, [0.7, 0.99, 0.99])]
+    {
         let mut least = at_least.into_iter();
         let seen = [10, 40, 100].map(|count| {
             let seen = share_of(200, || {
                 let a = sample(count, || one_hill(&mut random, 4.0));
                 let b = sample(count, || one_hill(&mut random, 4.0 * (1.0 - less)));
                 let p = rank_sum(&a, &b).unwrap().p;
-                let difference = bootstrap::independent(&Ascending::of(a), &Ascending::of(b), 50).unwrap().difference;
+                let difference = bootstrap::independent(&Ascending::of(a), &Ascending::of(b), 50)
+                    .unwrap()
+                    .difference;
                 p <= ALPHA && difference.high < Some(0.0)
             });
             assert!(least.next().is_some_and(|least| seen >= least), "{less} of {count}: {seen}");

@@ -13,7 +13,8 @@ struct Stored<Case> {
 
 fn stored<Case: DeserializeOwned>(name: &str) -> Vec<Case> {
     let path = format!("{}/fixtures/statistics/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    let stored: Stored<Case> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let stored: Stored<Case> =
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     assert!(stored.made_by.contains("scipy") && !stored.cases.is_empty());
     stored.cases
 }
@@ -38,7 +39,12 @@ fn mann_whitney_is_that_of_scipy_and_r() {
     for case in stored::<TwoSamples>("rank_sum") {
         let tested = rank_sum(&case.a, &case.b).unwrap();
         let below = tested.lower * real(case.a.len()) * real(case.b.len());
-        assert!(same(tested.p, case.p) && same(below, case.below), "{}: {tested:?}, not {}", case.name, case.p);
+        assert!(
+            same(tested.p, case.p) && same(below, case.below),
+            "{}: {tested:?}, not {}",
+            case.name,
+            case.p
+        );
     }
 }
 
@@ -55,7 +61,9 @@ fn signed_ranks_are_those_of_scipy_and_r() {
 #[test]
 fn signs_are_those_of_scipy() {
     for case in stored::<TwoSamples>("signs") {
-        let tested = signs(&case.a.iter().zip(&case.b).map(|(a, b)| Shift::of_pair(*a, *b)).collect::<Vec<_>>());
+        let tested = signs(
+            &case.a.iter().zip(&case.b).map(|(a, b)| Shift::of_pair(*a, *b)).collect::<Vec<_>>(),
+        );
         assert!(same(tested.p, case.p), "{}: {tested:?}, not {}", case.name, case.p);
     }
 }
@@ -66,7 +74,12 @@ fn permutations_agree_with_scipy_within_the_error_of_drawing() {
         let tested = permutation::medians(&case.a, &case.b, 9999, 1).unwrap();
         // Four standard deviations, and the least step.
         let error = 4.0 * (case.p * (1.0 - case.p) / 9999.0).sqrt() + 1e-4;
-        assert!((tested.p - case.p).abs() <= error, "{}: {tested:?}, not {} ± {error}", case.name, case.p);
+        assert!(
+            (tested.p - case.p).abs() <= error,
+            "{}: {tested:?}, not {} ± {error}",
+            case.name,
+            case.p
+        );
     }
 }
 
@@ -93,24 +106,57 @@ fn bootstrap_intervals_agree_with_scipy_within_the_error_of_drawing() {
         let (a, b) = (Ascending::of(case.a.iter().copied()), Ascending::of(case.b.iter().copied()));
         // How much of our resamples may lie beyond scipy's ends: there were 99,999 there, and of pairs 2000 here. Four standard deviations.
         let (change, resampled, error) = match case.design.as_str() {
-            "paired" => (bootstrap::paired(&pairs, hundredths, 1), bootstrap::draw(&pairs, &a, &b, hundredths, 1), 0.014),
+            "paired" => (
+                bootstrap::paired(&pairs, hundredths, 1),
+                bootstrap::draw(&pairs, &a, &b, hundredths, 1),
+                0.014,
+            ),
             _ => {
                 let each = [&a, &b].map(|sample| bootstrap::resampled(sample, hundredths));
-                (bootstrap::independent(&a, &b, hundredths), bootstrap::products(&each[0], &each[1]), 0.002)
+                (
+                    bootstrap::independent(&a, &b, hundredths),
+                    bootstrap::products(&each[0], &each[1]),
+                    0.002,
+                )
             }
         };
         let change = change.unwrap();
-        assert!(same(change.ratio.unwrap().value, case.ratio) && same(change.difference.value, case.difference), "{}", case.name);
+        assert!(
+            same(change.ratio.unwrap().value, case.ratio)
+                && same(change.difference.value, case.difference),
+            "{}",
+            case.name
+        );
         let share = |within: &dyn Fn(f64, f64) -> bool| -> f64 {
             resampled.iter().filter(|one| within(one.a, one.b)).map(|one| one.share).sum()
         };
         for (what, beyond, and_at) in [
-            ("low ratio", share(&|a, b| b / a < case.ratio_low), share(&|a, b| b / a <= case.ratio_low * 1.000_001)),
-            ("high ratio", share(&|a, b| b / a > case.ratio_high), share(&|a, b| b / a >= case.ratio_high * 0.999_999)),
-            ("low difference", share(&|a, b| b - a < case.difference_low), share(&|a, b| b - a <= case.difference_low + 0.01)),
-            ("high difference", share(&|a, b| b - a > case.difference_high), share(&|a, b| b - a >= case.difference_high - 0.01)),
+            (
+                "low ratio",
+                share(&|a, b| b / a < case.ratio_low),
+                share(&|a, b| b / a <= case.ratio_low * 1.000_001),
+            ),
+            (
+                "high ratio",
+                share(&|a, b| b / a > case.ratio_high),
+                share(&|a, b| b / a >= case.ratio_high * 0.999_999),
+            ),
+            (
+                "low difference",
+                share(&|a, b| b - a < case.difference_low),
+                share(&|a, b| b - a <= case.difference_low + 0.01),
+            ),
+            (
+                "high difference",
+                share(&|a, b| b - a > case.difference_high),
+                share(&|a, b| b - a >= case.difference_high - 0.01),
+            ),
         ] {
-            assert!(beyond <= 0.025 + error && and_at >= 0.025 - error, "{}, {what}: {beyond} to {and_at} beyond it", case.name);
+            assert!(
+                beyond <= 0.025 + error && and_at >= 0.025 - error,
+                "{}, {what}: {beyond} to {and_at} beyond it",
+                case.name
+            );
         }
     }
 }
@@ -131,8 +177,19 @@ fn fisher_and_wilson_are_those_of_scipy_and_statsmodels() {
     for case in stored::<Proportions>("proportion") {
         let p = fisher((case.a, case.of_a), (case.b, case.of_b)).unwrap();
         let share = share(case.a, case.of_a).unwrap();
-        assert!(same(p, case.p), "{} of {}, {} of {}: {p}, not {}", case.a, case.of_a, case.b, case.of_b, case.p);
-        assert!((share.low - case.low).abs() < 1e-9 && (share.high - case.high).abs() < 1e-9, "{share:?}");
+        assert!(
+            same(p, case.p),
+            "{} of {}, {} of {}: {p}, not {}",
+            case.a,
+            case.of_a,
+            case.b,
+            case.of_b,
+            case.p
+        );
+        assert!(
+            (share.low - case.low).abs() < 1e-9 && (share.high - case.high).abs() < 1e-9,
+            "{share:?}"
+        );
     }
 }
 
@@ -151,7 +208,8 @@ struct Quantiled {
 fn quantiles_are_those_of_numpy() {
     for case in stored::<Quantiled>("quantiles") {
         let values = Ascending::of(case.values);
-        let ours = [1, 25, 50, 75, 90, 99].map(|hundredths| values.quantile(hundredths).unwrap().value);
+        let ours =
+            [1, 25, 50, 75, 90, 99].map(|hundredths| values.quantile(hundredths).unwrap().value);
         assert_eq!(ours, [case.p1, case.p25, case.p50, case.p75, case.p90, case.p99]);
     }
 }
@@ -166,6 +224,9 @@ struct Family {
 fn holm_is_that_of_statsmodels() {
     for case in stored::<Family>("holm") {
         let ours = holm(&case.p.iter().copied().map(Some).collect::<Vec<_>>());
-        assert!(ours.iter().zip(&case.corrected).all(|(one, two)| same(one.unwrap(), *two)), "{ours:?}");
+        assert!(
+            ours.iter().zip(&case.corrected).all(|(one, two)| same(one.unwrap(), *two)),
+            "{ours:?}"
+        );
     }
 }

@@ -17,8 +17,7 @@ pub(super) enum Why {
 }
 
 /// What a person has to know who finds the two.
-pub(super) const WAS_HELD: &str =
-    ". The destination was told not to start the guest by itself: if the source says completed, continue it there";
+pub(super) const WAS_HELD: &str = ". The destination was told not to start the guest by itself: if the source says completed, continue it there";
 
 /// What the destination was told about starting its guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,17 +34,30 @@ pub(super) enum Hold {
 
 impl Machine {
     /// Cancels, or notes that it is too late.
-    pub(super) fn cancel(&mut self, why: Why, reason: String, now_ns: u64, effects: &mut Vec<Effect>) {
+    pub(super) fn cancel(
+        &mut self,
+        why: Why,
+        reason: String,
+        now_ns: u64,
+        effects: &mut Vec<Effect>,
+    ) {
         let may_have_begun = self.seen.postcopy_asked && !self.cancel_is_guarded;
         match self.phase {
             Phase::Cancelling | Phase::Doubt | Phase::Ended => {}
-            Phase::Precopy | Phase::Switchover if !may_have_begun && !self.source_done && !self.hold_refused => {
+            Phase::Precopy | Phase::Switchover
+                if !may_have_begun && !self.source_done && !self.hold_refused =>
+            {
                 self.begin_cancel(why, reason, now_ns, effects);
             }
-            Phase::Precopy | Phase::Switchover | Phase::Postcopy | Phase::OtherSide | Phase::Alone => {
+            Phase::Precopy
+            | Phase::Switchover
+            | Phase::Postcopy
+            | Phase::OtherSide
+            | Phase::Alone => {
                 if self.wants_out.is_none() {
-                    let note =
-                        format!("{reason}; not cancelled: past the point of no return, only the destination can have the guest");
+                    let note = format!(
+                        "{reason}; not cancelled: past the point of no return, only the destination can have the guest"
+                    );
                     self.note("go-on", &note, effects);
                     self.wants_out = Some((why, reason));
                 }
@@ -53,7 +65,13 @@ impl Machine {
         }
     }
 
-    pub(super) fn begin_cancel(&mut self, why: Why, reason: String, now_ns: u64, effects: &mut Vec<Effect>) {
+    pub(super) fn begin_cancel(
+        &mut self,
+        why: Why,
+        reason: String,
+        now_ns: u64,
+        effects: &mut Vec<Effect>,
+    ) {
         if self.destination_out == Some(Out::Gone) && !self.needs_no_hold() {
             let reason = format!(
                 "{reason}; not cancelled: the destination cannot be asked, and would start the guest too if it gets everything meanwhile. The \
@@ -102,8 +120,12 @@ impl Machine {
 
     pub(super) fn held(&mut self, held: Held, now_ns: u64, effects: &mut Vec<Effect>) {
         match (self.hold, held) {
-            (Hold::Asked, held) if self.phase == Phase::Doubt => self.held_in_doubt(held, now_ns, effects),
-            (Hold::Asked, Held::Waits) if self.phase == Phase::Cancelling => self.send_cancel(now_ns, effects),
+            (Hold::Asked, held) if self.phase == Phase::Doubt => {
+                self.held_in_doubt(held, now_ns, effects)
+            }
+            (Hold::Asked, Held::Waits) if self.phase == Phase::Cancelling => {
+                self.send_cancel(now_ns, effects)
+            }
             (Hold::Asked, Held::Runs | Held::Stands) => {
                 self.hold = Hold::No;
                 self.come_too_late(now_ns, effects);
@@ -138,10 +160,16 @@ impl Machine {
             self.let_run(effects);
         }
         match self.phase {
-            Phase::Cancelling if self.needs_no_hold() => effects.push(Effect::Send(Command::Cancel)),
+            Phase::Cancelling if self.needs_no_hold() => {
+                effects.push(Effect::Send(Command::Cancel))
+            }
             Phase::Cancelling => {
                 self.hold_refused = true;
-                self.note("go-on", &format!("not cancelled: the destination cannot be held: {text}"), effects);
+                self.note(
+                    "go-on",
+                    &format!("not cancelled: the destination cannot be held: {text}"),
+                    effects,
+                );
                 self.wants_out = self.why.take();
                 self.enter(if self.in_device { Phase::Switchover } else { Phase::Precopy }, now_ns);
                 self.progress_ns = now_ns;
@@ -152,7 +180,9 @@ impl Machine {
 
     fn come_too_late(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
         match self.phase {
-            Phase::Cancelling => self.take_back("not cancelled: the destination has the guest", now_ns, effects),
+            Phase::Cancelling => {
+                self.take_back("not cancelled: the destination has the guest", now_ns, effects)
+            }
             // No cancel was sent.
             _ => self.let_run(effects),
         }
@@ -168,7 +198,9 @@ impl Machine {
 
     /// It was told to start it, or has done so.
     pub(super) fn released(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
-        if std::mem::replace(&mut self.hold, Hold::No) == Hold::Releasing && self.phase == Phase::OtherSide {
+        if std::mem::replace(&mut self.hold, Hold::No) == Hold::Releasing
+            && self.phase == Phase::OtherSide
+        {
             self.done(now_ns, effects);
         }
     }
@@ -188,11 +220,18 @@ impl Machine {
         if self.phase != Phase::OtherSide {
             self.enter(Phase::OtherSide, now_ns);
         }
-        if self.hold == Hold::Held && matches!(self.source_out, Some(SourceOut::Gone(_))) && !self.source_done {
+        if self.hold == Hold::Held
+            && matches!(self.source_out, Some(SourceOut::Gone(_)))
+            && !self.source_done
+        {
             let reason = "the destination has the guest and does not start it, and the source cannot be asked whether it goes on by itself";
             self.end(Outcome::Unknown, reason.to_owned(), effects);
         } else if self.hold == Hold::Held {
-            self.note("release", "the source is done, and the destination has the guest and waits for a word", effects);
+            self.note(
+                "release",
+                "the source is done, and the destination has the guest and waits for a word",
+                effects,
+            );
             self.let_run(effects);
         }
     }

@@ -28,16 +28,18 @@ impl Machine {
                 }
             }
             // A source that is done has nothing to recover with.
-            _ if !self.source_done && (self.recovery.is_paused() || self.is_stalled(now_ns)) => self.recover(now_ns, effects),
+            _ if !self.source_done && (self.recovery.is_paused() || self.is_stalled(now_ns)) => {
+                self.recover(now_ns, effects)
+            }
             Phase::Cancelling if over(CANCEL_DEADLINE_NS) => {
-                let reason =
-                    "the migration was cancelled, but the source has not confirmed it; see query-migrate and query-status there";
+                let reason = "the migration was cancelled, but the source has not confirmed it; see query-migrate and query-status there";
                 self.end(Outcome::Unknown, reason.to_owned(), effects);
             }
             // The state can stay `device` when starting post-copy fails (facts/qemu.md §4.4).
             Phase::Switchover if over(switchover_ns) => {
                 let seconds = switchover_ns / 1_000_000_000;
-                let reason = format!("stopped for switchover for {seconds} s without getting anywhere");
+                let reason =
+                    format!("stopped for switchover for {seconds} s without getting anywhere");
                 if self.cancel_is_guarded && !self.source_done && !self.hold_refused {
                     self.begin_cancel(Why::Trouble, reason, now_ns, effects);
                 } else {
@@ -53,7 +55,9 @@ impl Machine {
             }
             // The cancel that was refused said that it had begun, or it could not be cancelled; and then nothing came of it.
             Phase::Precopy | Phase::Postcopy
-                if self.is_unbegun() && over(SWITCHOVER_DEADLINE_NS) && self.silent_for(UNBEGUN_NS, now_ns) =>
+                if self.is_unbegun()
+                    && over(SWITCHOVER_DEADLINE_NS)
+                    && self.silent_for(UNBEGUN_NS, now_ns) =>
             {
                 let reason = "post-copy was asked for and neither begins nor fails; this QEMU would lose the guest if it were cancelled \
                               now. See query-migrate on both sides";
@@ -79,7 +83,10 @@ impl Machine {
 
     /// The destination does not start the guest, and nothing was cancelled yet.
     pub(super) fn may_go_back(&self) -> bool {
-        self.hold == Hold::Held && !self.source_done && !self.postcopy_happened && self.why.is_none()
+        self.hold == Hold::Held
+            && !self.source_done
+            && !self.postcopy_happened
+            && self.why.is_none()
     }
 
     /// Brings a broken post-copy back, or says what is left to do.
@@ -97,7 +104,9 @@ impl Machine {
 
     /// The guest is on the destination, and gets nothing.
     fn is_stalled(&self, now_ns: u64) -> bool {
-        self.phase == Phase::Postcopy && self.postcopy_happened && self.silent_for(self.stalled_after_ns, now_ns)
+        self.phase == Phase::Postcopy
+            && self.postcopy_happened
+            && self.silent_for(self.stalled_after_ns, now_ns)
     }
 
     fn is_unbegun(&self) -> bool {

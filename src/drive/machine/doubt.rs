@@ -37,8 +37,17 @@ impl Machine {
 
     /// The source failed.
     pub(super) fn begin_doubt(&mut self, text: String, now_ns: u64, effects: &mut Vec<Effect>) {
-        self.note("none", &format!("{text}; whether the destination has the guest too is asked there"), effects);
-        self.doubt = Doubt { text, since_ns: now_ns, source_runs: self.source_started_again, ..Doubt::default() };
+        self.note(
+            "none",
+            &format!("{text}; whether the destination has the guest too is asked there"),
+            effects,
+        );
+        self.doubt = Doubt {
+            text,
+            since_ns: now_ns,
+            source_runs: self.source_started_again,
+            ..Doubt::default()
+        };
         self.enter(Phase::Doubt, now_ns);
         if self.destination_done && self.resumed && self.hold == Hold::No {
             self.doubt.destination_runs = true;
@@ -87,7 +96,9 @@ impl Machine {
     pub(super) fn not_held_in_doubt(&mut self, effects: &mut Vec<Effect>) {
         self.hold = Hold::No;
         match self.destination_out {
-            Some(out) if out.is_for_good() && !self.destination_done => self.guest_is_on_source(effects),
+            Some(out) if out.is_for_good() && !self.destination_done => {
+                self.guest_is_on_source(effects)
+            }
             Some(_) => self.end_doubt_unknown("the destination cannot be asked", effects),
             None => self.hold_refused = true,
         }
@@ -97,7 +108,11 @@ impl Machine {
     pub(super) fn guest_is_on_source(&mut self, effects: &mut Vec<Effect>) {
         let text = std::mem::take(&mut self.doubt.text);
         if self.source_done {
-            self.end(Outcome::Unknown, format!("the source says completed as well as failed ({text})"), effects);
+            self.end(
+                Outcome::Unknown,
+                format!("the source says completed as well as failed ({text})"),
+                effects,
+            );
         } else if self.postcopy_happened {
             // Since 10.2 the source may run on even then, which its run state says: `settle`.
             self.end(Outcome::Lost, format!("post-copy failed: {text}"), effects);
@@ -123,9 +138,15 @@ impl Machine {
         }
         let has_started = source_runs || now_ns.saturating_sub(since_ns) > STARTS_NS;
         let (side, reason) = if self.destination_done && has_started {
-            (Side::Source, "both run: the destination has the guest, and the source started it again")
+            (
+                Side::Source,
+                "both run: the destination has the guest, and the source started it again",
+            )
         } else if self.recovery.is_paused_on(Side::Destination) && source_runs {
-            (Side::Destination, "both run: the destination will never have all of the guest, and the source started it again")
+            (
+                Side::Destination,
+                "both run: the destination will never have all of the guest, and the source started it again",
+            )
         } else {
             return;
         };
@@ -179,7 +200,8 @@ impl Machine {
         if now_ns.saturating_sub(self.doubt.since_ns) <= DEADLINE_NS {
             return;
         }
-        let lacks_pages = self.doubt.destination_runs && !self.destination_done && self.postcopy_happened;
+        let lacks_pages =
+            self.doubt.destination_runs && !self.destination_done && self.postcopy_happened;
         let why = if lacks_pages {
             "it has the guest, but not all of its memory, and the source goes on from where it stood at the switchover"
         } else {

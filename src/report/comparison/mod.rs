@@ -35,8 +35,14 @@ pub fn text(comparison: &Comparison) -> String {
 
 fn head(comparison: &Comparison) -> String {
     let (a, b) = (&comparison.a, &comparison.b);
-    let cells = if comparison.cells.len() == 1 { String::new() } else { format!(", {} cells", comparison.cells.len()) };
-    let pairs = comparison.pairs.map_or_else(|| ", not paired".to_owned(), |pairs| format!(", {pairs} pairs"));
+    let cells = if comparison.cells.len() == 1 {
+        String::new()
+    } else {
+        format!(", {} cells", comparison.cells.len())
+    };
+    let pairs = comparison
+        .pairs
+        .map_or_else(|| ", not paired".to_owned(), |pairs| format!(", {pairs} pairs"));
     format!("{} against {}: {} and {} runs{cells}{pairs}\n", b.name, a.name, b.runs, a.runs)
 }
 
@@ -52,7 +58,9 @@ fn columns(comparison: &Comparison) -> std::ops::Range<usize> {
 /// Whether A and B have any value of a column.
 fn sides_with(comparison: &Comparison, column: usize) -> [bool; 2] {
     let has = |side: &OneSide| side.values + side.left_out.without_partner > 0;
-    let any = |of: fn(&Figures) -> &OneSide| of_column(&comparison.cells, column).any(|(_, figures)| has(of(figures)));
+    let any = |of: fn(&Figures) -> &OneSide| {
+        of_column(&comparison.cells, column).any(|(_, figures)| has(of(figures)))
+    };
     [any(|figures| &figures.a), any(|figures| &figures.b)]
 }
 

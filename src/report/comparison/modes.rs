@@ -30,9 +30,13 @@ pub(super) fn drawings(comparison: &Comparison) -> Vec<String> {
 fn drawing(comparison: &Comparison, figures: &Figures, place: &str) -> Option<String> {
     let (a, b) = (figures.a.histogram.as_ref()?, figures.b.histogram.as_ref()?);
     let name_width = comparison.a.name.chars().count().max(comparison.b.name.chars().count());
-    let mut text = format!("{}{place} has several modes, and no median stands for them\n", figures.label);
-    for (name, side, counts) in [(&comparison.a.name, &figures.a, a), (&comparison.b.name, &figures.b, b)] {
-        let _ = writeln!(text, "  {name:<name_width$}  │{}│ {}", bars(counts), named(side, figures));
+    let mut text =
+        format!("{}{place} has several modes, and no median stands for them\n", figures.label);
+    for (name, side, counts) in
+        [(&comparison.a.name, &figures.a, a), (&comparison.b.name, &figures.b, b)]
+    {
+        let _ =
+            writeln!(text, "  {name:<name_width$}  │{}│ {}", bars(counts), named(side, figures));
     }
     let ends = [&figures.a, &figures.b].into_iter().filter_map(|side| side.modes.as_ref());
     let (least, most) = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), modes| {
@@ -51,7 +55,9 @@ fn named(side: &OneSide, figures: &Figures) -> String {
     if let [only] = modes.as_slice() {
         return value(only.center, figures.unit);
     }
-    let named = modes.iter().map(|mode| format!("{} ({:.0} %)", value(mode.center, figures.unit), mode.share * 100.0));
+    let named = modes
+        .iter()
+        .map(|mode| format!("{} ({:.0} %)", value(mode.center, figures.unit), mode.share * 100.0));
     named.collect::<Vec<_>>().join(", ")
 }
 

@@ -2,7 +2,9 @@
 
 use super::words::{by_how_much, change_alone, share, within};
 use super::{columns, measured, of_column, sides_with};
-use crate::campaign::compare::{Cell, Change, Completed, Completion, Figures, LeftOut, OnlyIn, Verdict};
+use crate::campaign::compare::{
+    Cell, Change, Completed, Completion, Figures, LeftOut, OnlyIn, Verdict,
+};
 use crate::campaign::{Comparison, Unit};
 
 /// Cells that are named. All of them are in the JSON.
@@ -28,12 +30,17 @@ pub(super) fn sentences(comparison: &Comparison) -> Vec<String> {
 
 /// What only one of the two has.
 fn missing(comparison: &Comparison) -> Vec<String> {
-    let sides = [(&comparison.a.name, &comparison.only_in_a), (&comparison.b.name, &comparison.only_in_b)];
+    let sides =
+        [(&comparison.a.name, &comparison.only_in_a), (&comparison.b.name, &comparison.only_in_b)];
     let line = |(name, only): (&String, &OnlyIn)| {
         let kinds = [("cells", &only.cells), ("metrics", &only.metrics)];
-        let named = kinds.iter().filter(|(_, all)| !all.is_empty()).map(|(kind, all)| format!("{kind} {}", some_of(all)));
+        let named = kinds
+            .iter()
+            .filter(|(_, all)| !all.is_empty())
+            .map(|(kind, all)| format!("{kind} {}", some_of(all)));
         let named: Vec<String> = named.collect();
-        (!named.is_empty()).then(|| format!("not compared, because only {name} has them: {}", named.join("; ")))
+        (!named.is_empty())
+            .then(|| format!("not compared, because only {name} has them: {}", named.join("; ")))
     };
     sides.into_iter().filter_map(line).collect()
 }
@@ -54,16 +61,22 @@ fn completion(comparison: &Comparison) -> Vec<String> {
         lines.push(completed(comparison, all, ""));
     }
     if comparison.cells.len() > 1 {
-        let differ = |cell: &&Cell| matches!(cell.completion.verdict, Verdict::Lower | Verdict::Higher);
+        let differ =
+            |cell: &&Cell| matches!(cell.completion.verdict, Verdict::Lower | Verdict::Higher);
         let cells = comparison.cells.iter().filter(differ).take(NAMED);
-        lines.extend(cells.map(|cell| completed(comparison, &cell.completion, &format!("in {}: ", cell.cell))));
+        lines.extend(
+            cells.map(|cell| {
+                completed(comparison, &cell.completion, &format!("in {}: ", cell.cell))
+            }),
+        );
     }
     lines
 }
 
 fn completed(comparison: &Comparison, completion: &Completion, place: &str) -> String {
     let of = |side: &Completed| {
-        let percent = side.share.as_ref().map(|all| format!(" ({})", share(all))).unwrap_or_default();
+        let percent =
+            side.share.as_ref().map(|all| format!(" ({})", share(all))).unwrap_or_default();
         format!("{} of {} runs{percent}", side.completed, side.runs)
     };
     let (a, b) = (&comparison.a.name, &comparison.b.name);
@@ -78,8 +91,10 @@ fn completed(comparison: &Comparison, completion: &Completion, place: &str) -> S
 
 /// Claims, then what was not shown, then what cannot be said.
 fn plain(comparison: &Comparison, metrics: &[Figures], over: &str) -> Vec<String> {
-    let measured: Vec<&Figures> = measured(comparison).into_iter().filter_map(|column| metrics.get(column)).collect();
-    let mut lines: Vec<String> = measured.iter().filter_map(|figures| claim(comparison, figures, over)).collect();
+    let measured: Vec<&Figures> =
+        measured(comparison).into_iter().filter_map(|column| metrics.get(column)).collect();
+    let mut lines: Vec<String> =
+        measured.iter().filter_map(|figures| claim(comparison, figures, over)).collect();
     lines.extend(not_shown(&measured));
     lines.extend(too_few(&measured));
     lines
@@ -94,7 +109,10 @@ fn claim(comparison: &Comparison, figures: &Figures, over: &str) -> Option<Strin
     };
     let much = by_how_much(figures.change.as_ref()?, figures.unit);
     let several = if has_several_modes(figures) { "; it has several modes, see below" } else { "" };
-    Some(format!("{} {verb} the {} {much}{over}, 95 % sure{several}", comparison.b.name, figures.label))
+    Some(format!(
+        "{} {verb} the {} {much}{over}, 95 % sure{several}",
+        comparison.b.name, figures.label
+    ))
 }
 
 fn has_several_modes(figures: &Figures) -> bool {
@@ -104,15 +122,23 @@ fn has_several_modes(figures: &Figures) -> bool {
 fn not_shown(metrics: &[&Figures]) -> Option<String> {
     let of = |figures: &&Figures| {
         let several = if has_several_modes(figures) { ", several modes" } else { "" };
-        Some(format!("{} ({}{several})", figures.label, within(figures.change.as_ref()?, figures.unit)))
+        Some(format!(
+            "{} ({}{several})",
+            figures.label,
+            within(figures.change.as_ref()?, figures.unit)
+        ))
     };
-    let all = metrics.iter().filter(|figures| figures.verdict == Verdict::NoDifferenceShown).filter_map(of);
+    let all = metrics
+        .iter()
+        .filter(|figures| figures.verdict == Verdict::NoDifferenceShown)
+        .filter_map(of);
     let all: Vec<String> = all.collect();
     (!all.is_empty()).then(|| format!("no difference shown: {}", all.join(", ")))
 }
 
 fn too_few(metrics: &[&Figures]) -> Option<String> {
-    let mut few: Vec<&Figures> = metrics.iter().copied().filter(|figures| figures.verdict == Verdict::TooFew).collect();
+    let mut few: Vec<&Figures> =
+        metrics.iter().copied().filter(|figures| figures.verdict == Verdict::TooFew).collect();
     let needed = few.iter().filter_map(|figures| figures.needed).max()?;
     let values = |figures: &Figures| (figures.b.values, figures.a.values);
     few.sort_by_key(|figures| values(figures));
@@ -122,7 +148,10 @@ fn too_few(metrics: &[&Figures]) -> Option<String> {
         format!("{} ({b} and {a} values)", labels.join(", "))
     });
     let together: Vec<String> = together.collect();
-    Some(format!("too few to say anything of {}; {needed} on each side are needed", together.join(", ")))
+    Some(format!(
+        "too few to say anything of {}; {needed} on each side are needed",
+        together.join(", ")
+    ))
 }
 
 /// Cells without pairs have no common scale: they are counted.
@@ -131,13 +160,19 @@ fn by_cell(comparison: &Comparison) -> Vec<String> {
 }
 
 fn counted(comparison: &Comparison, column: usize) -> Option<String> {
-    let all: Vec<&Figures> = of_column(&comparison.cells, column).map(|(_, figures)| figures).collect();
-    let with = |verdict| all.iter().copied().filter(move |figures: &&Figures| figures.verdict == verdict);
+    let all: Vec<&Figures> =
+        of_column(&comparison.cells, column).map(|(_, figures)| figures).collect();
+    let with =
+        |verdict| all.iter().copied().filter(move |figures: &&Figures| figures.verdict == verdict);
     let mut parts = Vec::new();
     for (verdict, words) in [(Verdict::Lower, "lower"), (Verdict::Higher, "higher")] {
         let found = with(verdict).count();
         if found > 0 {
-            parts.push(format!("{words} in {found} of {} cells{}", all.len(), spread(with(verdict))));
+            parts.push(format!(
+                "{words} in {found} of {} cells{}",
+                all.len(),
+                spread(with(verdict))
+            ));
         }
     }
     let (none, few) = (with(Verdict::NoDifferenceShown).count(), with(Verdict::TooFew).count());
@@ -155,7 +190,11 @@ fn counted(comparison: &Comparison, column: usize) -> Option<String> {
 fn spread<'a>(figures: impl Iterator<Item = &'a Figures>) -> String {
     let mut changes: Vec<(&Change, Unit)> =
         figures.filter_map(|figures| Some((figures.change.as_ref()?, figures.unit))).collect();
-    let size = |change: &Change| change.ratio.map_or(change.difference.value.abs(), |ratio| ratio.value.max(1.0 / ratio.value));
+    let size = |change: &Change| {
+        change
+            .ratio
+            .map_or(change.difference.value.abs(), |ratio| ratio.value.max(1.0 / ratio.value))
+    };
     changes.sort_by(|one, two| size(one.0).total_cmp(&size(two.0)));
     let short = |(change, unit): &(&Change, Unit)| change_alone(change, *unit);
     match changes.as_slice() {
@@ -168,32 +207,48 @@ fn spread<'a>(figures: impl Iterator<Item = &'a Figures>) -> String {
 /// Over all pairs, and in which of the cells something shows by itself.
 fn together(comparison: &Comparison) -> Vec<String> {
     let mut lines = plain(comparison, &comparison.pooled, ", pair by pair");
-    let shows = |column: &usize| of_column(&comparison.cells, *column).any(|(_, figures)| figures.claims());
+    let shows =
+        |column: &usize| of_column(&comparison.cells, *column).any(|(_, figures)| figures.claims());
     let columns = measured(comparison).into_iter().filter(shows);
-    lines.extend(columns.filter_map(|column| Some(format!("cell by cell, {}", counted(comparison, column)?))));
+    lines.extend(
+        columns
+            .filter_map(|column| Some(format!("cell by cell, {}", counted(comparison, column)?))),
+    );
     lines
 }
 
 /// How many values could not be used, and why.
 fn left_out(comparison: &Comparison) -> Vec<String> {
     let (a, b) = (&comparison.a.name, &comparison.b.name);
-    let sides =
-        [left_out_of(comparison, a, |figures| figures.a.left_out), left_out_of(comparison, b, |figures| figures.b.left_out)];
+    let sides = [
+        left_out_of(comparison, a, |figures| figures.a.left_out),
+        left_out_of(comparison, b, |figures| figures.b.left_out),
+    ];
     sides.into_iter().flatten().collect()
 }
 
-fn left_out_of(comparison: &Comparison, name: &str, of: impl Fn(&Figures) -> LeftOut) -> Option<String> {
+fn left_out_of(
+    comparison: &Comparison,
+    name: &str,
+    of: impl Fn(&Figures) -> LeftOut,
+) -> Option<String> {
     let measured = measured(comparison);
     let mut parts = Vec::new();
-    let counts =
-        |column: usize| of_column(&comparison.cells, column).fold(LeftOut::default(), |sum, (_, figures)| sum.and(of(figures)));
+    let counts = |column: usize| {
+        of_column(&comparison.cells, column)
+            .fold(LeftOut::default(), |sum, (_, figures)| sum.and(of(figures)))
+    };
     let not_completed = counts(0).not_completed;
     if not_completed > 0 {
         parts.push(format!("runs that did not complete: {not_completed}"));
     }
     let mut add = |reason: &str, part: &dyn Fn(LeftOut) -> usize| {
-        let labels = measured.iter().map(|column| (part(counts(*column)), &comparison.cells[0].metrics[*column].label));
-        let labels = labels.filter(|(count, _)| *count > 0).map(|(count, label)| format!("{count} of {label}"));
+        let labels = measured
+            .iter()
+            .map(|column| (part(counts(*column)), &comparison.cells[0].metrics[*column].label));
+        let labels = labels
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, label)| format!("{count} of {label}"));
         let labels: Vec<String> = labels.collect();
         if !labels.is_empty() {
             parts.push(format!("{reason}: {}", labels.join(", ")));
@@ -208,7 +263,8 @@ fn left_out_of(comparison: &Comparison, name: &str, of: impl Fn(&Figures) -> Lef
 fn not_compared(comparison: &Comparison) -> Vec<String> {
     let line = |sides: [bool; 2], words: String| {
         let labels = columns(comparison).filter(|column| sides_with(comparison, *column) == sides);
-        let labels: Vec<&str> = labels.map(|column| comparison.cells[0].metrics[column].label.as_str()).collect();
+        let labels: Vec<&str> =
+            labels.map(|column| comparison.cells[0].metrics[column].label.as_str()).collect();
         (!labels.is_empty()).then(|| format!("{words}: {}", labels.join(", ")))
     };
     let lines = [

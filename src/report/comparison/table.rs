@@ -15,7 +15,9 @@ type Row = [String; COLUMNS];
 
 /// Lines in columns, and what they are.
 pub(super) fn table(comparison: &Comparison) -> String {
-    let mut rows = vec![["", &comparison.a.name, &comparison.b.name, "change", "p", ""].map(ToOwned::to_owned)];
+    let mut rows = vec![
+        ["", &comparison.a.name, &comparison.b.name, "change", "p", ""].map(ToOwned::to_owned),
+    ];
     for column in measured(comparison) {
         match comparison.cells.as_slice() {
             [only] => rows.extend(with_tail(&only.metrics[column])),
@@ -32,10 +34,21 @@ fn legend(comparison: &Comparison) -> String {
         (Test::Medians, false) => "permutations of medians",
         (Test::Medians, true) => "signs",
     };
-    let cells = comparison.cells.iter().flat_map(|cell| &cell.metrics).map(|figures| figures.family).max().unwrap_or(0);
-    let all = comparison.pooled.first().map_or_else(String::new, |all| format!("{} tests of all pairs and ", all.family));
+    let cells = comparison
+        .cells
+        .iter()
+        .flat_map(|cell| &cell.metrics)
+        .map(|figures| figures.family)
+        .max()
+        .unwrap_or(0);
+    let all = comparison
+        .pooled
+        .first()
+        .map_or_else(String::new, |all| format!("{} tests of all pairs and ", all.family));
     let of_cells = if comparison.pooled.is_empty() { "tests" } else { "of cells" };
-    format!("  medians with 95 % intervals; p by {test}, two-sided, corrected by Holm for {all}{cells} {of_cells}\n")
+    format!(
+        "  medians with 95 % intervals; p by {test}, two-sided, corrected by Holm for {all}{cells} {of_cells}\n"
+    )
 }
 
 /// The median, and what is rare where there are enough values to say.
@@ -55,7 +68,8 @@ fn with_tail(figures: &Figures) -> Vec<Row> {
 
 fn row(name: &str, figures: &Figures) -> Row {
     let medians = (figures.a.quantiles.map(|of| of.p50), figures.b.quantiles.map(|of| of.p50));
-    let mut row = cells(name, figures, (medians.0.as_ref(), medians.1.as_ref()), figures.change.as_ref());
+    let mut row =
+        cells(name, figures, (medians.0.as_ref(), medians.1.as_ref()), figures.change.as_ref());
     row[4] = figures.p_corrected.map(words::probability).unwrap_or_default();
     row[5] = match figures.verdict {
         Verdict::Lower => "lower".to_owned(),
@@ -66,8 +80,15 @@ fn row(name: &str, figures: &Figures) -> Row {
     row
 }
 
-fn cells(name: &str, figures: &Figures, (a, b): (Option<&Estimate>, Option<&Estimate>), change: Option<&Change>) -> Row {
-    let side = |estimate: Option<&Estimate>| estimate.map(|estimate| words::estimate(estimate, figures.unit)).unwrap_or_default();
+fn cells(
+    name: &str,
+    figures: &Figures,
+    (a, b): (Option<&Estimate>, Option<&Estimate>),
+    change: Option<&Change>,
+) -> Row {
+    let side = |estimate: Option<&Estimate>| {
+        estimate.map(|estimate| words::estimate(estimate, figures.unit)).unwrap_or_default()
+    };
     let change = change.map(|change| words::change(change, figures.unit)).unwrap_or_default();
     [name.to_owned(), side(a), side(b), change, String::new(), String::new()]
 }
@@ -80,7 +101,8 @@ fn of_cells(comparison: &Comparison, column: usize) -> Vec<Row> {
         Some(pooled) => row(&format!("{}, all pairs", first.label), pooled),
         None => named(&first.label),
     };
-    let (differing, others): (Vec<_>, Vec<_>) = all.iter().copied().partition(|(_, figures)| figures.claims());
+    let (differing, others): (Vec<_>, Vec<_>) =
+        all.iter().copied().partition(|(_, figures)| figures.claims());
     let others = if all.len() * measured(comparison).len() > ROWS { Vec::new() } else { others };
     let shown = differing.into_iter().chain(others).take(CELLS);
     let mut rows = vec![head];
@@ -99,7 +121,8 @@ fn named(name: &str) -> Row {
 }
 
 fn aligned(rows: &[Row]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width =
+        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
     let line = |row: &Row| {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));

@@ -16,11 +16,21 @@ fn page(a: Table, b: Table) -> String {
 
 /// A pre-copy and a post-copy of one scenario, in µs, bytes and faults.
 fn precopy(runs: usize, seed: u64) -> Table {
-    table("pre-copy").runs(ONE, runs, seed, [Hill(4200.0, 0.3), Hill(520_000.0, 0.08), Hill(90e6, 0.05), Always(0.0)])
+    table("pre-copy").runs(
+        ONE,
+        runs,
+        seed,
+        [Hill(4200.0, 0.3), Hill(520_000.0, 0.08), Hill(90e6, 0.05), Always(0.0)],
+    )
 }
 
 fn postcopy(runs: usize, seed: u64) -> Table {
-    table("post-copy").runs(ONE, runs, seed, [Hill(1650.0, 0.3), Hill(524_000.0, 0.08), Hill(86e6, 0.05), Hill(52.0, 0.2)])
+    table("post-copy").runs(
+        ONE,
+        runs,
+        seed,
+        [Hill(1650.0, 0.3), Hill(524_000.0, 0.08), Hill(86e6, 0.05), Hill(52.0, 0.2)],
+    )
 }
 
 fn of_a_clear_effect() -> String {
@@ -119,8 +129,9 @@ fn two_modes() {
 
 fn of_failures_on_one_side() -> String {
     let a = precopy(40, 1);
-    let b =
-        Table { name: "xbzrle".into(), ..precopy(26, 7) }.failed(ONE, 12, Outcome::NotConverged).failed(ONE, 2, Outcome::Failed);
+    let b = Table { name: "xbzrle".into(), ..precopy(26, 7) }
+        .failed(ONE, 12, Outcome::NotConverged)
+        .failed(ONE, 2, Outcome::Failed);
     page(a, b)
 }
 
@@ -147,7 +158,12 @@ fn of_pairs_in_several_cells() -> String {
         for (index, center) in [1600.0, 4000.0, 21_000.0, 130_000.0].into_iter().enumerate() {
             // Both sides have the same seed, and so a pair has much in common.
             let cell = format!("{} MiB/s", 25 << index);
-            let shapes = [Hill(center * factor, scatter), Hill(center * 100.0, scatter / 3.0), Hill(9e7, scatter / 6.0), Nothing];
+            let shapes = [
+                Hill(center * factor, scatter),
+                Hill(center * 100.0, scatter / 3.0),
+                Hill(9e7, scatter / 6.0),
+                Nothing,
+            ];
             all = all.runs(&cell, 12, index as u64, shapes);
         }
         all.with_keys()
@@ -193,10 +209,13 @@ fn pairs_in_several_cells() {
 
 fn of_many_cells_without_pairs() -> String {
     let side = |name: &str, seed: u64, factor: f64| {
-        let cells = (0..20).map(|index| (format!("{} MiB/s", 10 * (index + 1)), if index < 8 { factor } else { 1.0 }));
+        let cells = (0..20).map(|index| {
+            (format!("{} MiB/s", 10 * (index + 1)), if index < 8 { factor } else { 1.0 })
+        });
         cells.enumerate().fold(table(name), |all, (index, (cell, factor))| {
             let runs = if index == 19 { 5 } else { 20 };
-            let shapes = [Hill(3000.0 * factor, 0.2), Hill(500_000.0, 0.1), Hill(9e7, 0.05), Nothing];
+            let shapes =
+                [Hill(3000.0 * factor, 0.2), Hill(500_000.0, 0.1), Hill(9e7, 0.05), Nothing];
             all.runs(&cell, runs, seed + index as u64, shapes)
         })
     };
@@ -250,11 +269,20 @@ fn nothing_in_common() {
 
 #[test]
 fn the_pages_in_the_docs_are_these() {
-    let pages = [of_a_clear_effect(), of_too_few(), of_two_modes(), of_failures_on_one_side(), of_pairs_in_several_cells()];
+    let pages = [
+        of_a_clear_effect(),
+        of_too_few(),
+        of_two_modes(),
+        of_failures_on_one_side(),
+        of_pairs_in_several_cells(),
+    ];
     let lines: Vec<&str> = pages.iter().flat_map(|page| page.lines()).collect();
     let docs = include_str!("../../../docs/campaigns.md");
     let section = docs.split("\n## ").find(|section| section.starts_with("Comparing")).unwrap();
-    let shown = section.split("```console\n").skip(1).flat_map(|block| block.split("```").next().unwrap().lines());
+    let shown = section
+        .split("```console\n")
+        .skip(1)
+        .flat_map(|block| block.split("```").next().unwrap().lines());
     // A line with an ellipsis stands for what is left out.
     for line in shown.filter(|line| line.trim() != "…") {
         assert!(lines.contains(&line), "not in any page: {line}");

@@ -26,7 +26,8 @@ pub(super) fn value(value: f64, unit: Unit) -> String {
 
 /// `4.20 ms [4.01 ms, 4.44 ms]`, or that there are too few values for an interval.
 pub(in crate::report) fn estimate(estimate: &Estimate, unit: Unit) -> String {
-    let ends = ends(estimate).map(|(low, high)| format!("[{}, {}]", value(low, unit), value(high, unit)));
+    let ends =
+        ends(estimate).map(|(low, high)| format!("[{}, {}]", value(low, unit), value(high, unit)));
     format!("{} {}", value(estimate.value, unit), ends.unwrap_or_else(|| "[too few]".to_owned()))
 }
 
@@ -50,7 +51,9 @@ pub(in crate::report) fn change(change: &Change, unit: Unit) -> String {
 pub(super) fn change_alone(change: &Change, unit: Unit) -> String {
     match &change.ratio {
         Some(ratio) if in_times(ratio) => format!("{} ×", number(ratio.value, 1)),
-        Some(ratio) => format!("{} %", signed(percent(ratio.value), Shown::of(ratio, percent).decimals)),
+        Some(ratio) => {
+            format!("{} %", signed(percent(ratio.value), Shown::of(ratio, percent).decimals))
+        }
         None => value(change.difference.value, unit),
     }
 }
@@ -60,7 +63,11 @@ pub(super) fn by_how_much(change: &Change, unit: Unit) -> String {
     match &change.ratio {
         Some(ratio) if in_times(ratio) => {
             let all = Shown::of(ratio, |ratio| ratio);
-            format!("to {} times ({}) as much", number(all.value, all.decimals), all.range(number, ""))
+            format!(
+                "to {} times ({}) as much",
+                number(all.value, all.decimals),
+                all.range(number, "")
+            )
         }
         Some(ratio) => {
             let all = Shown::of(ratio, |ratio| percent(ratio).abs());
@@ -68,7 +75,8 @@ pub(super) fn by_how_much(change: &Change, unit: Unit) -> String {
         }
         None => {
             let amount = |figure: f64| value(figure.abs(), unit);
-            let (mut low, mut high) = ends(&change.difference).unwrap_or((change.difference.value, change.difference.value));
+            let (mut low, mut high) = ends(&change.difference)
+                .unwrap_or((change.difference.value, change.difference.value));
             if high <= 0.0 {
                 (low, high) = (high, low);
             }
@@ -80,10 +88,13 @@ pub(super) fn by_how_much(change: &Change, unit: Unit) -> String {
 /// `−2.1 to +3.0 %`: how large a difference there may still be.
 pub(super) fn within(change: &Change, unit: Unit) -> String {
     match &change.ratio {
-        Some(ratio) if in_times(ratio) => format!("{} ×", Shown::of(ratio, |ratio| ratio).range(number, "")),
+        Some(ratio) if in_times(ratio) => {
+            format!("{} ×", Shown::of(ratio, |ratio| ratio).range(number, ""))
+        }
         Some(ratio) => Shown::of(ratio, percent).range(signed, " %"),
         None => {
-            let (low, high) = ends(&change.difference).unwrap_or((change.difference.value, change.difference.value));
+            let (low, high) = ends(&change.difference)
+                .unwrap_or((change.difference.value, change.difference.value));
             format!("{} to {}", value(low, unit), value(high, unit))
         }
     }
@@ -122,7 +133,8 @@ impl Shown {
         let ends = ends(estimate).map(|(low, high)| (form(low), form(high)));
         let ends = ends.map(|(one, other)| (one.min(other), one.max(other)));
         let value = form(estimate.value);
-        let width = ends.map_or(value.abs(), |(low, high)| if high > low { high - low } else { value.abs() });
+        let width = ends
+            .map_or(value.abs(), |(low, high)| if high > low { high - low } else { value.abs() });
         let decimals = match width {
             0.0 => 0,
             fine if fine < 1.0 => 2,
@@ -143,7 +155,10 @@ impl Shown {
 
 fn bracketed(shown: &Shown, form: &dyn Fn(f64, usize) -> String, unit: &str) -> String {
     let figure = |figure| form(figure, shown.decimals);
-    let ends = shown.ends.map_or_else(|| "[too few]".to_owned(), |(low, high)| format!("[{}, {}]", figure(low), figure(high)));
+    let ends = shown.ends.map_or_else(
+        || "[too few]".to_owned(),
+        |(low, high)| format!("[{}, {}]", figure(low), figure(high)),
+    );
     format!("{}{unit} {ends}", figure(shown.value))
 }
 
@@ -171,7 +186,11 @@ fn signed(figure: f64, decimals: usize) -> String {
     format!("{sign}{magnitude}")
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "for people; `as` saturates")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "for people; `as` saturates"
+)]
 fn whole(value: f64) -> u64 {
     value.round() as u64
 }
@@ -195,13 +214,19 @@ mod tests {
         assert_eq!(shown(1.004, 0.979, 1.030), "+0.4 % [−2.1, +3.0]");
         assert_eq!(shown(1.0, 0.9991, 1.0004), "0.00 % [−0.09, +0.04]");
         assert_eq!(shown(44.0, 41.2, 47.9), "44.0 × [41.2, 47.9]");
-        assert_eq!(change(&ratio(Estimate { value: 0.5, low: None, high: None }), Unit::Us), "−50 % [too few]");
+        assert_eq!(
+            change(&ratio(Estimate { value: 0.5, low: None, high: None }), Unit::Us),
+            "−50 % [too few]"
+        );
     }
 
     #[test]
     fn sentences_have_their_figures_without_a_sign() {
         assert_eq!(by_how_much(&ratio(of(0.389, 0.342, 0.447)), Unit::Us), "by 61 % (55 to 66 %)");
-        assert_eq!(by_how_much(&ratio(of(3.42, 3.1, 3.8)), Unit::Us), "to 3.42 times (3.10 to 3.80) as much");
+        assert_eq!(
+            by_how_much(&ratio(of(3.42, 3.1, 3.8)), Unit::Us),
+            "to 3.42 times (3.10 to 3.80) as much"
+        );
         assert_eq!(within(&ratio(of(1.004, 0.979, 1.03)), Unit::Us), "−2.1 to +3.0 %");
         let from_nothing = Change { ratio: None, difference: of(51.0, 48.0, 55.0) };
         assert_eq!(by_how_much(&from_nothing, Unit::Count), "by 51 (48 to 55)");
@@ -212,6 +237,9 @@ mod tests {
 
     #[test]
     fn a_probability_has_two_digits_or_is_very_small() {
-        assert_eq!([0.5, 0.034, 0.00052, 1e-9].map(probability), ["0.50", "0.034", "0.0005", "< 0.0001"]);
+        assert_eq!(
+            [0.5, 0.034, 0.00052, 1e-9].map(probability),
+            ["0.50", "0.034", "0.0005", "< 0.0001"]
+        );
     }
 }

@@ -15,11 +15,15 @@ const WORDS_MAX: usize = 800;
 
 impl Guest {
     pub(in crate::scenario) fn problem(&self) -> Option<Problem> {
-        self.heart().or_else(|| self.shares()).or_else(|| self.kind_problem()).or_else(|| match self.kind {
-            GuestKind::Micro => self.sizes(16 * MIB, self.micro_needs()),
-            GuestKind::Linux => self.words().or_else(|| self.sizes(128 * MIB, self.linux_needs())),
-            GuestKind::Own => self.own.problem().or_else(|| self.memory_problem(MIB)),
-        })
+        self.heart().or_else(|| self.shares()).or_else(|| self.kind_problem()).or_else(
+            || match self.kind {
+                GuestKind::Micro => self.sizes(16 * MIB, self.micro_needs()),
+                GuestKind::Linux => {
+                    self.words().or_else(|| self.sizes(128 * MIB, self.linux_needs()))
+                }
+                GuestKind::Own => self.own.problem().or_else(|| self.memory_problem(MIB)),
+            },
+        )
     }
 
     /// Its image, the firmware's part, and 4 bytes a page for its table.
@@ -61,7 +65,10 @@ impl Guest {
             return Some((key, format!("{} is less than one page (4KiB)", self.working_set)));
         }
         if !self.working_set.0.is_multiple_of(PAGE) {
-            return Some((key, format!("{} is not a whole number of pages (4KiB)", self.working_set)));
+            return Some((
+                key,
+                format!("{} is not a whole number of pages (4KiB)", self.working_set),
+            ));
         }
         let needed = self.working_set.0.saturating_add(own);
         let beside = if self.load == Load::None { "" } else { " and its load" };
@@ -80,7 +87,9 @@ impl Guest {
     fn heart(&self) -> Option<Problem> {
         let silent = self.kind == GuestKind::Own && self.heartbeat == Micros(0);
         let wrong = !silent && !(50..=10_000_000).contains(&self.heartbeat.0);
-        wrong.then(|| ("guest.heartbeat", format!("{} is out of range; from 50us to 10s", self.heartbeat)))
+        wrong.then(|| {
+            ("guest.heartbeat", format!("{} is out of range; from 50us to 10s", self.heartbeat))
+        })
     }
 
     fn shares(&self) -> Option<Problem> {
@@ -99,7 +108,10 @@ impl Guest {
     /// Keys of another kind of guest.
     fn kind_problem(&self) -> Option<Problem> {
         if self.load != Load::None && self.kind != GuestKind::Linux {
-            return Some(("guest.load", "only guest.kind = \"linux\" has a load beside the guest".to_owned()));
+            return Some((
+                "guest.load",
+                "only guest.kind = \"linux\" has a load beside the guest".to_owned(),
+            ));
         }
         let append = self.own.append.clone().filter(|_| self.kind == GuestKind::Linux);
         let foreign = self.kind.is_ours() && self.own != OwnGuest { append, ..OwnGuest::default() };
@@ -118,8 +130,17 @@ impl Guest {
         let too_long = texts.iter().map(|(_, text)| text.len()).sum::<usize>() > WORDS_MAX;
         let quoted = texts.into_iter().find(|(_, text)| text.contains(['"', '\n']));
         match quoted {
-            Some((key, _)) => Some((key, "quotation marks and ends of lines cannot go through Linux's command line".to_owned())),
-            None => too_long.then(|| ("guest.load_arguments", format!("more than {WORDS_MAX} characters with guest.append"))),
+            Some((key, _)) => Some((
+                key,
+                "quotation marks and ends of lines cannot go through Linux's command line"
+                    .to_owned(),
+            )),
+            None => too_long.then(|| {
+                (
+                    "guest.load_arguments",
+                    format!("more than {WORDS_MAX} characters with guest.append"),
+                )
+            }),
         }
     }
 }
@@ -129,18 +150,26 @@ impl OwnGuest {
         if self.kernel.is_none() && (self.initrd.is_some() || self.append.is_some()) {
             return Some((
                 "guest.kernel",
-                "an initramfs and a command line belong to a kernel; name it too (--kernel)".to_owned(),
+                "an initramfs and a command line belong to a kernel; name it too (--kernel)"
+                    .to_owned(),
             ));
         }
-        let without_disk = self.disk.is_none() && (self.disk_format, self.disk_access) != Default::default();
+        let without_disk =
+            self.disk.is_none() && (self.disk_format, self.disk_access) != Default::default();
         if without_disk {
             return Some((
                 "guest.disk",
-                "disk_format and disk_access say something about a disk; name it too (--disk)".to_owned(),
+                "disk_format and disk_access say something about a disk; name it too (--disk)"
+                    .to_owned(),
             ));
         }
         let nothing = self.ready.as_ref().is_some_and(String::is_empty);
-        nothing.then(|| ("guest.ready", "no text would be found at once; leave it out, or give ready_after".to_owned()))
+        nothing.then(|| {
+            (
+                "guest.ready",
+                "no text would be found at once; leave it out, or give ready_after".to_owned(),
+            )
+        })
     }
 }
 
@@ -156,21 +185,36 @@ const HARMFUL: [(&str, &str); 4] = [
 ];
 /// The same within an argument.
 const HARMFUL_OPTIONS: [(&str, &str); 2] = [
-    ("snapshot=on", "each QEMU would have a copy of its own: after the migration the guest's writes would be gone"),
-    ("locking=off", "QEMU's lock is what keeps a third program from writing the image meanwhile; migration does not need it off"),
+    (
+        "snapshot=on",
+        "each QEMU would have a copy of its own: after the migration the guest's writes would be gone",
+    ),
+    (
+        "locking=off",
+        "QEMU's lock is what keeps a third program from writing the image meanwhile; migration does not need it off",
+    ),
 ];
 
 impl Qemu {
     pub(in crate::scenario) fn problem(&self, guest: &Guest) -> Option<Problem> {
-        if guest.kind == GuestKind::Own && self.arguments.is_empty() && guest.own.kernel.is_none() && guest.own.disk.is_none() {
+        if guest.kind == GuestKind::Own
+            && self.arguments.is_empty()
+            && guest.own.kernel.is_none()
+            && guest.own.disk.is_none()
+        {
             let how = "a kernel (--kernel), a disk (--disk), or QEMU's own arguments (after --)";
-            return Some(("guest.kind", format!("a guest of your own has to boot something: {how}")));
+            return Some((
+                "guest.kind",
+                format!("a guest of your own has to boot something: {how}"),
+            ));
         }
         self.arguments.iter().find_map(|argument| {
             // QEMU takes two dashes as well.
-            let option = argument.strip_prefix('-').filter(|rest| rest.starts_with('-')).unwrap_or(argument);
+            let option =
+                argument.strip_prefix('-').filter(|rest| rest.starts_with('-')).unwrap_or(argument);
             let harmful = HARMFUL.iter().find(|(name, _)| option == *name);
-            let harmful = harmful.or_else(|| HARMFUL_OPTIONS.iter().find(|(part, _)| argument.contains(part)));
+            let harmful = harmful
+                .or_else(|| HARMFUL_OPTIONS.iter().find(|(part, _)| argument.contains(part)));
             harmful.map(|(_, why)| ("qemu.arguments", format!("`{argument}` cannot be: {why}")))
         })
     }

@@ -29,33 +29,47 @@ pub(super) struct Row {
 
 /// A cell by its names.
 pub(super) fn find<'a>(cells: &'a [Cell], mode: Mode, link: &str, label: &str) -> Option<&'a Cell> {
-    cells.iter().find(|cell| cell.mode == mode && cell.link == link && cell.label == label && (cell.limit - 0.3).abs() < 0.01)
+    cells.iter().find(|cell| {
+        cell.mode == mode
+            && cell.link == link
+            && cell.label == label
+            && (cell.limit - 0.3).abs() < 0.01
+    })
 }
 
 /// The table.
 pub(super) fn checklist(evidence: &Evidence) -> String {
     let cells = &evidence.cells;
-    let mut rows: Vec<Row> =
-        [("L1", "local", "9.4 Gb/s", 9.4), ("L2", "dublin", "7 Gb/s, 5.5 ms", 7.0), ("L3", "halifax", "3 Gb/s, 52.5 ms", 3.0)]
-            .into_iter()
-            .map(|(id, link, paper, gbit)| throughput(id, link, paper, gbit, &evidence.links))
-            .collect();
+    let mut rows: Vec<Row> = [
+        ("L1", "local", "9.4 Gb/s", 9.4),
+        ("L2", "dublin", "7 Gb/s, 5.5 ms", 7.0),
+        ("L3", "halifax", "3 Gb/s, 52.5 ms", 3.0),
+    ]
+    .into_iter()
+    .map(|(id, link, paper, gbit)| throughput(id, link, paper, gbit, &evidence.links))
+    .collect();
     rows.extend(precopy::rows(cells));
     rows.push(always(cells));
     for (id, (link, label, paper)) in ["C2", "C3", "C4", "C5", "C6", "C7"].into_iter().zip(STATED) {
         rows.push(total(id, link, label, paper, cells));
     }
     rows.extend([linear(cells), level(cells)]);
-    for (id, link, paper, text) in
-        [("C10", "local", 8.0, "8 Gb/s"), ("C11", "dublin", 3.0, "3 Gb/s"), ("C12", "halifax", 2.5, "≈ 2.5 Gb/s")]
-    {
+    for (id, link, paper, text) in [
+        ("C10", "local", 8.0, "8 Gb/s"),
+        ("C11", "dublin", 3.0, "3 Gb/s"),
+        ("C12", "halifax", 2.5, "≈ 2.5 Gb/s"),
+    ] {
         rows.push(peak(id, link, paper, text, cells));
     }
     rows.push(bytes(cells));
     let mut text =
         "| row | what | the paper | here | model, full size | as the paper says? |\n|---|---|---|---|---|---|\n".to_owned();
     for row in rows {
-        let _ = writeln!(text, "| {} | {} | {} | {} | {} | {} |", row.id, row.what, row.paper, row.ours, row.model, row.verdict);
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} |",
+            row.id, row.what, row.paper, row.ours, row.model, row.verdict
+        );
     }
     text
 }
@@ -68,11 +82,19 @@ fn same(ours: Option<f64>, paper: f64) -> String {
     }
 }
 
-fn throughput(id: &'static str, link: &str, paper: &'static str, gbit: f64, links: &[Throughput]) -> Row {
+fn throughput(
+    id: &'static str,
+    link: &str,
+    paper: &'static str,
+    gbit: f64,
+    links: &[Throughput],
+) -> Row {
     let mine = || links.iter().filter(|row| row.link == link);
     let rate = Ascending::of(mine().map(|row| row.gbit)).quantile(50);
     let trip = Ascending::of(mine().map(|row| row.round_trip_ms)).quantile(50);
-    let both = rate.zip(trip).map(|(rate, trip)| format!("{}, {}", bracketed(rate, "Gb/s", 2), bracketed(trip, "ms", 2)));
+    let both = rate.zip(trip).map(|(rate, trip)| {
+        format!("{}, {}", bracketed(rate, "Gb/s", 2), bracketed(trip, "ms", 2))
+    });
     Row {
         id,
         what: format!("{link}: throughput, round trip"),
@@ -86,8 +108,10 @@ fn throughput(id: &'static str, link: &str, paper: &'static str, gbit: f64, link
 fn always(cells: &[Cell]) -> Row {
     let count = |mode: Mode| {
         let mine = || cells.iter().filter(|cell| cell.mode == mode);
-        let (done, all) =
-            (mine().map(|cell| cell.completed().count()).sum::<usize>(), mine().map(|cell| cell.runs.len()).sum::<usize>());
+        let (done, all) = (
+            mine().map(|cell| cell.completed().count()).sum::<usize>(),
+            mine().map(|cell| cell.runs.len()).sum::<usize>(),
+        );
         (done, all)
     };
     let (hybrid, postcopy) = (count(Mode::Hybrid), count(Mode::Postcopy));
@@ -96,22 +120,38 @@ fn always(cells: &[Cell]) -> Row {
         id: "C1",
         what: "post-copy: completes".to_owned(),
         paper: "always",
-        ours: format!("hybrid {} of {}, post-copy {} of {}", hybrid.0, hybrid.1, postcopy.0, postcopy.1),
+        ours: format!(
+            "hybrid {} of {}, post-copy {} of {}",
+            hybrid.0, hybrid.1, postcopy.0, postcopy.1
+        ),
         model: "always".to_owned(),
         verdict: if whole { "yes" } else { "no" }.to_owned(),
     }
 }
 
 /// Hybrid's figure, and pure post-copy's.
-fn both(cells: &[Cell], link: &str, label: &str, figure: Figure, shown: fn(Option<Estimate>) -> String) -> (String, Option<f64>) {
+fn both(
+    cells: &[Cell],
+    link: &str,
+    label: &str,
+    figure: Figure,
+    shown: fn(Option<Estimate>) -> String,
+) -> (String, Option<f64>) {
     let of = |mode: Mode| find(cells, mode, link, label).and_then(|cell| cell.median(figure));
     let (hybrid, postcopy) = (of(Mode::Hybrid), of(Mode::Postcopy));
-    (format!("hybrid {}; post-copy {}", shown(hybrid), shown(postcopy)), hybrid.map(|seen| seen.value))
+    (
+        format!("hybrid {}; post-copy {}", shown(hybrid), shown(postcopy)),
+        hybrid.map(|seen| seen.value),
+    )
 }
 
 fn total(id: &'static str, link: &str, label: &str, paper: f64, cells: &[Cell]) -> Row {
     let texts = ["7.2 s", "11.2 s", "11.3 s", "41.1 s", "151.2 s", "152.8 s"];
-    let stated = STATED.iter().position(|row| (row.0, row.1) == (link, label)).and_then(|index| texts.get(index)).copied();
+    let stated = STATED
+        .iter()
+        .position(|row| (row.0, row.1) == (link, label))
+        .and_then(|index| texts.get(index))
+        .copied();
     let (ours, hybrid) = both(cells, link, label, |run| run.total, seconds);
     let model = [Mode::Hybrid, Mode::Postcopy]
         .iter()
@@ -119,11 +159,16 @@ fn total(id: &'static str, link: &str, label: &str, paper: f64, cells: &[Cell]) 
         .map(|cell| format!("{:.*}", digits(cell.whole.total), cell.whole.total))
         .collect::<Vec<_>>()
         .join("; ");
-    let gigabit =
-        find(cells, Mode::Hybrid, "gigabit", label).filter(|_| link == "halifax").and_then(|cell| cell.median(|run| run.total));
-    let through = gigabit.map_or_else(String::new, |seen| format!("; hybrid through 1 Gb/s {}", seconds(Some(seen))));
+    let gigabit = find(cells, Mode::Hybrid, "gigabit", label)
+        .filter(|_| link == "halifax")
+        .and_then(|cell| cell.median(|run| run.total));
+    let through = gigabit.map_or_else(String::new, |seen| {
+        format!("; hybrid through 1 Gb/s {}", seconds(Some(seen)))
+    });
     let verdict = same(hybrid, paper);
-    let by_gigabit = gigabit.map_or_else(String::new, |seen| format!("; through 1 Gb/s {}", same(Some(seen.value), paper)));
+    let by_gigabit = gigabit.map_or_else(String::new, |seen| {
+        format!("; through 1 Gb/s {}", same(Some(seen.value), paper))
+    });
     Row {
         id,
         what: format!("post-copy, {link}, {label}: total time"),
@@ -135,13 +180,15 @@ fn total(id: &'static str, link: &str, label: &str, paper: f64, cells: &[Cell]) 
 }
 
 fn slope(cells: &[Cell], mode: Mode, link: &str, figure: Figure) -> Option<Estimate> {
-    let mine: Vec<&Cell> = cells.iter().filter(|cell| cell.mode == mode && cell.link == link).collect();
+    let mine: Vec<&Cell> =
+        cells.iter().filter(|cell| cell.mode == mode && cell.link == link).collect();
     Ascending::of(super::laws::slopes(&mine, figure)).quantile(50)
 }
 
 fn linear(cells: &[Cell]) -> Row {
     let text = |link: &str| {
-        slope(cells, Mode::Hybrid, link, |run| run.total).map(|seen| format!("{link} {}", bracketed(seen, "s/GB", 2)))
+        slope(cells, Mode::Hybrid, link, |run| run.total)
+            .map(|seen| format!("{link} {}", bracketed(seen, "s/GB", 2)))
     };
     let model = |link: &str| {
         let points: Vec<(f64, f64)> = cells
@@ -156,26 +203,50 @@ fn linear(cells: &[Cell]) -> Row {
         id: "C8",
         what: "post-copy: total time over stressed memory".to_owned(),
         paper: "linear; 4.24, 17.5, 17.7 s/GB by its figures",
-        ours: format!("hybrid {}", links.iter().filter_map(|link| text(link)).collect::<Vec<_>>().join(", ")),
-        model: format!("{} s/GB", links.iter().filter_map(|link| model(link)).collect::<Vec<_>>().join(", ")),
+        ours: format!(
+            "hybrid {}",
+            links.iter().filter_map(|link| text(link)).collect::<Vec<_>>().join(", ")
+        ),
+        model: format!(
+            "{} s/GB",
+            links.iter().filter_map(|link| model(link)).collect::<Vec<_>>().join(", ")
+        ),
         verdict: "linear: yes; the slopes are the rates' of the links".to_owned(),
     }
 }
 
 fn level(cells: &[Cell]) -> Row {
     let range = |link: &str, mode: Mode| {
-        let mine = cells.iter().filter(|cell| cell.mode == mode && cell.link == link && cell.completed().all(|run| run.postcopy));
-        let medians = Ascending::of(mine.filter_map(|cell| Some(cell.median(|run| run.blackout)?.value * 1e3)));
-        let ends = medians.values().first().zip(medians.values().last()).map(|(low, high)| format!("{low:.0}–{high:.0}"));
+        let mine = cells.iter().filter(|cell| {
+            cell.mode == mode && cell.link == link && cell.completed().all(|run| run.postcopy)
+        });
+        let medians = Ascending::of(
+            mine.filter_map(|cell| Some(cell.median(|run| run.blackout)?.value * 1e3)),
+        );
+        let ends = medians
+            .values()
+            .first()
+            .zip(medians.values().last())
+            .map(|(low, high)| format!("{low:.0}–{high:.0}"));
         ends.unwrap_or_else(|| "–".to_owned())
     };
-    let of = |link: &str| format!("{link} {} and {} ms", range(link, Mode::Hybrid), range(link, Mode::Postcopy));
-    let model = cells.iter().filter(|cell| cell.is_postcopy() && cell.link != "gigabit" && cell.label != "thin");
-    let model = Ascending::of(model.filter_map(|cell| cell.whole.blackout).map(|seconds| seconds * 1e3));
-    let ends = model.values().first().zip(model.values().last()).map(|(low, high)| format!("{low:.0}–{high:.0} ms"));
+    let of = |link: &str| {
+        format!("{link} {} and {} ms", range(link, Mode::Hybrid), range(link, Mode::Postcopy))
+    };
+    let model = cells
+        .iter()
+        .filter(|cell| cell.is_postcopy() && cell.link != "gigabit" && cell.label != "thin");
+    let model =
+        Ascending::of(model.filter_map(|cell| cell.whole.blackout).map(|seconds| seconds * 1e3));
+    let ends = model
+        .values()
+        .first()
+        .zip(model.values().last())
+        .map(|(low, high)| format!("{low:.0}–{high:.0} ms"));
     Row {
         id: "C9",
-        what: "post-copy: blackout, least and largest median over the sizes (hybrid and post-copy)".to_owned(),
+        what: "post-copy: blackout, least and largest median over the sizes (hybrid and post-copy)"
+            .to_owned(),
         paper: "200–700 ms; latency does not matter",
         ours: ["local", "dublin", "halifax"].map(of).join(", "),
         model: ends.unwrap_or_else(|| "–".to_owned()),
@@ -184,7 +255,9 @@ fn level(cells: &[Cell]) -> Row {
 }
 
 fn peak(id: &'static str, link: &str, paper: f64, text: &'static str, cells: &[Cell]) -> Row {
-    let gbit = |estimate: Option<Estimate>| estimate.map_or_else(|| "–".to_owned(), |seen| bracketed(seen, "Gb/s", 2));
+    let gbit = |estimate: Option<Estimate>| {
+        estimate.map_or_else(|| "–".to_owned(), |seen| bracketed(seen, "Gb/s", 2))
+    };
     let (ours, hybrid) = both(cells, link, "2GB", |run| run.peak, gbit);
     Row {
         id,
@@ -197,7 +270,9 @@ fn peak(id: &'static str, link: &str, paper: f64, text: &'static str, cells: &[C
 }
 
 fn bytes(cells: &[Cell]) -> Row {
-    let gb = |estimate: Option<Estimate>| estimate.map_or_else(|| "–".to_owned(), |seen| bracketed(seen, "GB", 2));
+    let gb = |estimate: Option<Estimate>| {
+        estimate.map_or_else(|| "–".to_owned(), |seen| bracketed(seen, "GB", 2))
+    };
     let each = |link: &str| format!("{link}: {}", both(cells, link, "2GB", |run| run.bytes, gb).0);
     let model = [Mode::Hybrid, Mode::Postcopy]
         .iter()
@@ -212,6 +287,9 @@ fn bytes(cells: &[Cell]) -> Row {
         paper: "≈ 4.7 GB on all links",
         ours: ["local", "dublin", "halifax"].map(each).join(", "),
         model: format!("{model} GB"),
-        verdict: format!("hybrid {}, with a base chosen for it; post-copy would need a base of 2.7 GB", same(hybrid, 4.7)),
+        verdict: format!(
+            "hybrid {}, with a base chosen for it; post-copy would need a base of 2.7 GB",
+            same(hybrid, 4.7)
+        ),
     }
 }

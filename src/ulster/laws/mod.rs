@@ -91,7 +91,9 @@ pub fn laws(cells: &[Cell]) -> Vec<Finding> {
     let links: BTreeSet<&str> = cells.iter().map(|cell| cell.link.as_str()).collect();
     let mut findings = Vec::new();
     for link in links {
-        let of = |mode: Mode| -> Vec<&Cell> { cells.iter().filter(|cell| cell.link == link && cell.mode == mode).collect() };
+        let of = |mode: Mode| -> Vec<&Cell> {
+            cells.iter().filter(|cell| cell.link == link && cell.mode == mode).collect()
+        };
         let of_precopy = of(Mode::Precopy);
         if let Some(bandwidth) = precopy::bandwidth(&of_precopy) {
             findings.push(precopy::threshold(link, &of_precopy, bandwidth));
@@ -115,16 +117,23 @@ pub fn laws(cells: &[Cell]) -> Vec<Finding> {
 /// What is left open of a figure.
 fn open(values: &[f64]) -> Option<Estimate> {
     let ascending = Ascending::of(values.iter().copied());
-    let range = (ascending.values().len() >= LEAST).then(|| ascending.values().first().zip(ascending.values().last())).flatten();
+    let range = (ascending.values().len() >= LEAST)
+        .then(|| ascending.values().first().zip(ascending.values().last()))
+        .flatten();
     let estimate = ascending.quantile(50)?;
     let low = estimate.low.or(range.map(|range| *range.0));
     let high = estimate.high.or(range.map(|range| *range.1));
-    low.zip(high).map(|(low, high)| Estimate { value: estimate.value, low: Some(low), high: Some(high) })
+    low.zip(high).map(|(low, high)| Estimate {
+        value: estimate.value,
+        low: Some(low),
+        high: Some(high),
+    })
 }
 
 /// Whether all of what is left open lies within.
 fn within(estimate: Estimate, low: f64, high: f64) -> Verdict {
-    let (from, to) = (estimate.low.unwrap_or(f64::NEG_INFINITY), estimate.high.unwrap_or(f64::INFINITY));
+    let (from, to) =
+        (estimate.low.unwrap_or(f64::NEG_INFINITY), estimate.high.unwrap_or(f64::INFINITY));
     match (low <= from && to <= high, to < low || high < from) {
         (true, _) => Verdict::Holds,
         (_, true) => Verdict::Broken,
@@ -134,8 +143,15 @@ fn within(estimate: Estimate, low: f64, high: f64) -> Verdict {
 
 /// `1.98 [1.96, 2.01] of 10`.
 fn shown(estimate: Estimate, decimals: usize, count: usize) -> String {
-    let number = |figure: Option<f64>| figure.map_or_else(|| "?".to_owned(), |figure| format!("{figure:.decimals$}"));
-    format!("{:.decimals$} [{}, {}] of {count}", estimate.value, number(estimate.low), number(estimate.high))
+    let number = |figure: Option<f64>| {
+        figure.map_or_else(|| "?".to_owned(), |figure| format!("{figure:.decimals$}"))
+    };
+    format!(
+        "{:.decimals$} [{}, {}] of {count}",
+        estimate.value,
+        number(estimate.low),
+        number(estimate.high)
+    )
 }
 
 fn too_few(law: Law, of: &str, what: &str) -> Finding {

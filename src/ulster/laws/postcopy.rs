@@ -15,7 +15,11 @@ const PASSES: f64 = 0.1;
 const GROWTH: f64 = 0.05;
 
 /// For each repeat, (stressed, figure) of its cells.
-fn by_repeat<'a>(cells: &[&'a Cell], wanted: impl Fn(&'a Run) -> bool, figure: Figure) -> Vec<Vec<(f64, f64)>> {
+fn by_repeat<'a>(
+    cells: &[&'a Cell],
+    wanted: impl Fn(&'a Run) -> bool,
+    figure: Figure,
+) -> Vec<Vec<(f64, f64)>> {
     let mut repeats: BTreeMap<u32, Vec<(f64, f64)>> = BTreeMap::new();
     for cell in cells {
         for run in cell.completed().filter(|run| wanted(run)) {
@@ -49,8 +53,11 @@ pub(super) fn straight(of: &str, cells: &[&Cell]) -> Finding {
     let (Some(seen), Some(slope)) = (open(&bends), open(&slopes(cells, |run| run.total))) else {
         return too_few(law, of, "three sizes in each of two repeats are needed");
     };
-    let percent =
-        Estimate { value: seen.value * 100.0, low: seen.low.map(|low| low * 100.0), high: seen.high.map(|high| high * 100.0) };
+    let percent = Estimate {
+        value: seen.value * 100.0,
+        low: seen.low.map(|low| low * 100.0),
+        high: seen.high.map(|high| high * 100.0),
+    };
     let says = format!(
         "{} s/GB; sizes in between lie off the straight way by {} % of the longest, {:.0} % allowed",
         shown(slope, 2, bends.len()),
@@ -74,17 +81,33 @@ pub(super) fn bytes(of: &str, mode: Mode, cells: &[&Cell]) -> Finding {
     // A hybrid whose pre-copy got through sent nothing twice.
     let repeats = by_repeat(cells, |run| run.postcopy, |run| run.bytes);
     let slopes: Vec<f64> = repeats.iter().filter_map(|points| Some(line(points)?.1)).collect();
-    let Some(seen) = open(&slopes) else { return too_few(law, of, "two sizes in each of two repeats are needed") };
+    let Some(seen) = open(&slopes) else {
+        return too_few(law, of, "two sizes in each of two repeats are needed");
+    };
     let passes = if mode == Mode::Hybrid { 2.0 } else { 1.0 };
-    let says = format!("{} bytes for each of stressed memory; base + {passes} × W", shown(seen, 3, slopes.len()));
-    Finding { law, of: of.to_owned(), verdict: within(seen, passes - PASSES, passes + PASSES), says }
+    let says = format!(
+        "{} bytes for each of stressed memory; base + {passes} × W",
+        shown(seen, 3, slopes.len())
+    );
+    Finding {
+        law,
+        of: of.to_owned(),
+        verdict: within(seen, passes - PASSES, passes + PASSES),
+        says,
+    }
 }
 
 pub(super) fn completes(of: &str, cells: &[&Cell], precopy: &[&Cell]) -> Finding {
     let law = Law::Completes;
-    let stuck: Vec<&&Cell> = precopy.iter().filter(|cell| cell.runs.len() >= LEAST && cell.completed().count() == 0).collect();
+    let stuck: Vec<&&Cell> = precopy
+        .iter()
+        .filter(|cell| cell.runs.len() >= LEAST && cell.completed().count() == 0)
+        .collect();
     let least = stuck.iter().map(|cell| cell.stressed).reduce(f64::min);
-    let beyond: Vec<&&Cell> = cells.iter().filter(|cell| cell.stressed >= least.unwrap_or(0.0) && cell.stressed > 0.0).collect();
+    let beyond: Vec<&&Cell> = cells
+        .iter()
+        .filter(|cell| cell.stressed >= least.unwrap_or(0.0) && cell.stressed > 0.0)
+        .collect();
     let all: usize = beyond.iter().map(|cell| cell.runs.len()).sum();
     let done: usize = beyond.iter().map(|cell| cell.completed().count()).sum();
     let largest = beyond.iter().map(|cell| cell.stressed).fold(0.0, f64::max);
@@ -106,11 +129,17 @@ pub(super) fn completes(of: &str, cells: &[&Cell], precopy: &[&Cell]) -> Finding
 
 pub(super) fn level(of: &str, cells: &[&Cell]) -> Finding {
     let law = Law::Level;
-    let mut by_size: Vec<&&Cell> =
-        cells.iter().filter(|cell| cell.completed().count() > 0 && cell.completed().all(|run| run.postcopy)).collect();
+    let mut by_size: Vec<&&Cell> = cells
+        .iter()
+        .filter(|cell| cell.completed().count() > 0 && cell.completed().all(|run| run.postcopy))
+        .collect();
     by_size.sort_by(|one, other| one.stressed.total_cmp(&other.stressed));
-    let (Some(smallest), Some(largest)) = (by_size.first(), by_size.last()) else { return too_few(law, of, "no post-copy") };
-    let blackout = |cell: &Cell, repeat: u32| cell.completed().find(|run| run.repeat == repeat).and_then(|run| run.blackout);
+    let (Some(smallest), Some(largest)) = (by_size.first(), by_size.last()) else {
+        return too_few(law, of, "no post-copy");
+    };
+    let blackout = |cell: &Cell, repeat: u32| {
+        cell.completed().find(|run| run.repeat == repeat).and_then(|run| run.blackout)
+    };
     let grown: Vec<f64> = largest
         .completed()
         .filter_map(|run| Some(run.blackout? - blackout(smallest, run.repeat)?))
@@ -127,5 +156,10 @@ pub(super) fn level(of: &str, cells: &[&Cell]) -> Finding {
         largest.label,
         shown(seen, 3, grown.len())
     );
-    Finding { law, of: of.to_owned(), verdict: within(seen, -GROWTH * transfer, GROWTH * transfer), says }
+    Finding {
+        law,
+        of: of.to_owned(),
+        verdict: within(seen, -GROWTH * transfer, GROWTH * transfer),
+        says,
+    }
 }

@@ -19,7 +19,8 @@ const FASTER: f64 = 0.05;
 /// Of pre-copy over a link, GB/s: of those that went on and on, or else of all.
 pub(super) fn bandwidth(cells: &[&Cell]) -> Option<f64> {
     let means = |completed: bool| {
-        let runs = cells.iter().flat_map(|cell| &cell.runs).filter(|run| run.completed == completed);
+        let runs =
+            cells.iter().flat_map(|cell| &cell.runs).filter(|run| run.completed == completed);
         Ascending::of(runs.filter_map(|run| run.mean)).quantile(50)
     };
     means(false).or_else(|| means(true)).map(|gbit| gbit.value * 1e9 / 8.0 / GB)
@@ -34,13 +35,21 @@ pub(super) fn threshold(link: &str, cells: &[&Cell], bandwidth: f64) -> Finding 
         .partition(|cell| share(cell) < 1.0);
     let nearest = below.iter().max_by(|one, other| share(one).total_cmp(&share(other)));
     let next = above.iter().min_by(|one, other| share(one).total_cmp(&share(other)));
-    let (Some(nearest), Some(next)) = (nearest, next) else { return too_few(law, link, "no sets on both sides of it") };
+    let (Some(nearest), Some(next)) = (nearest, next) else {
+        return too_few(law, link, "no sets on both sides of it");
+    };
     let strays: Vec<String> = below
         .iter()
         .filter(|cell| !cell.all_completed())
         .chain(above.iter().filter(|cell| cell.completed().count() > 0))
         .map(|cell| {
-            format!("{} at {} ms converged in {} of {}", cell.label, cell.limit * 1e3, cell.completed().count(), cell.runs.len())
+            format!(
+                "{} at {} ms converged in {} of {}",
+                cell.label,
+                cell.limit * 1e3,
+                cell.completed().count(),
+                cell.runs.len()
+            )
         })
         .collect();
     let is_near = share(nearest) > 1.0 - BRACKET && share(next) < 1.0 + BRACKET;
@@ -51,10 +60,23 @@ pub(super) fn threshold(link: &str, cells: &[&Cell], bandwidth: f64) -> Finding 
     };
     let side = |cell: &Cell| {
         let (done, all) = (cell.completed().count(), cell.runs.len());
-        format!("{} ({:.0} % of B × L) converged in {done} of {all}", cell.label, share(cell) * 100.0)
+        format!(
+            "{} ({:.0} % of B × L) converged in {done} of {all}",
+            cell.label,
+            share(cell) * 100.0
+        )
     };
-    let against = if strays.is_empty() { String::new() } else { format!("; against it: {}", strays.join(", ")) };
-    let says = format!("B × L = {} at 300 ms; {}, {}{against}", mb(bandwidth * 0.3), side(nearest), side(next));
+    let against = if strays.is_empty() {
+        String::new()
+    } else {
+        format!("; against it: {}", strays.join(", "))
+    };
+    let says = format!(
+        "B × L = {} at 300 ms; {}, {}{against}",
+        mb(bandwidth * 0.3),
+        side(nearest),
+        side(next)
+    );
     Finding { law, of: link.to_owned(), verdict, says }
 }
 
@@ -64,12 +86,15 @@ pub(super) fn blackout(link: &str, cells: &[&Cell], bandwidth: f64) -> Finding {
         let share = cell.stressed / (bandwidth * cell.limit);
         (CLOSE..1.0 - MARGIN).contains(&share) && cell.all_completed()
     };
-    let Some(cell) = cells.iter().filter(close).max_by(|one, other| one.stressed.total_cmp(&other.stressed)) else {
+    let Some(cell) =
+        cells.iter().filter(close).max_by(|one, other| one.stressed.total_cmp(&other.stressed))
+    else {
         return too_few(law, link, "no set close to the threshold converged");
     };
     let values: Vec<f64> = cell.completed().filter_map(|run| run.blackout).collect();
     let Some(seen) = open(&values) else { return too_few(law, link, "too few blackouts") };
-    let (least, most) = (cell.stressed / bandwidth * (1.0 - FASTER), cell.limit + WINDOW + cell.delay);
+    let (least, most) =
+        (cell.stressed / bandwidth * (1.0 - FASTER), cell.limit + WINDOW + cell.delay);
     let says = format!(
         "{}: {} s, between {least:.3} (what its memory takes, less 5 %) and {most:.3} (limit, one window and one way)",
         cell.label,

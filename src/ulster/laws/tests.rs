@@ -15,7 +15,17 @@ fn cell(mode: Mode, stressed: f64, runs: u32, run: impl Fn(f64) -> Run) -> Cell 
     let noise = |repeat: u32| 1.0 + 0.002 * (f64::from(repeat * 7 % 5) - 2.0);
     let runs = (1..=runs).map(|repeat| Run { repeat, ..run(noise(repeat)) }).collect();
     let label = format!("{stressed}GB");
-    Cell { mode, link: "local".to_owned(), label, stressed, limit: 0.3, delay: 0.0, runs, scaled: NO, whole: NO }
+    Cell {
+        mode,
+        link: "local".to_owned(),
+        label,
+        stressed,
+        limit: 0.3,
+        delay: 0.0,
+        runs,
+        scaled: NO,
+        whole: NO,
+    }
 }
 
 fn run(completed: bool, postcopy: bool, [total, blackout, bytes]: [f64; 3]) -> Run {
@@ -48,7 +58,11 @@ fn lawful(runs: u32) -> Vec<Cell> {
 
 /// The laws that are not the ones that hold.
 fn not_holding(cells: &[Cell], verdict: Verdict) -> Vec<Law> {
-    laws(cells).into_iter().filter(|finding| finding.verdict == verdict).map(|finding| finding.law).collect()
+    laws(cells)
+        .into_iter()
+        .filter(|finding| finding.verdict == verdict)
+        .map(|finding| finding.law)
+        .collect()
 }
 
 fn spoiled(mut cells: Vec<Cell>, mode: Mode, change: impl Fn(f64, &mut Run)) -> Vec<Cell> {
@@ -71,21 +85,42 @@ fn what_is_lawful_holds() {
 #[test]
 fn one_run_is_too_few() {
     assert_eq!(not_holding(&lawful(1), Verdict::Broken), []);
-    assert_eq!(not_holding(&lawful(1), Verdict::Holds), [Law::Completes], "four cells of one run each");
+    assert_eq!(
+        not_holding(&lawful(1), Verdict::Holds),
+        [Law::Completes],
+        "four cells of one run each"
+    );
 }
 
 #[test]
 fn each_law_can_be_broken_and_no_other_with_it() {
-    let broken = |mode, change: fn(f64, &mut Run)| not_holding(&spoiled(lawful(10), mode, change), Verdict::Broken);
+    let broken = |mode, change: fn(f64, &mut Run)| {
+        not_holding(&spoiled(lawful(10), mode, change), Verdict::Broken)
+    };
     // Beyond the threshold one of ten gets through; or below it one does not.
-    assert_eq!(broken(Mode::Precopy, |w, run| run.completed |= w == 0.3 && run.repeat == 3), [Law::Threshold]);
-    assert_eq!(broken(Mode::Precopy, |w, run| run.completed &= w != 0.1 || run.repeat != 3), [Law::Threshold]);
-    assert_eq!(broken(Mode::Precopy, |_, run| run.blackout = run.blackout.map(|s| s * 2.0)), [Law::Blackout]);
-    assert_eq!(broken(Mode::Precopy, |_, run| run.blackout = run.blackout.map(|s| s / 2.0)), [Law::Blackout]);
+    assert_eq!(
+        broken(Mode::Precopy, |w, run| run.completed |= w == 0.3 && run.repeat == 3),
+        [Law::Threshold]
+    );
+    assert_eq!(
+        broken(Mode::Precopy, |w, run| run.completed &= w != 0.1 || run.repeat != 3),
+        [Law::Threshold]
+    );
+    assert_eq!(
+        broken(Mode::Precopy, |_, run| run.blackout = run.blackout.map(|s| s * 2.0)),
+        [Law::Blackout]
+    );
+    assert_eq!(
+        broken(Mode::Precopy, |_, run| run.blackout = run.blackout.map(|s| s / 2.0)),
+        [Law::Blackout]
+    );
     assert_eq!(broken(Mode::Hybrid, |w, run| run.total = Some(w * w)), [Law::Straight]);
     // Pages that are sent once.
     assert_eq!(broken(Mode::Hybrid, |w, run| run.bytes = Some(0.7 + w)), [Law::Bytes]);
-    assert_eq!(broken(Mode::Hybrid, |w, run| run.completed &= w != 4.0 || run.repeat != 9), [Law::Completes]);
+    assert_eq!(
+        broken(Mode::Hybrid, |w, run| run.completed &= w != 4.0 || run.repeat != 9),
+        [Law::Completes]
+    );
     // It waits for a tenth of the memory.
     assert_eq!(broken(Mode::Hybrid, |w, run| run.blackout = Some(0.1 * w / WAY)), [Law::Level]);
 }
@@ -111,5 +146,8 @@ fn no_sets_near_the_threshold_leave_it_open() {
 #[test]
 fn a_line_goes_through_its_points() {
     assert_eq!(line(&[(0.0, 1.0), (1.0, 3.0), (2.0, 5.0)]), Some((1.0, 2.0)));
-    assert_eq!((line(&[]), line(&[(1.0, 2.0)]), line(&[(1.0, 2.0), (1.0, 3.0)])), (None, None, None));
+    assert_eq!(
+        (line(&[]), line(&[(1.0, 2.0)]), line(&[(1.0, 2.0), (1.0, 3.0)])),
+        (None, None, None)
+    );
 }

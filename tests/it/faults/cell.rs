@@ -95,9 +95,17 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    pub(super) const PRECOPY: [Phase; 5] = [Phase::Setup, Phase::FirstPass, Phase::LaterPass, Phase::Device, Phase::Completing];
-    pub(super) const POSTCOPY: [Phase; 7] =
-        [Phase::Setup, Phase::FirstPass, Phase::Device, Phase::Switch, Phase::Postcopy, Phase::Recover, Phase::Completing];
+    pub(super) const PRECOPY: [Phase; 5] =
+        [Phase::Setup, Phase::FirstPass, Phase::LaterPass, Phase::Device, Phase::Completing];
+    pub(super) const POSTCOPY: [Phase; 7] = [
+        Phase::Setup,
+        Phase::FirstPass,
+        Phase::Device,
+        Phase::Switch,
+        Phase::Postcopy,
+        Phase::Recover,
+        Phase::Completing,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {

@@ -13,9 +13,16 @@ impl Disk {
     pub(super) fn mount(scratch: &Scratch) -> Option<Disk> {
         let at = scratch.join("disk");
         std::fs::create_dir(&at).unwrap();
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "switchover-faults"]).arg(&at).output().unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=4m", "switchover-faults"])
+            .arg(&at)
+            .output()
+            .unwrap();
         if !mount.status.success() {
-            println!("not played: no small file system: {}", String::from_utf8_lossy(&mount.stderr).trim());
+            println!(
+                "not played: no small file system: {}",
+                String::from_utf8_lossy(&mount.stderr).trim()
+            );
             return None;
         }
         Some(Disk(at))

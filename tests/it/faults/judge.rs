@@ -87,7 +87,11 @@ pub(super) fn judge(cell: Cell, mut scene: Scene, done: &Done) -> Verdict {
         Guest::Nowhere if !may_be_nowhere(cell) => broken.push("nobody runs the guest".to_owned()),
         Guest::Nowhere => {}
         Guest::Source | Guest::Destination => {
-            let vm = if guest == Guest::Source { &mut scene.pair.source } else { &mut scene.pair.destination };
+            let vm = if guest == Guest::Source {
+                &mut scene.pair.source
+            } else {
+                &mut scene.pair.destination
+            };
             let verdict = vm.check();
             if !verdict.intact && !loses_writes(cell.version, cell.is_postcopy()) {
                 broken.push(format!("memory: {:?}", verdict.said));
@@ -111,9 +115,14 @@ pub(super) fn judge(cell: Cell, mut scene: Scene, done: &Done) -> Verdict {
 /// Both at rest, and which of them runs the guest.
 fn where_is_it(scene: &mut Scene) -> ([Option<(String, String)>; 2], Guest) {
     let states = [&mut scene.pair.source, &mut scene.pair.destination].map(at_rest);
-    let [source, destination] = states.each_ref().map(|state| state.as_ref().filter(|(run_state, _)| run_state == "running"));
+    let [source, destination] = states
+        .each_ref()
+        .map(|state| state.as_ref().filter(|(run_state, _)| run_state == "running"));
     // A destination that waits for pages that nobody has is called running too.
-    let guest = match [source.is_some(), destination.is_some_and(|(_, migration)| migration != "postcopy-paused")] {
+    let guest = match [
+        source.is_some(),
+        destination.is_some_and(|(_, migration)| migration != "postcopy-paused"),
+    ] {
         [true, true] => Guest::Both,
         [true, false] => Guest::Source,
         [false, true] => Guest::Destination,
@@ -125,7 +134,9 @@ fn where_is_it(scene: &mut Scene) -> ([Option<(String, String)>; 2], Guest) {
 /// From the source's RESUME to its STOP, while the destination ran. By QEMU's own clock; both are on this host.
 fn both_ran_us(run: &Run) -> u64 {
     let mut events = run.events().unwrap_or_default();
-    events.retain(|event| matches!(event.event.as_str(), "RESUME" | "STOP") && event.qemu_us.is_some());
+    events.retain(|event| {
+        matches!(event.event.as_str(), "RESUME" | "STOP") && event.qemu_us.is_some()
+    });
     events.sort_by_key(|event| event.qemu_us);
     // The source counts when it has started again.
     let (mut runs, mut since_us, mut both_us) = ([false, false], None, 0);
@@ -196,7 +207,8 @@ fn at_rest(vm: &mut Vm) -> Option<(String, String)> {
             return None;
         }
         let now = (vm.qmp.run_state(), vm.qmp.migration());
-        let rests = matches!(now.1.as_str(), "none" | "completed" | "failed" | "cancelled") && now.0 != "finish-migrate";
+        let rests = matches!(now.1.as_str(), "none" | "completed" | "failed" | "cancelled")
+            && now.0 != "finish-migrate";
         state = Some(now);
         if rests {
             break;
@@ -208,7 +220,8 @@ fn at_rest(vm: &mut Vm) -> Option<(String, String)> {
 
 /// Only where the QEMU was killed that had the guest, or a part of it.
 fn may_be_nowhere(cell: Cell) -> bool {
-    let over = matches!(cell.phase, Phase::Switch | Phase::Postcopy | Phase::Recover | Phase::Completing);
+    let over =
+        matches!(cell.phase, Phase::Switch | Phase::Postcopy | Phase::Recover | Phase::Completing);
     let switching = cell.is_postcopy() && cell.phase == Phase::Device;
     match cell.fault {
         Fault::Kill(Side::Source) => cell.phase != Phase::Completing,

@@ -63,7 +63,8 @@ fn the_law_holds_in_every_cell() {
         return;
     };
     let known = ["7.2", "10.0", "newest"];
-    let versions: Vec<&'static str> = known.into_iter().filter(|known| versions.split(' ').any(|one| one == *known)).collect();
+    let versions: Vec<&'static str> =
+        known.into_iter().filter(|known| versions.split(' ').any(|one| one == *known)).collect();
     let mut cells: Vec<Cell> = versions.iter().flat_map(|version| Cell::all(version)).collect();
     if let Ok(only) = std::env::var("SWITCHOVER_FAULTS_ONLY") {
         cells.retain(|cell| cell.to_string().contains(&only));
@@ -88,8 +89,11 @@ fn subset() -> Vec<Cell> {
         (Phase::Completing, Fault::KillDriver),
         (Phase::Completing, Fault::CutLink),
     ];
-    let confirmed =
-        [(Phase::Completing, Fault::CutLink), (Phase::Completing, Fault::StallLink), (Phase::FirstPass, Fault::Interrupt)];
+    let confirmed = [
+        (Phase::Completing, Fault::CutLink),
+        (Phase::Completing, Fault::StallLink),
+        (Phase::FirstPass, Fault::Interrupt),
+    ];
     let postcopy = [
         (Phase::Device, Fault::CutLink),
         (Phase::Device, Fault::Interrupt),
@@ -102,15 +106,21 @@ fn subset() -> Vec<Cell> {
         (Phase::Completing, Fault::CutLink),
     ];
     let of = |how, cells: &[(Phase, Fault)]| -> Vec<Cell> {
-        cells.iter().map(|(phase, fault)| Cell { version: "10.0", how, phase: *phase, fault: *fault }).collect()
+        cells
+            .iter()
+            .map(|(phase, fault)| Cell { version: "10.0", how, phase: *phase, fault: *fault })
+            .collect()
     };
-    [of(How::Precopy, &precopy), of(How::Confirmed, &confirmed), of(How::Postcopy, &postcopy)].concat()
+    [of(How::Precopy, &precopy), of(How::Confirmed, &confirmed), of(How::Postcopy, &postcopy)]
+        .concat()
 }
 
 /// Any fault at any moment, as a seed has it: more of them by qemu-scripts/fault-matrix.
 #[test]
 fn the_law_holds_in_a_soak() {
-    let number = |name: &str, otherwise: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise);
+    let number = |name: &str, otherwise: u64| {
+        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+    };
     let (count, seed) = (number("SWITCHOVER_SOAK", 4), number("SWITCHOVER_SEED", 1));
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());

@@ -15,7 +15,14 @@ use switchover::record::{EventRecord, Run};
 const FREEZE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(2);
 /// Pre-copy goes through many passes, and converges; post-copy lasts for a second or two.
-const PACE: [&str; 6] = ["--max-bandwidth", "32MiB/s", "--downtime-limit", "20ms", "--set", "limits.postcopy_bandwidth=8MiB/s"];
+const PACE: [&str; 6] = [
+    "--max-bandwidth",
+    "32MiB/s",
+    "--downtime-limit",
+    "20ms",
+    "--set",
+    "limits.postcopy_bandwidth=8MiB/s",
+];
 
 /// What there is of a cell when its driver has ended.
 pub(super) struct Scene {
@@ -39,8 +46,9 @@ impl Scene {
         let wish = Wish { working_set: 16, rate: 20, destination: &["-incoming", "defer"] };
         let pair = Pair::start(&scratch, qemu, qemu, &wish);
         let stream = Stream::start(scratch.join("stream"), scratch.join("incoming"));
-        let wires = [(Side::Source, &pair.source), (Side::Destination, &pair.destination)]
-            .map(|(side, vm)| Wire::start(scratch.join(&format!("{side}.wire")), vm.control_path()));
+        let wires = [(Side::Source, &pair.source), (Side::Destination, &pair.destination)].map(
+            |(side, vm)| Wire::start(scratch.join(&format!("{side}.wire")), vm.control_path()),
+        );
         let mut scene = Scene { scratch, pair, in_time: false, wires, stream, disk };
         let mut running = scene.migrate(cell);
         scene.in_time = scene.reach(cell.phase, &mut running);
@@ -58,15 +66,36 @@ impl Scene {
     fn endpoint(&self, fault: Fault, side: Side) -> String {
         let vm = if side == Side::Source { &self.pair.source } else { &self.pair.destination };
         // Through the wire only where that is needed: it keeps listening when its QEMU is gone.
-        if fault.needs_wire(side) { self.wires[usize::from(side == Side::Destination)].endpoint() } else { vm.control() }
+        if fault.needs_wire(side) {
+            self.wires[usize::from(side == Side::Destination)].endpoint()
+        } else {
+            vm.control()
+        }
     }
 
     fn migrate(&self, cell: Cell) -> Running {
-        let [source, destination] = [Side::Source, Side::Destination].map(|side| self.endpoint(cell.fault, side));
-        let (stream, incoming) = (format!("unix:{}", self.stream.at.display()), format!("unix:{}", self.stream.to.display()));
-        let mut call = Switchover::new(&self.scratch, &["migrate", "--source", &source, "--destination", &destination]);
-        call = call.args(&PACE).args(&["--uri", &stream, "--set", &format!("incoming_uri={incoming}"), "--timeout", "60s"]);
-        call = call.args(&["--set", &format!("recovery.uri=unix:{}", self.scratch.join("again").display())]);
+        let [source, destination] =
+            [Side::Source, Side::Destination].map(|side| self.endpoint(cell.fault, side));
+        let (stream, incoming) = (
+            format!("unix:{}", self.stream.at.display()),
+            format!("unix:{}", self.stream.to.display()),
+        );
+        let mut call = Switchover::new(
+            &self.scratch,
+            &["migrate", "--source", &source, "--destination", &destination],
+        );
+        call = call.args(&PACE).args(&[
+            "--uri",
+            &stream,
+            "--set",
+            &format!("incoming_uri={incoming}"),
+            "--timeout",
+            "60s",
+        ]);
+        call = call.args(&[
+            "--set",
+            &format!("recovery.uri=unix:{}", self.scratch.join("again").display()),
+        ]);
         match cell.how {
             How::Precopy => {}
             How::Confirmed => call = call.args(&CONFIRMED),
@@ -78,9 +107,11 @@ impl Scene {
     /// Somebody carries on what the first driver left.
     pub(super) fn attach(&self, cell: Cell) -> Done {
         let words = self.pair.endpoints();
-        let words: Vec<&str> = ["attach"].into_iter().chain(words.iter().map(String::as_str)).collect();
+        let words: Vec<&str> =
+            ["attach"].into_iter().chain(words.iter().map(String::as_str)).collect();
         let again = format!("recovery.uri=unix:{}", self.scratch.join("once-more").display());
-        let mut call = Switchover::new(&self.scratch, &words).args(&["--set", &again, "--timeout", "60s"]);
+        let mut call =
+            Switchover::new(&self.scratch, &words).args(&["--set", &again, "--timeout", "60s"]);
         if cell.how == How::Confirmed {
             call = call.args(&CONFIRMED);
         }
@@ -90,7 +121,11 @@ impl Scene {
     /// Somebody starts a guest again that stands on the source.
     pub(super) fn revive(&self) -> Done {
         let [_, source, _, destination] = self.pair.endpoints();
-        Switchover::new(&self.scratch, &["revive", "--source", &source, "--destination", &destination]).run()
+        Switchover::new(
+            &self.scratch,
+            &["revive", "--source", &source, "--destination", &destination],
+        )
+        .run()
     }
 
     /// Waits until the migration has got there; false if it ends before.
@@ -107,13 +142,15 @@ impl Scene {
             let events = run.events().unwrap_or_default();
             let there = match phase {
                 // Its first sign: the attempt is under way from then on.
-                Phase::Recover => {
-                    run.decisions().unwrap_or_default().iter().any(|decision| decision["decision"]["action"] == "recover")
-                }
+                Phase::Recover => run
+                    .decisions()
+                    .unwrap_or_default()
+                    .iter()
+                    .any(|decision| decision["decision"]["action"] == "recover"),
                 // Since 10.2 the source says so only when the destination has told it.
-                Phase::Postcopy => {
-                    [Phase::Switch, Phase::Postcopy].iter().all(|phase| events.iter().any(|event| is(*phase, event)))
-                }
+                Phase::Postcopy => [Phase::Switch, Phase::Postcopy]
+                    .iter()
+                    .all(|phase| events.iter().any(|event| is(*phase, event))),
                 phase => events.iter().any(|event| is(phase, event)),
             };
             if there {

@@ -16,7 +16,8 @@ const CASES: u32 = 150;
 
 fn seeds(target: &str) -> BTreeMap<String, Vec<u8>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
-    let entries = fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let entries =
+        fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     entries
         .map(|entry| {
             let entry = entry.unwrap();
@@ -48,7 +49,8 @@ fn the_seeds_of_texts_are_understood() {
     for (name, bytes) in seeds("scenario") {
         let text = String::from_utf8(bytes).unwrap();
         let toml = text.split('\0').next().unwrap();
-        let loaded = switchover::scenario::Loader::new().text(&name, toml).and_then(|loader| loader.load());
+        let loaded =
+            switchover::scenario::Loader::new().text(&name, toml).and_then(|loader| loader.load());
         loaded.unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }
@@ -63,12 +65,8 @@ struct Change {
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    (any::<Index>(), 0usize..40, 0u8..5, prop::collection::vec(any::<u8>(), 1..8)).prop_map(|(at, length, kind, bytes)| Change {
-        at,
-        length,
-        kind,
-        bytes,
-    })
+    (any::<Index>(), 0usize..40, 0u8..5, prop::collection::vec(any::<u8>(), 1..8))
+        .prop_map(|(at, length, kind, bytes)| Change { at, length, kind, bytes })
 }
 
 fn changed(mut seed: Vec<u8>, changes: &[Change]) -> Vec<u8> {

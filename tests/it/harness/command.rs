@@ -27,7 +27,9 @@ impl Switchover {
 
     /// `switchover run` of a small lab on these QEMUs. The basics are in a scenario file, so that any flag can change them.
     pub(crate) fn lab(scratch: &Scratch, source: &str, destination: &str) -> Switchover {
-        let qemu = format!("[qemu]\nsource = {source:?}\ndestination = {destination:?}\naccel = \"tcg\"\n");
+        let qemu = format!(
+            "[qemu]\nsource = {source:?}\ndestination = {destination:?}\naccel = \"tcg\"\n"
+        );
         let guest = "[guest]\nmemory = \"64MiB\"\nworking_set = \"16MiB\"\nrate = \"20MiB/s\"\n";
         let scenario = scratch.file("scenario.toml", &format!("{qemu}{guest}"));
         Switchover::new(scratch, &["run"]).arg(scenario).args(&["--out", "run"])
@@ -141,7 +143,9 @@ impl Done {
         let Done { status, stdout, stderr, call, .. } = self;
         let record = file("events.jsonl") + &file("decisions.jsonl");
         let (source, destination) = (file("qemu.source.log"), file("qemu.destination.log"));
-        format!("{call}\n{status}\n{stdout}{stderr}{record}source: {source}\ndestination: {destination}\n")
+        format!(
+            "{call}\n{status}\n{stdout}{stderr}{record}source: {source}\ndestination: {destination}\n"
+        )
     }
 
     #[track_caller]
@@ -185,7 +189,10 @@ impl Done {
     #[track_caller]
     pub(crate) fn summary(&self) -> Value {
         let text = std::fs::read_to_string(self.out.join("run.json"));
-        serde_json::from_str(&text.unwrap_or_else(|error| panic!("no run.json ({error}): {}", self.story()))).unwrap()
+        serde_json::from_str(
+            &text.unwrap_or_else(|error| panic!("no run.json ({error}): {}", self.story())),
+        )
+        .unwrap()
     }
 
     /// That the guest is where the outcome says, and its memory as it should be.
@@ -211,7 +218,11 @@ impl Done {
         }
         if corrupt && loses_writes(source, summary["postcopy_happened"] == true) {
             assert_eq!(summary["outcome"], "completed", "{}", self.story());
-            assert!(summary["warnings"].to_string().contains("the guest's memory is corrupt"), "{}", self.story());
+            assert!(
+                summary["warnings"].to_string().contains("the guest's memory is corrupt"),
+                "{}",
+                self.story()
+            );
             return summary;
         }
         self.assert_intact("completed")
@@ -220,8 +231,12 @@ impl Done {
     /// The decisions, as `ACTION: REASON`.
     pub(crate) fn decisions(&self) -> Vec<String> {
         let decisions = self.record().decisions().unwrap();
-        let text = |decision: &Value, key: &str| decision["decision"][key].as_str().unwrap().to_owned();
-        decisions.iter().map(|decision| format!("{}: {}", text(decision, "action"), text(decision, "reason"))).collect()
+        let text =
+            |decision: &Value, key: &str| decision["decision"][key].as_str().unwrap().to_owned();
+        decisions
+            .iter()
+            .map(|decision| format!("{}: {}", text(decision, "action"), text(decision, "reason")))
+            .collect()
     }
 
     /// QEMU's last answer with this member, out of the transcript (`record.transcript`).
@@ -229,8 +244,10 @@ impl Done {
         let file = std::fs::File::open(self.out.join("transcript.jsonl.zst")).unwrap();
         let text = std::io::read_to_string(zstd::Decoder::new(file).unwrap()).unwrap();
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let answers = lines.filter(|line| line["side"] == side.name() && line["direction"] == "received");
-        let values = answers.map(|line| serde_json::from_str::<Value>(line["line"].as_str().unwrap()).unwrap());
+        let answers =
+            lines.filter(|line| line["side"] == side.name() && line["direction"] == "received");
+        let values = answers
+            .map(|line| serde_json::from_str::<Value>(line["line"].as_str().unwrap()).unwrap());
         values.filter_map(|answer| answer["return"].get(member).cloned()).next_back()
     }
 }

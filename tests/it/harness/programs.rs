@@ -14,10 +14,15 @@ pub(crate) fn qemu(version: &'static str) -> Option<&'static str> {
         return None;
     }
     static PROGRAMS: OnceLock<Mutex<HashMap<&str, Result<&'static str, String>>>> = OnceLock::new();
-    let mut programs = PROGRAMS.get_or_init(Mutex::default).lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut programs = PROGRAMS
+        .get_or_init(Mutex::default)
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let program = programs.entry(version).or_insert_with(|| unpack(version)).clone();
     drop(programs);
-    Some(program.unwrap_or_else(|error| panic!("{error}\n(SWITCHOVER_SKIP_REAL=1 skips the tests that need real QEMUs)")))
+    Some(program.unwrap_or_else(|error| {
+        panic!("{error}\n(SWITCHOVER_SKIP_REAL=1 skips the tests that need real QEMUs)")
+    }))
 }
 
 /// The directory of the Linux guest. `None`, and why on stderr, where Debian's packages cannot be had: the guest is not needed for
@@ -41,9 +46,14 @@ fn skipped(reason: &str) {
 
 fn unpack(version: &str) -> Result<&'static str, String> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/qemu-scripts/qemu");
-    let output = Command::new(script).arg(version).output().map_err(|error| format!("{script}: {error}"))?;
+    let output =
+        Command::new(script).arg(version).output().map_err(|error| format!("{script}: {error}"))?;
     if !output.status.success() {
-        return Err(format!("{script} {version}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr)));
+        return Err(format!(
+            "{script} {version}: {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        ));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned().leak())
 }

@@ -36,7 +36,9 @@ impl Scratch {
 
     /// Processes (QEMUs, janitors) and private directories of the command that are there although it has ended.
     pub(crate) fn leftovers(&self) -> Vec<String> {
-        let files = fs::read_dir(self.path()).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+        let files = fs::read_dir(self.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
         let mut found: Vec<String> = files.filter(|name| name.starts_with("switchover-")).collect();
         found.extend(self.processes().map(|(pid, words)| format!("process {pid}: {words}")));
         found
@@ -45,12 +47,17 @@ impl Scratch {
     /// The command and its children: they inherit its TMPDIR. What the test itself started does not have it.
     fn processes(&self) -> impl Iterator<Item = (Pid, String)> {
         let wanted = format!("TMPDIR={}", self.path().display());
-        let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+        let pids = fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
         pids.filter_map(move |pid: i32| {
             let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
             let environment = read("environ");
-            let ours = environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes());
-            ours.then(|| (Pid::from_raw(pid), String::from_utf8_lossy(&read("cmdline")).replace('\0', " ")))
+            let ours =
+                environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes());
+            ours.then(|| {
+                (Pid::from_raw(pid), String::from_utf8_lossy(&read("cmdline")).replace('\0', " "))
+            })
         })
     }
 
@@ -63,10 +70,14 @@ impl Scratch {
 
     /// Kills the children of whatever of the command's has these words in its command line. Gives how many those were.
     pub(crate) fn kill_children(&self, words: &str) -> usize {
-        let parents: Vec<Pid> = self.processes().filter(|(_, line)| line.contains(words)).map(|(pid, _)| pid).collect();
-        let children = parents.iter().map(|parent| fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap());
-        let children: Vec<i32> =
-            children.flat_map(|pids| pids.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
+        let parents: Vec<Pid> =
+            self.processes().filter(|(_, line)| line.contains(words)).map(|(pid, _)| pid).collect();
+        let children = parents.iter().map(|parent| {
+            fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap()
+        });
+        let children: Vec<i32> = children
+            .flat_map(|pids| pids.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+            .collect();
         children.iter().filter(|pid| kill(Pid::from_raw(**pid), Signal::SIGKILL).is_ok()).count()
     }
 

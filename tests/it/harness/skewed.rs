@@ -22,7 +22,8 @@ pub(crate) fn skewed(control: &str, skew_us: i64) -> (String, Truth) {
         while let Ok((client, _)) = listener.accept() {
             client.set_nodelay(true).unwrap();
             let qemu = UnixStream::connect(&path).unwrap();
-            let (mut to_qemu, mut from_client) = (qemu.try_clone().unwrap(), client.try_clone().unwrap());
+            let (mut to_qemu, mut from_client) =
+                (qemu.try_clone().unwrap(), client.try_clone().unwrap());
             std::thread::spawn(move || {
                 let _ = std::io::copy(&mut from_client, &mut to_qemu);
                 let _ = to_qemu.shutdown(std::net::Shutdown::Both);
@@ -38,10 +39,12 @@ fn forward(mut from: impl BufRead, mut to: impl Write, skew_us: i64, truth: &Tru
     let mut line = String::new();
     while from.read_line(&mut line).is_ok_and(|read| read > 0) {
         let mut message: Value = serde_json::from_str(&line).unwrap();
-        if let (Some(name), Some(seconds)) =
-            (message["event"].as_str().map(ToOwned::to_owned), message["timestamp"]["seconds"].as_i64())
-        {
-            let at_us = seconds * 1_000_000 + message["timestamp"]["microseconds"].as_i64().unwrap();
+        if let (Some(name), Some(seconds)) = (
+            message["event"].as_str().map(ToOwned::to_owned),
+            message["timestamp"]["seconds"].as_i64(),
+        ) {
+            let at_us =
+                seconds * 1_000_000 + message["timestamp"]["microseconds"].as_i64().unwrap();
             truth.lock().unwrap().insert(name, at_us);
             let skewed_us = at_us + skew_us;
             message["timestamp"] = serde_json::json!({"seconds": skewed_us / 1_000_000, "microseconds": skewed_us % 1_000_000});

@@ -26,7 +26,10 @@ impl Ssh {
         std::fs::create_dir(scratch.join("ssh")).unwrap();
         let at = |name: &str| scratch.join("ssh").join(name).display().to_string();
         for key in ["host", "user"] {
-            let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &at(key)]).status().unwrap();
+            let made = Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f", &at(key)])
+                .status()
+                .unwrap();
             assert!(made.success());
         }
         let public = std::fs::read_to_string(at("host.pub")).unwrap();
@@ -45,7 +48,8 @@ impl Ssh {
             server.display()
         );
         let client = scratch.file("ssh/ssh_config", &client);
-        let program = scratch.file("ssh/program", &format!("#!/bin/sh\nexec ssh -F {} \"$@\"\n", client.display()));
+        let program = scratch
+            .file("ssh/program", &format!("#!/bin/sh\nexec ssh -F {} \"$@\"\n", client.display()));
         Some(Ssh { program })
     }
 
@@ -57,7 +61,10 @@ impl Ssh {
 
 fn possible() -> Result<(), String> {
     for program in ["ssh", "ssh-keygen"] {
-        Command::new(program).arg("-V").output().map_err(|error| format!("{program}: {error}; Debian: openssh-client"))?;
+        Command::new(program)
+            .arg("-V")
+            .output()
+            .map_err(|error| format!("{program}: {error}; Debian: openssh-client"))?;
     }
     if !Path::new(SERVER).exists() {
         return Err(format!("there is no {SERVER}; Debian: openssh-server"));
@@ -65,7 +72,8 @@ fn possible() -> Result<(), String> {
     let separation = Path::new("/run/sshd");
     if nix::unistd::geteuid().is_root() && !separation.exists() {
         // As its service does before it starts it.
-        std::fs::create_dir_all(separation).map_err(|error| format!("sshd as root needs {}: {error}", separation.display()))?;
+        std::fs::create_dir_all(separation)
+            .map_err(|error| format!("sshd as root needs {}: {error}", separation.display()))?;
         let _ = std::fs::set_permissions(separation, PermissionsExt::from_mode(0o755));
     }
     Ok(())

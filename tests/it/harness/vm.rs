@@ -44,7 +44,12 @@ impl Pair {
 
     /// The arguments that name both.
     pub(crate) fn endpoints(&self) -> [String; 4] {
-        ["--source".to_owned(), self.source.control(), "--destination".to_owned(), self.destination.control()]
+        [
+            "--source".to_owned(),
+            self.source.control(),
+            "--destination".to_owned(),
+            self.destination.control(),
+        ]
     }
 }
 
@@ -74,7 +79,13 @@ pub(crate) struct Vm {
 }
 
 impl Vm {
-    pub(crate) fn start(scratch: &Scratch, name: &str, program: &str, wish: &Wish, more: &[&str]) -> Vm {
+    pub(crate) fn start(
+        scratch: &Scratch,
+        name: &str,
+        program: &str,
+        wish: &Wish,
+        more: &[&str],
+    ) -> Vm {
         let directory = scratch.join(name);
         std::fs::create_dir(&directory).unwrap();
         let at = |socket: &str| directory.join(socket);
@@ -83,20 +94,48 @@ impl Vm {
         let (judge, console) = (listen("judge"), listen("console"));
         let log = std::fs::File::create(at("log")).unwrap();
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", program, "-nodefaults", "-no-user-config", "-display", "none"]);
-        command.args(["-machine", "microvm,accel=tcg,isa-serial=on,auto-kernel-cmdline=off", "-m", &format!("{MEMORY_MIB}M")]);
+        command.args([
+            "--pdeathsig",
+            "KILL",
+            program,
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+        ]);
+        command.args([
+            "-machine",
+            "microvm,accel=tcg,isa-serial=on,auto-kernel-cmdline=off",
+            "-m",
+            &format!("{MEMORY_MIB}M"),
+        ]);
         for (id, options) in [
             ("control", format!("socket,path={},server=on,wait=off", at("control").display())),
             ("samples", format!("socket,path={},server=on,wait=off", at("samples").display())),
             ("tcp", "socket,host=127.0.0.1,port=0,server=on,wait=off".to_owned()),
             ("judge", format!("socket,path={},server=off", at("judge").display())),
         ] {
-            command.args(["-chardev", &format!("{options},id={id}"), "-mon", &format!("chardev={id},mode=control")]);
+            command.args([
+                "-chardev",
+                &format!("{options},id={id}"),
+                "-mon",
+                &format!("chardev={id},mode=control"),
+            ]);
         }
-        let console_options = format!("socket,id=console,path={},server=off", at("console").display());
+        let console_options =
+            format!("socket,id=console,path={},server=off", at("console").display());
         command.args(["-chardev", &console_options, "-serial", "chardev:console"]);
-        command.args(["-chardev", "null,id=beats", "-device", "isa-debugcon,iobase=0xe9,chardev=beats"]);
-        let guest = format!("working_set={} rate={} pattern=random heartbeat_us=0", wish.working_set << 20, wish.rate << 20);
+        command.args([
+            "-chardev",
+            "null,id=beats",
+            "-device",
+            "isa-debugcon,iobase=0xe9,chardev=beats",
+        ]);
+        let guest = format!(
+            "working_set={} rate={} pattern=random heartbeat_us=0",
+            wish.working_set << 20,
+            wish.rate << 20
+        );
         command.args(["-D", &at("trace").to_string_lossy(), "-msg", "timestamp=on"]);
         command.args(["-kernel", GUEST, "-append", &guest]).args(more);
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
@@ -104,7 +143,11 @@ impl Vm {
         let accept = |listener: &UnixListener| {
             let mut ready = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
             let came = poll(&mut ready, PollTimeout::try_from(DEADLINE).unwrap()).unwrap();
-            assert!(came == 1, "{program} does not connect: {}", std::fs::read_to_string(at("log")).unwrap());
+            assert!(
+                came == 1,
+                "{program} does not connect: {}",
+                std::fs::read_to_string(at("log")).unwrap()
+            );
             listener.accept().unwrap().0
         };
         let qmp = accept(&judge);
@@ -139,9 +182,14 @@ impl Vm {
     /// The same over TCP.
     pub(crate) fn tcp(&mut self) -> String {
         let chardevs = self.qmp.execute("query-chardev", serde_json::json!({}));
-        let tcp = chardevs.as_array().unwrap().iter().find(|chardev| chardev["label"] == "tcp").unwrap();
+        let tcp =
+            chardevs.as_array().unwrap().iter().find(|chardev| chardev["label"] == "tcp").unwrap();
         // `disconnected:tcp:127.0.0.1:40123,server=on`
-        let port = tcp["filename"].as_str().unwrap().split([':', ',']).find_map(|word| word.parse::<u16>().ok());
+        let port = tcp["filename"]
+            .as_str()
+            .unwrap()
+            .split([':', ','])
+            .find_map(|word| word.parse::<u16>().ok());
         format!("tcp:127.0.0.1:{}", port.unwrap())
     }
 

@@ -19,7 +19,12 @@ fn asked(figures: Figures) -> scenario::Link {
 }
 
 fn figures(rate: Option<u64>, delay_us: u64, window: Option<u64>) -> Figures {
-    Figures { rate: rate.map(Rate), delay: Some(Micros(delay_us)), window: window.map(Bytes), ..Figures::default() }
+    Figures {
+        rate: rate.map(Rate),
+        delay: Some(Micros(delay_us)),
+        window: window.map(Bytes),
+        ..Figures::default()
+    }
 }
 
 fn open() -> scenario::Link {
@@ -43,7 +48,8 @@ fn join(link: &Link) -> (UnixStream, UnixStream) {
 fn pattern(length: u64, seed: u64) -> Vec<u8> {
     let mut state = seed | 1;
     let next = |_| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         state.to_be_bytes()[0]
     };
     (0..length).map(next).collect()
@@ -65,7 +71,8 @@ fn receive(mut from: &UnixStream) -> Vec<u8> {
 }
 
 fn kinds() -> Vec<scenario::Link> {
-    let jitter = Figures { jitter: Some(Micros(700)), ..figures(Some(200 * MIB), 300, Some(256 << 10)) };
+    let jitter =
+        Figures { jitter: Some(Micros(700)), ..figures(Some(200 * MIB), 300, Some(256 << 10)) };
     vec![
         open(),
         asked(figures(Some(100 * MIB), 0, None)),
@@ -82,14 +89,19 @@ fn what_goes_in_comes_out_in_both_directions_at_once() {
     for asked in kinds() {
         let (link, here, there) = linked(&asked);
         let (out, back) = (pattern(2 * MIB + 17, 1), pattern(MIB / 2 + 3, 2));
-        let (from_here, from_there) =
-            (send(here.try_clone().unwrap(), out.clone()), send(there.try_clone().unwrap(), back.clone()));
+        let (from_here, from_there) = (
+            send(here.try_clone().unwrap(), out.clone()),
+            send(there.try_clone().unwrap(), back.clone()),
+        );
         let reader = std::thread::spawn(move || receive(&there));
         assert!(receive(&here) == back, "{asked:?}");
         assert!(reader.join().unwrap() == out, "{asked:?}");
         drop((from_here.join(), from_there.join()));
         let Totals { channels, there, back: returned } = link.stop();
-        assert_eq!((channels, there.bytes, returned.bytes), (1, out.len() as u64, back.len() as u64));
+        assert_eq!(
+            (channels, there.bytes, returned.bytes),
+            (1, out.len() as u64, back.len() as u64)
+        );
     }
 }
 
@@ -114,7 +126,10 @@ fn nothing_arrives_before_its_delay_nor_above_the_rate() {
     there.read_exact(&mut [0]).unwrap();
     assert!(monotonic_ns() - began_ns >= 30_000_000);
     assert_eq!(receive(&there).len() as u64, 2 * MIB - 1);
-    assert!(monotonic_ns() - began_ns >= 129_000_000, "2 MiB at 20 MiB/s take 100 ms, and 30 ms on the way");
+    assert!(
+        monotonic_ns() - began_ns >= 129_000_000,
+        "2 MiB at 20 MiB/s take 100 ms, and 30 ms on the way"
+    );
     sender.join().unwrap();
 }
 
@@ -124,7 +139,10 @@ fn a_window_is_sent_once_a_round_trip() {
     let began_ns = monotonic_ns();
     let sender = send(here, pattern(MIB, 4));
     assert_eq!(receive(&there).len() as u64, MIB);
-    assert!(monotonic_ns() - began_ns >= 155_000_000, "16 windows: 15 round trips of 10 ms, and one way");
+    assert!(
+        monotonic_ns() - began_ns >= 155_000_000,
+        "16 windows: 15 round trips of 10 ms, and one way"
+    );
     sender.join().unwrap();
 }
 
@@ -133,9 +151,12 @@ fn channels_share_the_rate() {
     let link = Link::start(&asked(figures(Some(20 * MIB), 0, None)), |_| ()).unwrap();
     let ends: Vec<_> = (0..4).map(|_| join(&link)).collect();
     let began_ns = monotonic_ns();
-    let sending: Vec<_> = ends.iter().map(|(here, _)| send(here.try_clone().unwrap(), pattern(MIB / 2, 5))).collect();
-    let receiving: Vec<_> =
-        ends.into_iter().map(|(here, there)| std::thread::spawn(move || (receive(&there).len(), here))).collect();
+    let sending: Vec<_> =
+        ends.iter().map(|(here, _)| send(here.try_clone().unwrap(), pattern(MIB / 2, 5))).collect();
+    let receiving: Vec<_> = ends
+        .into_iter()
+        .map(|(here, there)| std::thread::spawn(move || (receive(&there).len(), here)))
+        .collect();
     for receiving in receiving {
         assert_eq!(receiving.join().unwrap().0 as u64, MIB / 2);
     }
@@ -146,7 +167,8 @@ fn channels_share_the_rate() {
 
 #[test]
 fn jitter_adds_and_keeps_the_order() {
-    let (_link, mut here, mut there) = linked(&asked(Figures { jitter: Some(Micros(3000)), ..figures(None, 1000, None) }));
+    let (_link, mut here, mut there) =
+        linked(&asked(Figures { jitter: Some(Micros(3000)), ..figures(None, 1000, None) }));
     let mut sent = Vec::new();
     for number in 0..200u8 {
         sent.push(monotonic_ns());
@@ -211,7 +233,8 @@ fn a_receiver_that_goes_away_ends_the_sender() {
 #[test]
 fn a_stalled_link_goes_on_afterwards_and_loses_nothing() {
     let outage = Outage { at: Some(Micros(0)), lasts: Some(Micros(150_000)), ..Outage::default() };
-    let (link, here, there) = linked(&scenario::Link { outages: vec![outage], ..scenario::Link::default() });
+    let (link, here, there) =
+        linked(&scenario::Link { outages: vec![outage], ..scenario::Link::default() });
     link.begin();
     let began_ns = monotonic_ns();
     let sender = send(here, pattern(MIB, 6));
@@ -222,8 +245,14 @@ fn a_stalled_link_goes_on_afterwards_and_loses_nothing() {
 
 #[test]
 fn a_broken_link_ends_its_connections_and_lets_none_in_until_it_is_over() {
-    let outage = Outage { after_bytes: Some(Bytes(100_000)), lasts: Some(Micros(200_000)), breaks: true, ..Outage::default() };
-    let (link, mut here, there) = linked(&scenario::Link { outages: vec![outage], ..scenario::Link::default() });
+    let outage = Outage {
+        after_bytes: Some(Bytes(100_000)),
+        lasts: Some(Micros(200_000)),
+        breaks: true,
+        ..Outage::default()
+    };
+    let (link, mut here, there) =
+        linked(&scenario::Link { outages: vec![outage], ..scenario::Link::default() });
     let reader = std::thread::spawn(move || {
         let (mut there, mut got, mut buffer) = (there, 0, [0; 4096]);
         while let Ok(n @ 1..) = there.read(&mut buffer) {
@@ -244,8 +273,10 @@ fn a_broken_link_ends_its_connections_and_lets_none_in_until_it_is_over() {
 
 #[test]
 fn an_outage_waits_for_its_state() {
-    let outage = Outage { at_state: Some("postcopy-active".into()), breaks: true, ..Outage::default() };
-    let (link, mut here, mut there) = linked(&scenario::Link { outages: vec![outage], ..scenario::Link::default() });
+    let outage =
+        Outage { at_state: Some("postcopy-active".into()), breaks: true, ..Outage::default() };
+    let (link, mut here, mut there) =
+        linked(&scenario::Link { outages: vec![outage], ..scenario::Link::default() });
     link.states().tell("active");
     here.write_all(b"1").unwrap();
     there.read_exact(&mut [0]).unwrap();
@@ -269,7 +300,11 @@ fn connections_come_in_at_the_front_by_unix_and_by_tcp() {
 
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let to = Address::Tcp("127.0.0.1".into(), listener.local_addr().unwrap().port());
-        let Address::Tcp(host, port) = link.serve(&Address::Tcp("127.0.0.1".into(), 0), to).unwrap() else { unreachable!() };
+        let Address::Tcp(host, port) =
+            link.serve(&Address::Tcp("127.0.0.1".into(), 0), to).unwrap()
+        else {
+            unreachable!()
+        };
         let mut here = TcpStream::connect((host, port)).unwrap();
         here.write_all(b"tcp!").unwrap();
         listener.accept().unwrap().0.read_exact(&mut got).unwrap();
@@ -306,12 +341,17 @@ fn what_passed_is_told_over_time() {
         let [here, near] = tcp_pair(&scenario::Socket::default()).unwrap();
         let [far, there] = unix_pair().unwrap();
         link.join([near, far]).unwrap();
-        let sender = std::thread::spawn(move || std::fs::File::from(here).write_all(&pattern(2 * MIB, 7)).unwrap());
+        let sender = std::thread::spawn(move || {
+            std::fs::File::from(here).write_all(&pattern(2 * MIB, 7)).unwrap()
+        });
         assert_eq!(receive(&there.into()).len() as u64, 2 * MIB);
         sender.join().unwrap();
         drop(link);
         let flows: Vec<_> = told.into_iter().flatten().collect();
-        assert_eq!(flows.iter().filter(|flow| !flow.back).map(|flow| flow.bytes).sum::<u64>(), 2 * MIB);
+        assert_eq!(
+            flows.iter().filter(|flow| !flow.back).map(|flow| flow.bytes).sum::<u64>(),
+            2 * MIB
+        );
         assert!(flows.iter().all(|flow| flow.channel == 0 && flow.at_ns > 0));
         assert!(flows.is_sorted_by_key(|flow| flow.at_ns));
     }

@@ -14,16 +14,29 @@ fn lines(done: &Done) -> Vec<Line> {
 #[track_caller]
 fn assert_views(version: &str, line: &Line, done: &Done) {
     let downtime = &line.downtime;
-    assert!(downtime.views.events_us.is_some() && downtime.views.heartbeat_us.is_some(), "{line:?} {}", done.story());
+    assert!(
+        downtime.views.events_us.is_some() && downtime.views.heartbeat_us.is_some(),
+        "{line:?} {}",
+        done.story()
+    );
     assert_eq!(downtime.best.as_ref().unwrap().view, "heartbeat");
     assert!(downtime.spans.heartbeat.as_ref().unwrap().uncertainty_us.is_some());
-    assert!(!downtime.disagreements.iter().any(|text| text.contains("were lost")), "{:?}", downtime.disagreements);
+    assert!(
+        !downtime.disagreements.iter().any(|text| text.contains("were lost")),
+        "{:?}",
+        downtime.disagreements
+    );
     if version == "7.2" {
         assert_eq!(downtime.views.trace_us, None);
-        assert!(downtime.trace_missing.as_ref().unwrap().contains("since 8.2"), "{:?}", downtime.trace_missing);
+        assert!(
+            downtime.trace_missing.as_ref().unwrap().contains("since 8.2"),
+            "{:?}",
+            downtime.trace_missing
+        );
         return;
     }
-    let (trace, events) = (downtime.spans.trace.as_ref().unwrap(), downtime.spans.events.as_ref().unwrap());
+    let (trace, events) =
+        (downtime.spans.trace.as_ref().unwrap(), downtime.spans.events.as_ref().unwrap());
     // QEMU stops its vCPUs between src-downtime-start and STOP, and starts them between RESUME and bh-vm-started.
     assert!(trace.from_us <= events.from_us && events.to_us <= trace.to_us, "{line:?}");
     let parts = serde_json::to_value(downtime.breakdown_us.unwrap()).unwrap();
@@ -43,7 +56,11 @@ fn views(version: &'static str) {
     assert_eq!(summary["repeat"], Value::Null);
     let brownout = &summary["brownout"];
     for phase in ["before", "precopy", "after"] {
-        assert!(brownout["beats"][phase]["count"].as_u64() <= brownout["beats_corrected"][phase]["count"].as_u64(), "{brownout}");
+        assert!(
+            brownout["beats"][phase]["count"].as_u64()
+                <= brownout["beats_corrected"][phase]["count"].as_u64(),
+            "{brownout}"
+        );
         assert!(brownout["accesses"][phase]["count"].as_u64().is_some(), "{brownout}");
     }
     assert!(!brownout["write_rate"].as_array().unwrap().is_empty());
@@ -131,13 +148,17 @@ fn an_interrupt_ends_a_series_with_what_was_measured() {
 fn faults(version: &'static str) {
     let Some(qemu) = qemu(version) else { return };
     let scratch = Scratch::new();
-    let more = ["--mode", "postcopy", "--set", "record.fault_trace=true", "--set", "guest.rate=100MiB/s"];
+    let more =
+        ["--mode", "postcopy", "--set", "record.fault_trace=true", "--set", "guest.rate=100MiB/s"];
     let done = Switchover::lab(&scratch, qemu, qemu).args(&more).run();
     let faults = &done.assert_completed(version)["faults"];
     // A page may have come before the request for it reached the source, so the counts of both sides need not be the same.
     assert!(faults["timed"].as_u64().unwrap() > 0, "{faults} {}", done.story());
     let figure = |name: &str| faults[name].as_u64().unwrap();
-    assert!(figure("p50_us") <= figure("p99_us") && figure("p99_us") <= figure("max_us"), "{faults}");
+    assert!(
+        figure("p50_us") <= figure("p99_us") && figure("p99_us") <= figure("max_us"),
+        "{faults}"
+    );
     assert!(faults["blocktime_us"].is_u64(), "{faults}");
     scratch.assert_clean();
 }
@@ -151,9 +172,15 @@ cells! { faults;
 fn faults_of_the_newest_are_timed_by_qemu_itself() {
     let Some(qemu) = qemu("newest") else { return };
     let scratch = Scratch::new();
-    let done = Switchover::lab(&scratch, qemu, qemu).args(&["--mode", "postcopy", "--set", "guest.rate=100MiB/s"]).run();
+    let done = Switchover::lab(&scratch, qemu, qemu)
+        .args(&["--mode", "postcopy", "--set", "guest.rate=100MiB/s"])
+        .run();
     let faults = &done.assert_completed("newest")["faults"];
-    assert!(faults["timed"].as_u64().unwrap() > 0 && faults["mean_us"].is_u64(), "{faults} {}", done.story());
+    assert!(
+        faults["timed"].as_u64().unwrap() > 0 && faults["mean_us"].is_u64(),
+        "{faults} {}",
+        done.story()
+    );
     scratch.assert_clean();
 }
 
@@ -173,9 +200,12 @@ fn attached(version: &'static str) {
     let pair = Pair::start(&scratch, qemu, qemu, &Wish::default());
     let traces = [pair.source.trace(), pair.destination.trace()];
     let [source, source_qmp, destination, destination_qmp] = pair.endpoints();
-    let done = Switchover::new(&scratch, &["migrate", &source, &source_qmp, &destination, &destination_qmp])
-        .args(&["--source-trace", &traces[0], "--destination-trace", &traces[1], "--out", "run"])
-        .run();
+    let done = Switchover::new(
+        &scratch,
+        &["migrate", &source, &source_qmp, &destination, &destination_qmp],
+    )
+    .args(&["--source-trace", &traces[0], "--destination-trace", &traces[1], "--out", "run"])
+    .run();
     done.assert_code(0);
     let downtime = &done.summary()["downtime"];
     if version == "7.2" {
@@ -202,11 +232,18 @@ fn a_trace_file_that_is_not_there_is_a_warning() {
     let scratch = Scratch::new();
     let pair = Pair::start(&scratch, qemu, qemu, &Wish::default());
     let [source, source_qmp, destination, destination_qmp] = pair.endpoints();
-    let done = Switchover::new(&scratch, &["migrate", &source, &source_qmp, &destination, &destination_qmp])
-        .args(&["--source-trace", "/nowhere", "--out", "run"])
-        .run();
+    let done = Switchover::new(
+        &scratch,
+        &["migrate", &source, &source_qmp, &destination, &destination_qmp],
+    )
+    .args(&["--source-trace", "/nowhere", "--out", "run"])
+    .run();
     done.assert_code(0);
-    assert!(done.summary()["warnings"].to_string().contains("/nowhere cannot be read"), "{}", done.story());
+    assert!(
+        done.summary()["warnings"].to_string().contains("/nowhere cannot be read"),
+        "{}",
+        done.story()
+    );
 }
 
 #[test]
@@ -220,9 +257,12 @@ fn a_series_needs_a_lab_with_one_kind_of_qemu() {
     );
     let pair = Pair::start(&scratch, new, new, &Wish::default());
     let [source, source_qmp, destination, destination_qmp] = pair.endpoints();
-    let done = Switchover::new(&scratch, &["migrate", &source, &source_qmp, &destination, &destination_qmp])
-        .args(&["--repeat", "2", "--out", "run"])
-        .run();
+    let done = Switchover::new(
+        &scratch,
+        &["migrate", &source, &source_qmp, &destination, &destination_qmp],
+    )
+    .args(&["--repeat", "2", "--out", "run"])
+    .run();
     done.assert_code(5);
     assert!(done.stderr.contains("repeat is for a lab"), "{}", done.story());
 }
@@ -231,8 +271,18 @@ fn a_series_needs_a_lab_with_one_kind_of_qemu() {
 fn a_fast_heartbeat_holds_up_no_guest_that_takes_its_time_to_fill_memory() {
     let Some(qemu) = qemu("10.0") else { return };
     let scratch = Scratch::new();
-    let more = ["--set", "guest.heartbeat=100us", "--set", "guest.memory=512MiB", "--set", "guest.working_set=400MiB"];
-    let done = Switchover::lab(&scratch, qemu, qemu).args(&more).args(&["--max-bandwidth", "unlimited"]).run();
+    let more = [
+        "--set",
+        "guest.heartbeat=100us",
+        "--set",
+        "guest.memory=512MiB",
+        "--set",
+        "guest.working_set=400MiB",
+    ];
+    let done = Switchover::lab(&scratch, qemu, qemu)
+        .args(&more)
+        .args(&["--max-bandwidth", "unlimited"])
+        .run();
     let summary = done.assert_intact("completed");
     assert!(summary["guest"]["beats"].as_u64().unwrap() > 1000, "{summary}");
     scratch.assert_clean();
@@ -245,15 +295,25 @@ fn clocks_of_two_hosts_are_estimated_and_the_truth_lies_within_the_uncertainty()
     let pair = Pair::start(&scratch, qemu, qemu, &Wish::default());
     let (source, stopped) = skewed(&pair.source.control(), 7_000_000);
     let (destination, resumed) = skewed(&pair.destination.control(), -3_600_000_000);
-    let done = Switchover::new(&scratch, &["migrate", "--source", &source, "--destination", &destination])
-        .args(&["--uri", "tcp:127.0.0.1:0", "--out", "run", "--allow-plain-qmp"])
-        .run();
+    let done =
+        Switchover::new(&scratch, &["migrate", "--source", &source, "--destination", &destination])
+            .args(&["--uri", "tcp:127.0.0.1:0", "--out", "run", "--allow-plain-qmp"])
+            .run();
     done.assert_code(0);
     let summary = done.summary();
     let best = &summary["downtime"]["best"];
     assert_eq!(best["view"], "events", "{}", done.story());
     let truth = resumed.lock().unwrap()["RESUME"] - stopped.lock().unwrap()["STOP"];
-    let (measured, uncertainty) = (best["us"].as_i64().unwrap(), best["uncertainty_us"].as_i64().unwrap());
-    assert!((measured - truth).abs() <= uncertainty, "{measured} ± {uncertainty} of {truth}: {}", done.story());
-    assert!(summary["warnings"].to_string().contains("the difference of their clocks was estimated"), "{}", done.story());
+    let (measured, uncertainty) =
+        (best["us"].as_i64().unwrap(), best["uncertainty_us"].as_i64().unwrap());
+    assert!(
+        (measured - truth).abs() <= uncertainty,
+        "{measured} ± {uncertainty} of {truth}: {}",
+        done.story()
+    );
+    assert!(
+        summary["warnings"].to_string().contains("the difference of their clocks was estimated"),
+        "{}",
+        done.story()
+    );
 }

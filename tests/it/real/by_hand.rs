@@ -16,14 +16,18 @@ fn pair(scratch: &Scratch, version: &'static str) -> Option<Pair> {
 /// Somebody begins a migration of these two by hand.
 fn begin(scratch: &Scratch, pair: &mut Pair, postcopy: bool) {
     let uri = format!("unix:{}", scratch.join("stream").display());
-    let capabilities =
-        json!({ "capabilities": [{"capability": "postcopy-ram", "state": postcopy}, {"capability": "events", "state": true}] });
+    let capabilities = json!({ "capabilities": [{"capability": "postcopy-ram", "state": postcopy}, {"capability": "events", "state": true}] });
     pair.destination.qmp.execute("migrate-set-capabilities", capabilities.clone());
     pair.source.qmp.execute("migrate-set-capabilities", capabilities);
-    pair.source.qmp.execute("migrate-set-parameters", json!({ "max-bandwidth": 32 << 20, "max-postcopy-bandwidth": 8 << 20 }));
+    pair.source.qmp.execute(
+        "migrate-set-parameters",
+        json!({ "max-bandwidth": 32 << 20, "max-postcopy-bandwidth": 8 << 20 }),
+    );
     pair.destination.qmp.execute("migrate-incoming", json!({ "uri": uri }));
     pair.source.qmp.execute("migrate", json!({ "uri": uri }));
-    eventually("a migration that is active", || (pair.source.qmp.migration() == "active").then_some(()));
+    eventually("a migration that is active", || {
+        (pair.source.qmp.migration() == "active").then_some(())
+    });
 }
 
 fn step(scratch: &Scratch, pair: &Pair, words: &[&str]) -> Done {
@@ -69,15 +73,29 @@ fn from_switch_to_the_end(version: &'static str) {
     step(&scratch, &pair, &["switch"]).assert_code(0);
     refused(&step(&scratch, &pair, &["cancel"]), "past the point of no return");
     eventually("post-copy on both sides", || {
-        (pair.source.qmp.migration() == "postcopy-active" && pair.destination.qmp.migration() == "postcopy-active").then_some(())
+        (pair.source.qmp.migration() == "postcopy-active"
+            && pair.destination.qmp.migration() == "postcopy-active")
+            .then_some(())
     });
     step(&scratch, &pair, &["pause"]).assert_code(0);
     refused(&step(&scratch, &pair, &["pause"]), "paused already");
-    let (destination, uri) = (pair.destination.control(), format!("unix:{}", scratch.join("again").display()));
-    step(&scratch, &pair, &["recover", "--destination", &destination, "--uri", &uri]).assert_code(0);
+    let (destination, uri) =
+        (pair.destination.control(), format!("unix:{}", scratch.join("again").display()));
+    step(&scratch, &pair, &["recover", "--destination", &destination, "--uri", &uri])
+        .assert_code(0);
     pair.source.qmp.execute("migrate-set-parameters", json!({ "max-postcopy-bandwidth": 0 }));
-    let call =
-        Switchover::new(&scratch, &["attach", "--source", &pair.source.control(), "--destination", &destination, "--out", "run"]);
+    let call = Switchover::new(
+        &scratch,
+        &[
+            "attach",
+            "--source",
+            &pair.source.control(),
+            "--destination",
+            &destination,
+            "--out",
+            "run",
+        ],
+    );
     let done = call.run();
     done.assert_code(0);
     assert_eq!(done.summary()["outcome"], "completed", "{}", done.story());
@@ -105,16 +123,26 @@ fn a_driver_that_died_is_replaced_by_one_that_recovers() {
     kill(running.pid(), Signal::SIGKILL).unwrap();
     running.wait();
     eventually("post-copy on both sides", || {
-        (pair.source.qmp.migration() == "postcopy-active" && pair.destination.qmp.migration() == "postcopy-active").then_some(())
+        (pair.source.qmp.migration() == "postcopy-active"
+            && pair.destination.qmp.migration() == "postcopy-active")
+            .then_some(())
     });
     pair.source.qmp.execute("migrate-pause", json!({}));
     pair.source.qmp.execute("migrate-set-parameters", json!({ "max-postcopy-bandwidth": 0 }));
     let [_, source, _, destination] = pair.endpoints();
-    let done = Switchover::new(&scratch, &["attach", "--source", &source, "--destination", &destination, "--out", "again"]).run();
+    let done = Switchover::new(
+        &scratch,
+        &["attach", "--source", &source, "--destination", &destination, "--out", "again"],
+    )
+    .run();
     done.assert_code(0);
     let text = std::fs::read_to_string(scratch.join("again/run.json")).unwrap();
     let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!((&summary["outcome"], &summary["recovery"]["recovered"]), (&"completed".into(), &1.into()), "{text}");
+    assert_eq!(
+        (&summary["outcome"], &summary["recovery"]["recovered"]),
+        (&"completed".into(), &1.into()),
+        "{text}"
+    );
     assert!(pair.destination.check().intact);
 }
 
@@ -124,7 +152,11 @@ fn in_pre_copy_a_driver_that_died_is_replaced_and_ctrl_c_leaves_the_guest_on_the
     let Some(mut pair) = pair(&scratch, "10.0") else { return };
     let [_, source, _, destination] = pair.endpoints();
     let words = ["attach", "--source", &source, "--destination", &destination, "--out", "run"];
-    Switchover::new(&scratch, &words).run().assert_refused(&scratch, 5, &["no migration is under way"]);
+    Switchover::new(&scratch, &words).run().assert_refused(
+        &scratch,
+        5,
+        &["no migration is under way"],
+    );
     begin(&scratch, &mut pair, false);
     let mut running = Switchover::new(&scratch, &words).start();
     running.wait_for_event("a pass", |event| event.pass().is_some());

@@ -12,21 +12,30 @@ use std::time::Duration;
 use switchover::campaign::{Ended, Journal, RunRow, results};
 use switchover::record::Outcome;
 
-const SMALL: &str =
-    "[set]\nguest.memory = \"64MiB\"\nguest.working_set = \"16MiB\"\nguest.rate = \"20MiB/s\"\nqemu.accel = \"tcg\"\n";
+const SMALL: &str = "[set]\nguest.memory = \"64MiB\"\nguest.working_set = \"16MiB\"\nguest.rate = \"20MiB/s\"\nqemu.accel = \"tcg\"\n";
 
 /// `sweep` of this campaign, with more after it that is laid over.
 fn sweep(scratch: &Scratch, qemu: &str, campaign: &str, more: &[&str]) -> Switchover {
     sweep_to(&scratch.join("campaign"), scratch, qemu, campaign, more)
 }
 
-fn sweep_to(out: &Path, scratch: &Scratch, qemu: &str, campaign: &str, more: &[&str]) -> Switchover {
+fn sweep_to(
+    out: &Path,
+    scratch: &Scratch,
+    qemu: &str,
+    campaign: &str,
+    more: &[&str],
+) -> Switchover {
     let file = scratch.file("c.toml", &format!("{campaign}{SMALL}"));
     Switchover::new(scratch, &["sweep"]).arg(file).args(&["--qemu", qemu]).args(more).out(out)
 }
 
 fn rows(done: &Done) -> Vec<RunRow> {
-    Journal::read(&done.out().join("visits.jsonl")).unwrap().into_iter().flat_map(|visited| visited.rows).collect()
+    Journal::read(&done.out().join("visits.jsonl"))
+        .unwrap()
+        .into_iter()
+        .flat_map(|visited| visited.rows)
+        .collect()
 }
 
 /// How often there is each run of each cell.
@@ -53,20 +62,31 @@ fn a_campaign_gives_a_row_for_each_run_and_what_differs() {
     done.assert_code(0);
     assert_eq!(counts(&rows(&done)), each_once(2, 6), "{}", done.story());
     assert!(rows(&done).iter().all(RunRow::is_good), "{}", done.story());
-    assert!(done.stdout.contains("postcopy against precopy: 6 and 6 runs, 6 pairs"), "{}", done.stdout);
+    assert!(
+        done.stdout.contains("postcopy against precopy: 6 and 6 runs, 6 pairs"),
+        "{}",
+        done.stdout
+    );
     assert!(done.stdout.contains("check       passed: completed < 10 %"), "{}", done.stdout);
     // Only those that failed are kept, and none did.
     assert_eq!(std::fs::read_dir(done.out().join("runs")).unwrap().count(), 0);
     let (name, read) = results::read(&done.out().join("results.parquet")).unwrap();
     assert_eq!((name.as_str(), read.len()), ("c", 12));
-    assert!(read.iter().all(|row| row.values["time_us.total"] > 0.0 && row.settings[0].key == "mode"));
-    let alone = Switchover::new(&scratch, &["compare", "campaign", "--json", "--metric", "time_us.total"]).run();
+    assert!(
+        read.iter().all(|row| row.values["time_us.total"] > 0.0 && row.settings[0].key == "mode")
+    );
+    let alone =
+        Switchover::new(&scratch, &["compare", "campaign", "--json", "--metric", "time_us.total"])
+            .run();
     alone.assert_code(0);
     let json: Value = serde_json::from_str(&alone.stdout).unwrap();
     assert_eq!(json["comparisons"][0]["pairs"], 6, "{json}");
     // A kept baseline, against which later runs are held.
-    Switchover::new(&scratch, &["compare", "campaign:mode=precopy", "--keep", "kept.json"]).run().assert_code(0);
-    let limit = ["compare", "kept.json", "campaign:mode=postcopy", "--fail-if", "time_us.total > 0.01 ms"];
+    Switchover::new(&scratch, &["compare", "campaign:mode=precopy", "--keep", "kept.json"])
+        .run()
+        .assert_code(0);
+    let limit =
+        ["compare", "kept.json", "campaign:mode=postcopy", "--fail-if", "time_us.total > 0.01 ms"];
     Switchover::new(&scratch, &limit).run().assert_code(4);
     scratch.assert_clean();
 }
@@ -76,11 +96,22 @@ fn a_campaign_gives_a_row_for_each_run_and_what_differs() {
 fn where_a_guest_goes_on_and_on_each_run_that_does_not_converge_counts() {
     let Some(qemu) = qemu("10.0") else { return };
     let scratch = Scratch::new();
-    let stuck = ["--set", "limits.bandwidth=10MiB/s", "--set", "limits.downtime=1ms", "--set", "give_up.after=300ms"];
+    let stuck = [
+        "--set",
+        "limits.bandwidth=10MiB/s",
+        "--set",
+        "limits.downtime=1ms",
+        "--set",
+        "give_up.after=300ms",
+    ];
     let done = sweep(&scratch, qemu, "repeats = 3\ntogether = 3\n", &stuck).run();
     done.assert_code(0);
     assert_eq!(counts(&rows(&done)), each_once(1, 3), "{}", done.story());
-    assert!(rows(&done).iter().all(|row| row.ended == Ended::Ran(Outcome::NotConverged)), "{:?}", rows(&done));
+    assert!(
+        rows(&done).iter().all(|row| row.ended == Ended::Ran(Outcome::NotConverged)),
+        "{:?}",
+        rows(&done)
+    );
     scratch.assert_clean();
 }
 
@@ -97,7 +128,9 @@ fn killed_at_random_moments_it_makes_each_run_once() {
         std::thread::park_timeout(Duration::from_millis(u64::from(200 + random.next_u32() % 1800)));
         running.signal(Signal::SIGKILL);
         running.wait();
-        crate::harness::eventually("nothing is left behind", || scratch.leftovers().is_empty().then_some(()));
+        crate::harness::eventually("nothing is left behind", || {
+            scratch.leftovers().is_empty().then_some(())
+        });
         // Killed before it had made its directory, there is nothing to go on with.
         more = if scratch.join("campaign/campaign.json").exists() { &["--resume"] } else { &[] };
         if more.is_empty() {
@@ -123,7 +156,10 @@ fn interrupted_it_stops_at_once_and_goes_on_later() {
     let campaign = "repeats = 3\n[vary]\nmode = [\"precopy\", \"postcopy\"]\n";
     let mut running = sweep(&scratch, qemu, campaign, &[]).start();
     crate::harness::eventually("a visit is made", || {
-        std::fs::read_to_string(scratch.join("campaign/visits.jsonl")).ok()?.contains('\n').then_some(())
+        std::fs::read_to_string(scratch.join("campaign/visits.jsonl"))
+            .ok()?
+            .contains('\n')
+            .then_some(())
     });
     running.signal(Signal::SIGINT);
     let stopped = running.wait();
@@ -150,7 +186,8 @@ fn cells_that_cannot_be_run_are_results_and_the_rest_goes_on() {
     assert_eq!(outcomes(0), r#"{"completed":2}"#, "{}", done.story());
     assert_eq!(outcomes(1), r#"{"not-started":2}"#);
     assert_eq!(outcomes(2), r#"{"not-converged":2}"#);
-    let reasons: Vec<String> = rows(&done).into_iter().filter(|row| row.cell == 2).map(|row| row.reason).collect();
+    let reasons: Vec<String> =
+        rows(&done).into_iter().filter(|row| row.cell == 2).map(|row| row.reason).collect();
     assert!(reasons.iter().all(|reason| reason.contains("no-such-thing")), "{reasons:?}");
     scratch.assert_clean();
 }
@@ -171,13 +208,18 @@ fn a_campaign_of_which_nothing_can_be_run_lacks_something() {
     let scratch = Scratch::new();
     let done = sweep(&scratch, "/nonexistent/qemu", "repeats = 2\n", &[]).run();
     done.assert_code(5);
-    assert!(done.stdout.contains("2 × not-started: cannot start /nonexistent/qemu"), "{}", done.stdout);
+    assert!(
+        done.stdout.contains("2 × not-started: cannot start /nonexistent/qemu"),
+        "{}",
+        done.stdout
+    );
 }
 
 #[test]
 fn a_directory_of_another_campaign_and_what_is_no_campaign_are_refused_and_left_alone() {
     let scratch = Scratch::new();
-    let call = |campaign: &str, more: &[&str]| sweep(&scratch, "/nonexistent/qemu", campaign, more).run();
+    let call =
+        |campaign: &str, more: &[&str]| sweep(&scratch, "/nonexistent/qemu", campaign, more).run();
     let refused = |done: Done, words: &str| {
         done.assert_code(2);
         assert!(done.stderr.contains(words), "`{words}` is not in {}", done.stderr);
@@ -186,24 +228,44 @@ fn a_directory_of_another_campaign_and_what_is_no_campaign_are_refused_and_left_
     call("repeats = 1\n", &[]).assert_code(5);
     let before = std::fs::read(scratch.join("campaign/visits.jsonl")).unwrap();
     refused(call("", &[]), "is there already; go on with it by --resume");
-    refused(call("[vary]\nguest.seed = [1, 2]\n", &["--resume"]), "is of another campaign: it has 1 cells, not 2");
-    refused(call("name = \"d\"\n", &["--resume"]), "is of another campaign: its name is \"c\", not \"d\"");
+    refused(
+        call("[vary]\nguest.seed = [1, 2]\n", &["--resume"]),
+        "is of another campaign: it has 1 cells, not 2",
+    );
+    refused(
+        call("name = \"d\"\n", &["--resume"]),
+        "is of another campaign: its name is \"c\", not \"d\"",
+    );
     refused(call("[vary]\nmode = []\n", &[]), "[vary] mode is an empty list");
     let json = std::fs::read_to_string(scratch.join("campaign/campaign.json")).unwrap();
-    std::fs::write(scratch.join("campaign/campaign.json"), json.replace("switchover.campaign/1", "switchover.campaign/9"))
-        .unwrap();
+    std::fs::write(
+        scratch.join("campaign/campaign.json"),
+        json.replace("switchover.campaign/1", "switchover.campaign/9"),
+    )
+    .unwrap();
     refused(call("repeats = 1\n", &["--resume"]), "its schema is \"switchover.campaign/9\"");
     assert_eq!(std::fs::read(scratch.join("campaign/visits.jsonl")).unwrap(), before);
     refused(Switchover::new(&scratch, &["compare", "campaign"]).run(), "has no baseline");
-    refused(Switchover::new(&scratch, &["compare", "none", "campaign"]).run(), "none is no campaign");
-    refused(Switchover::new(&scratch, &["compare", "campaign:mode=warp", "campaign"]).run(), "no run is like that");
+    refused(
+        Switchover::new(&scratch, &["compare", "none", "campaign"]).run(),
+        "none is no campaign",
+    );
+    refused(
+        Switchover::new(&scratch, &["compare", "campaign:mode=warp", "campaign"]).run(),
+        "no run is like that",
+    );
 }
 
 #[test]
 fn dry_run_says_what_it_will_take_and_runs_nothing() {
     let scratch = Scratch::new();
-    let done =
-        sweep(&scratch, "/nonexistent/qemu", "repeats = 4\n[vary]\nmode = [\"precopy\", \"hybrid\"]\n", &["--dry-run"]).run();
+    let done = sweep(
+        &scratch,
+        "/nonexistent/qemu",
+        "repeats = 4\n[vary]\nmode = [\"precopy\", \"hybrid\"]\n",
+        &["--dry-run"],
+    )
+    .run();
     done.assert_code(0);
     assert!(done.stdout.starts_with("c: 2 cells, 8 visits, 8 runs, about "), "{}", done.stdout);
     assert!(!scratch.join("campaign").exists());
@@ -216,9 +278,16 @@ fn a_disk_that_fills_ends_it_and_room_lets_it_go_on() {
     let scratch = Scratch::new();
     let disk = scratch.join("disk");
     std::fs::create_dir(&disk).unwrap();
-    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "switchover-campaign"]).arg(&disk).output().unwrap();
+    let mount = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=1m", "switchover-campaign"])
+        .arg(&disk)
+        .output()
+        .unwrap();
     if !mount.status.success() {
-        println!("not played: no small file system: {}", String::from_utf8_lossy(&mount.stderr).trim());
+        println!(
+            "not played: no small file system: {}",
+            String::from_utf8_lossy(&mount.stderr).trim()
+        );
         return;
     }
     let _unmount = Unmount(&disk);

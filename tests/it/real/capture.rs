@@ -14,7 +14,10 @@ fn pair(scratch: &Scratch, version: &'static str) -> Option<(Pair, &'static str)
 }
 
 fn predict(scratch: &Scratch, pair: &Pair, arguments: &[&str]) -> Value {
-    let call = Switchover::new(scratch, &["predict", "--json", "--source", &pair.source.control(), "--timeout", "20s"]);
+    let call = Switchover::new(
+        scratch,
+        &["predict", "--json", "--source", &pair.source.control(), "--timeout", "20s"],
+    );
     let done = call.args(&["--out", "run"]).args(arguments).run();
     done.assert_code(0);
     serde_json::from_str(&done.stdout).unwrap()
@@ -36,8 +39,16 @@ fn comes_true(version: &'static str) {
     let filled = measured["filled_bytes"].as_f64().unwrap() / MIB;
     assert!((30.0..50.0).contains(&filled), "{never:#}");
     let destination = pair.destination.control();
-    let done = predict(&scratch, &pair, &["--max-bandwidth", "200MiB/s", "--verify", "--destination", &destination]);
-    assert_eq!((&done["predicted"]["converges"], &done["verified"]["outcome"]), (&true.into(), &"completed".into()), "{done:#}");
+    let done = predict(
+        &scratch,
+        &pair,
+        &["--max-bandwidth", "200MiB/s", "--verify", "--destination", &destination],
+    );
+    assert_eq!(
+        (&done["predicted"]["converges"], &done["verified"]["outcome"]),
+        (&true.into(), &"completed".into()),
+        "{done:#}"
+    );
     assert_eq!(pair.destination.qmp.run_state(), "running");
 }
 
@@ -51,7 +62,10 @@ cells! { comes_true;
 fn assert_same_in_the_lab(scratch: &Scratch, qemu: &str, verdict: &str) {
     let text = std::fs::read_to_string(scratch.join("captured.toml")).unwrap();
     assert!(text.starts_with("# Captured from QEMU "), "{text}");
-    let run = Switchover::new(scratch, &["run", "captured.toml", "--qemu", qemu, "--accel", "tcg", "--out", "again"]);
+    let run = Switchover::new(
+        scratch,
+        &["run", "captured.toml", "--qemu", qemu, "--accel", "tcg", "--out", "again"],
+    );
     let done = run.args(&["--expect", "not-converged", "--timeout", "5s", "--json"]).run();
     done.assert_code(0);
     let summary: Value = serde_json::from_str(&done.stdout).unwrap();
@@ -60,7 +74,10 @@ fn assert_same_in_the_lab(scratch: &Scratch, qemu: &str, verdict: &str) {
 }
 
 fn capture(scratch: &Scratch, pair: &Pair) {
-    let call = Switchover::new(scratch, &["capture", "--source", &pair.source.control(), "--out", "captured.toml"]);
+    let call = Switchover::new(
+        scratch,
+        &["capture", "--source", &pair.source.control(), "--out", "captured.toml"],
+    );
     call.run().assert_code(0);
 }
 
@@ -84,7 +101,9 @@ fn captured_while_it_migrates(version: &'static str) {
     pair.destination.qmp.execute("migrate-incoming", json!({ "uri": uri }));
     pair.source.qmp.execute("migrate-set-parameters", json!({ "max-bandwidth": 50 << 20 }));
     pair.source.qmp.execute("migrate", json!({ "uri": uri }));
-    eventually("a migration that is active", || (pair.source.qmp.migration() == "active").then_some(()));
+    eventually("a migration that is active", || {
+        (pair.source.qmp.migration() == "active").then_some(())
+    });
     capture(&scratch, &pair);
     assert_eq!(pair.source.qmp.migration(), "active");
     assert_same_in_the_lab(&scratch, qemu, "capped-by-max-bandwidth");
@@ -107,14 +126,25 @@ fn a_vm_of_which_nothing_can_be_known_gets_no_verdict() {
     pair.source.qmp.execute("stop", json!({}));
     let stopped = predict(&scratch, &pair, &[]);
     let notes = stopped["measured"]["notes"].as_array().unwrap();
-    assert!(notes.iter().any(|note| note.as_str().unwrap().contains("less than 1 MiB/s")), "{stopped:#}");
+    assert!(
+        notes.iter().any(|note| note.as_str().unwrap().contains("less than 1 MiB/s")),
+        "{stopped:#}"
+    );
     // A migration with a destination that never answers shows no passes.
     let listener = std::os::unix::net::UnixListener::bind(scratch.join("deaf")).unwrap();
     pair.source.qmp.execute("cont", json!({}));
     pair.source.qmp.execute("migrate-set-parameters", json!({ "max-bandwidth": 1 << 20 }));
-    pair.source.qmp.execute("migrate", json!({ "uri": format!("unix:{}", scratch.join("deaf").display()) }));
-    eventually("a migration that is active", || (pair.source.qmp.migration() == "active").then_some(()));
-    let early = Switchover::new(&scratch, &["capture", "--for", "300ms", "--source", &pair.source.control()]).run();
+    pair.source
+        .qmp
+        .execute("migrate", json!({ "uri": format!("unix:{}", scratch.join("deaf").display()) }));
+    eventually("a migration that is active", || {
+        (pair.source.qmp.migration() == "active").then_some(())
+    });
+    let early = Switchover::new(
+        &scratch,
+        &["capture", "--for", "300ms", "--source", &pair.source.control()],
+    )
+    .run();
     early.assert_code(5);
     assert!(early.stderr.contains("passes") && early.stderr.contains("--for"), "{}", early.stderr);
     drop(listener);

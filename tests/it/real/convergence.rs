@@ -12,7 +12,9 @@ fn case(name: &str) -> String {
 
 fn run(scratch: &Scratch, version: &'static str, name: &str, arguments: &[&str]) -> Option<Done> {
     let qemu = qemu(version)?;
-    let command = Switchover::new(scratch, &["run"]).arg(case(name)).args(&["--qemu", qemu, "--accel", "tcg", "--out", "run"]);
+    let command = Switchover::new(scratch, &["run"])
+        .arg(case(name))
+        .args(&["--qemu", qemu, "--accel", "tcg", "--out", "run"]);
     Some(command.args(arguments).run())
 }
 
@@ -33,8 +35,15 @@ fn stuck(name: &str, version: &'static str, verdict: &str, further: &[&str]) {
     assert_eq!(diagnosis["verdict"], verdict, "{diagnosis:#}");
     assert_eq!(diagnosis["outcome"], "not-converged");
     let kept = &done.summary()["convergence"];
-    assert_eq!((&kept["verdict"], &kept["remedies"]), (&diagnosis["verdict"], &diagnosis["remedies"]), "{kept:#}");
-    assert!(diagnosis["remedies"].as_array().is_some_and(|remedies| !remedies.is_empty()), "{diagnosis:#}");
+    assert_eq!(
+        (&kept["verdict"], &kept["remedies"]),
+        (&diagnosis["verdict"], &diagnosis["remedies"]),
+        "{kept:#}"
+    );
+    assert!(
+        diagnosis["remedies"].as_array().is_some_and(|remedies| !remedies.is_empty()),
+        "{diagnosis:#}"
+    );
     assert!(diagnosis["observed"]["passes"].as_u64() >= Some(2), "{diagnosis:#}");
     scratch.assert_clean();
 }
@@ -114,16 +123,27 @@ fn a_run_is_diagnosed_while_it_goes_on_and_when_it_was_cut_off() {
     let Some(qemu) = qemu("10.0") else { return };
     let scratch = Scratch::new();
     // Well beyond the boundary: ten passes do not tell 31 MiB from the 30 MiB that fit.
-    let command = Switchover::new(&scratch, &["run"]).arg(case("working-set")).args(&["--set", "guest.working_set=40MiB"]);
-    let command = command.args(&["--qemu", qemu, "--accel", "tcg", "--out", "run", "--timeout", "60s"]);
+    let command = Switchover::new(&scratch, &["run"])
+        .arg(case("working-set"))
+        .args(&["--set", "guest.working_set=40MiB"]);
+    let command =
+        command.args(&["--qemu", qemu, "--accel", "tcg", "--out", "run", "--timeout", "60s"]);
     let mut running = command.start();
     running.wait_for_event("its tenth pass", |event| event.pass() >= Some(10));
     let live = json(&scratch, &["diagnose", "run"]);
-    assert_eq!((&live["verdict"], &live["outcome"]), (&"capped-by-max-bandwidth".into(), &Value::Null), "{live:#}");
+    assert_eq!(
+        (&live["verdict"], &live["outcome"]),
+        (&"capped-by-max-bandwidth".into(), &Value::Null),
+        "{live:#}"
+    );
     nix::sys::signal::kill(running.pid(), nix::sys::signal::Signal::SIGKILL).unwrap();
     running.wait();
     let cut = json(&scratch, &["diagnose", "run"]);
-    assert_eq!((&cut["verdict"], &cut["outcome"]), (&"capped-by-max-bandwidth".into(), &Value::Null), "{cut:#}");
+    assert_eq!(
+        (&cut["verdict"], &cut["outcome"]),
+        (&"capped-by-max-bandwidth".into(), &Value::Null),
+        "{cut:#}"
+    );
     eventually("the janitor's end", || scratch.leftovers().is_empty().then_some(()));
 }
 
@@ -141,7 +161,8 @@ fn what_cannot_be_known_is_said() {
     short.assert_code(5);
     assert!(short.stderr.contains("passes"), "{}", short.stderr);
     std::fs::rename(done.out(), scratch.join("short")).unwrap();
-    let unseen = Switchover::lab(&scratch, qemu, qemu).args(&["--set", "sampling.source=off"]).run();
+    let unseen =
+        Switchover::lab(&scratch, qemu, qemu).args(&["--set", "sampling.source=off"]).run();
     unseen.assert_code(0);
     let blind = Switchover::new(&scratch, &["diagnose", "run"]).run();
     blind.assert_code(5);

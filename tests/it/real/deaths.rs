@@ -5,7 +5,8 @@ use crate::harness::{Pair, Scratch, Switchover, Wish, qemu};
 use switchover::plan::Side;
 
 /// A pre-copy that goes on for long.
-const ENDLESS: &[&str] = &["--max-bandwidth", "32MiB/s", "--downtime-limit", "1ms", "--set", "guest.rate=400MiB/s"];
+const ENDLESS: &[&str] =
+    &["--max-bandwidth", "32MiB/s", "--downtime-limit", "1ms", "--set", "guest.rate=400MiB/s"];
 /// A post-copy that does.
 const SLOW_POSTCOPY: &[&str] = &["--mode", "postcopy", "--set", "limits.postcopy_bandwidth=4MiB/s"];
 
@@ -18,7 +19,11 @@ fn destination_dies_in_precopy(version: &'static str) {
     let done = running.wait();
     done.assert_code(8);
     let reason = done.assert_intact("failed")["reason"].to_string();
-    assert!(reason.contains("destination: QEMU ended with signal: 9") || reason.contains("QEMU: "), "{}", done.story());
+    assert!(
+        reason.contains("destination: QEMU ended with signal: 9") || reason.contains("QEMU: "),
+        "{}",
+        done.story()
+    );
     scratch.assert_clean();
 }
 
@@ -32,16 +37,27 @@ fn dies_in_postcopy(version: &'static str, side: Side) {
     let Some(qemu) = qemu(version) else { return };
     let scratch = Scratch::new();
     let mut running = Switchover::lab(&scratch, qemu, qemu).args(SLOW_POSTCOPY).start();
-    running.wait_for_event("post-copy", |event| event.side == Side::Source && event.status() == Some("postcopy-active"));
+    running.wait_for_event("post-copy", |event| {
+        event.side == Side::Source && event.status() == Some("postcopy-active")
+    });
     scratch.kill_qemu(side);
     let done = running.wait();
     done.assert_code(6);
     let summary = done.summary();
-    assert_eq!((&summary["outcome"], &summary["guest"]["integrity"]), (&"lost".into(), &"unknown".into()), "{}", done.story());
+    assert_eq!(
+        (&summary["outcome"], &summary["guest"]["integrity"]),
+        (&"lost".into(), &"unknown".into()),
+        "{}",
+        done.story()
+    );
     // Whichever is known first.
     let ended = format!("{side}: QEMU ended with signal: 9");
     let reason = summary["reason"].as_str().unwrap();
-    assert!(reason.starts_with(&ended) || reason.starts_with("post-copy failed: "), "{}", done.story());
+    assert!(
+        reason.starts_with(&ended) || reason.starts_with("post-copy failed: "),
+        "{}",
+        done.story()
+    );
     scratch.assert_clean();
 }
 
@@ -58,15 +74,23 @@ fn a_users_source_that_ends_in_post_copy_is_known_to_be_lost() {
     let scratch = Scratch::new();
     let mut pair = Pair::start(&scratch, qemu, qemu, &Wish::default());
     let endpoints = pair.endpoints();
-    let arguments: Vec<&str> = ["migrate"].into_iter().chain(endpoints.iter().map(String::as_str)).collect();
-    let mut running = Switchover::new(&scratch, &arguments).args(SLOW_POSTCOPY).args(&["--out", "run"]).start();
-    running.wait_for_event("post-copy", |event| event.side == Side::Source && event.status() == Some("postcopy-active"));
+    let arguments: Vec<&str> =
+        ["migrate"].into_iter().chain(endpoints.iter().map(String::as_str)).collect();
+    let mut running =
+        Switchover::new(&scratch, &arguments).args(SLOW_POSTCOPY).args(&["--out", "run"]).start();
+    running.wait_for_event("post-copy", |event| {
+        event.side == Side::Source && event.status() == Some("postcopy-active")
+    });
     pair.source.kill();
     let done = running.wait();
     done.assert_code(6);
     let summary = done.summary();
     assert_eq!(summary["outcome"], "lost", "{}", done.story());
-    assert!(summary["reason"].as_str().unwrap().starts_with("source: the QEMU process has ended"), "{}", done.story());
+    assert!(
+        summary["reason"].as_str().unwrap().starts_with("source: the QEMU process has ended"),
+        "{}",
+        done.story()
+    );
     assert!(pair.destination.is_alive());
     scratch.assert_clean();
 }

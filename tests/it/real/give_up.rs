@@ -4,7 +4,8 @@ use super::cells;
 use crate::harness::{Scratch, Switchover, qemu};
 
 /// Writes faster than the stream may carry.
-const HOPELESS: &[&str] = &["--max-bandwidth", "32MiB/s", "--downtime-limit", "1ms", "--set", "guest.rate=400MiB/s"];
+const HOPELESS: &[&str] =
+    &["--max-bandwidth", "32MiB/s", "--downtime-limit", "1ms", "--set", "guest.rate=400MiB/s"];
 
 fn given_up(version: &'static str, bound: &[&str], reason: &str, expected: bool) {
     let Some(qemu) = qemu(version) else { return };
@@ -16,7 +17,10 @@ fn given_up(version: &'static str, bound: &[&str], reason: &str, expected: bool)
     assert_eq!(summary["reason"], reason);
     assert_eq!(done.decisions(), [format!("cancel: {reason}")]);
     assert!(summary["downtime"]["best"].is_null(), "there was no blackout to measure: {summary}");
-    assert!(summary["time_us"]["total"].is_null() && summary["time_us"]["ended"].as_u64() > Some(0), "{summary}");
+    assert!(
+        summary["time_us"]["total"].is_null() && summary["time_us"]["ended"].as_u64() > Some(0),
+        "{summary}"
+    );
     scratch.assert_clean();
 }
 

@@ -11,7 +11,10 @@ fn run(scratch: &Scratch, version: &'static str, before: &str, arguments: &[&str
     let mut command = Switchover::lab(scratch, qemu, qemu).args(arguments);
     for hook in TELLING {
         let first = if hook == "before_switchover" { before } else { "true" };
-        command = command.args(&["--set", &format!("hooks.{hook}=echo $SWITCHOVER_HOOK $SWITCHOVER_OUTCOME >> hooks; {first}")]);
+        command = command.args(&[
+            "--set",
+            &format!("hooks.{hook}=echo $SWITCHOVER_HOOK $SWITCHOVER_OUTCOME >> hooks; {first}"),
+        ]);
     }
     let done = command.run();
     scratch.assert_clean();
@@ -40,7 +43,11 @@ cells! { in_order;
 
 fn fails(version: &'static str, before: &str, because: &str, arguments: &[&str]) {
     let scratch = Scratch::new();
-    let Some(done) = run(&scratch, version, before, &[&["--set", "hooks.deadline=500ms"], arguments].concat()) else { return };
+    let Some(done) =
+        run(&scratch, version, before, &[&["--set", "hooks.deadline=500ms"], arguments].concat())
+    else {
+        return;
+    };
     done.assert_code(8);
     let summary = done.assert_intact("failed");
     assert!(summary["reason"].as_str().unwrap().contains(because), "{}", done.story());

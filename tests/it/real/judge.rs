@@ -42,9 +42,19 @@ fn round(program: &str, rate: u64, how: &[&str]) -> Round {
     let wish = Wish { working_set: 32, rate, destination: &["-incoming", "defer", "-S"] };
     let mut pair = Pair::start(&scratch, program, program, &wish);
     let endpoints = pair.endpoints();
-    let arguments: Vec<&str> = ["migrate"].into_iter().chain(endpoints.iter().map(String::as_str)).collect();
-    let sampling = ["--source-sampling", &pair.source.samples(), "--destination-sampling", &pair.destination.samples()];
-    let done = Switchover::new(&scratch, &arguments).args(how).args(&sampling).args(&["--out", "run"]).run();
+    let arguments: Vec<&str> =
+        ["migrate"].into_iter().chain(endpoints.iter().map(String::as_str)).collect();
+    let sampling = [
+        "--source-sampling",
+        &pair.source.samples(),
+        "--destination-sampling",
+        &pair.destination.samples(),
+    ];
+    let done = Switchover::new(&scratch, &arguments)
+        .args(how)
+        .args(&sampling)
+        .args(&["--out", "run"])
+        .run();
     done.assert_code(0);
     let summary = done.summary();
     assert_eq!(summary["outcome"], "completed", "{}", done.story());
@@ -77,7 +87,8 @@ fn round(program: &str, rate: u64, how: &[&str]) -> Round {
 
     pair.destination.qmp.execute("cont", json!({}));
     let verdict = pair.destination.check();
-    (round.intact, round.bad, round.live_errors) = (verdict.intact, verdict.count("bad"), verdict.count("live_errors"));
+    (round.intact, round.bad, round.live_errors) =
+        (verdict.intact, verdict.count("bad"), verdict.count("live_errors"));
     round
 }
 
@@ -85,7 +96,9 @@ fn guest_and_comparison_agree(version: &'static str, rate: u64, how: &[&str]) {
     let Some(program) = qemu(version) else { return };
     let wanted = how.contains(&"hybrid");
     let mut rounds: Vec<Round> = Vec::new();
-    while rounds.len() < TRIES && rounds.iter().filter(|round| round.postcopy == wanted).count() < ROUNDS {
+    while rounds.len() < TRIES
+        && rounds.iter().filter(|round| round.postcopy == wanted).count() < ROUNDS
+    {
         rounds.push(round(program, rate, how));
     }
     println!(
@@ -93,13 +106,23 @@ fn guest_and_comparison_agree(version: &'static str, rate: u64, how: &[&str]) {
     );
     for round in &rounds {
         let Round { postcopy, working_set, table, others, intact, bad, live_errors } = round;
-        let (verdict, mode) = (if *intact { "intact" } else { "corrupt" }, if *postcopy { "" } else { " (by pre-copy)" });
-        println!("{working_set:>3} | {table:>3} | {others:>3} | {verdict:<7} | {bad:>4} | {live_errors:>4}{mode}");
+        let (verdict, mode) = (
+            if *intact { "intact" } else { "corrupt" },
+            if *postcopy { "" } else { " (by pre-copy)" },
+        );
+        println!(
+            "{working_set:>3} | {table:>3} | {others:>3} | {verdict:<7} | {bad:>4} | {live_errors:>4}{mode}"
+        );
     }
-    assert!(rounds.iter().any(|round| round.postcopy == wanted), "what was to be judged never happened");
+    assert!(
+        rounds.iter().any(|round| round.postcopy == wanted),
+        "what was to be judged never happened"
+    );
     for round in &rounds {
         match round {
-            Round { working_set: 0, table: 0, others: 0, intact, .. } => assert!(intact, "nothing differs: {round:?}"),
+            Round { working_set: 0, table: 0, others: 0, intact, .. } => {
+                assert!(intact, "nothing differs: {round:?}")
+            }
             // Of the guest's own variables it knows but one, the number of writes.
             Round { working_set: 0, table: 0, .. } => {}
             // Each page that differs is found once: when it is written, which mends it, or by the check.
@@ -114,8 +137,10 @@ fn guest_and_comparison_agree(version: &'static str, rate: u64, how: &[&str]) {
 
 // What 11.1.3 loses writes by, in most runs: a first pass at full speed, then post-copy at once. On 10.0 pre-copy would mostly
 // finish first that way.
-const EARLY: &[&str] = &["--mode", "hybrid", "--downtime-limit", "1ms", "--max-bandwidth", "unlimited"];
-const SOON: &[&str] = &["--mode", "hybrid", "--downtime-limit", "1ms", "--max-bandwidth", "256MiB/s"];
+const EARLY: &[&str] =
+    &["--mode", "hybrid", "--downtime-limit", "1ms", "--max-bandwidth", "unlimited"];
+const SOON: &[&str] =
+    &["--mode", "hybrid", "--downtime-limit", "1ms", "--max-bandwidth", "256MiB/s"];
 const PRECOPY: &[&str] = &["--mode", "precopy"];
 
 cells! { guest_and_comparison_agree;

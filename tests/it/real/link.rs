@@ -15,7 +15,10 @@ fn run(scratch: &Scratch, version: &'static str, arguments: &[&str]) -> Option<D
 }
 
 fn figure(summary: &Value, path: &str) -> u64 {
-    summary.pointer(path).and_then(Value::as_u64).unwrap_or_else(|| panic!("no {path} in {summary:#}"))
+    summary
+        .pointer(path)
+        .and_then(Value::as_u64)
+        .unwrap_or_else(|| panic!("no {path} in {summary:#}"))
 }
 
 /// That what the link counted is what QEMU says it sent, but for what it counts otherwise (headers, the device state).
@@ -32,7 +35,9 @@ const HALIFAX_US: u64 = 26_250;
 fn goes_over(preset: &str, mode: &str, version: &'static str) {
     let scratch = Scratch::new();
     let preset_key = format!("link.preset={preset}");
-    let Some(done) = run(&scratch, version, &["--mode", mode, "--set", &preset_key]) else { return };
+    let Some(done) = run(&scratch, version, &["--mode", mode, "--set", &preset_key]) else {
+        return;
+    };
     let summary = done.assert_completed(version);
     assert_eq!(summary["environment"]["transport"], "owned");
     assert_counts_agree(&summary);
@@ -70,7 +75,10 @@ fn several_channels(version: &'static str, arguments: &[&str], channels: u64) {
     let arguments = [&["--set", "link.preset=dublin"], arguments].concat();
     let Some(done) = run(&scratch, version, &arguments) else { return };
     let summary = done.assert_completed(version);
-    assert_eq!((&summary["environment"]["transport"], figure(&summary, "/link/channels")), (&"unix".into(), channels));
+    assert_eq!(
+        (&summary["environment"]["transport"], figure(&summary, "/link/channels")),
+        (&"unix".into(), channels)
+    );
     assert_counts_agree(&summary);
 }
 
@@ -113,7 +121,11 @@ fn a_fault_costs(version: &'static str, arguments: &[&str], queued: u64) {
     let bytes_a_second = ((16 << 20) / 10) * 1_000_000 / (2 * HALIFAX_US);
     let predicted_us = 2 * HALIFAX_US + (queued + 4096) * 1_000_000 / bytes_a_second;
     let off = p50_us.abs_diff(predicted_us);
-    assert!(off * 5 <= predicted_us, "p50 {p50_us} µs, predicted {predicted_us} µs: {}", done.story());
+    assert!(
+        off * 5 <= predicted_us,
+        "p50 {p50_us} µs, predicted {predicted_us} µs: {}",
+        done.story()
+    );
     assert!(figure(&summary, "/faults/timed") >= 20);
 }
 
@@ -171,7 +183,11 @@ fn breaks_in_postcopy(version: &'static str) {
     done.assert_code(7);
     let summary = done.summary();
     assert_eq!(summary["outcome"], "unknown", "{}", done.story());
-    assert!(summary["reason"].as_str().unwrap().contains("2 attempts to recover it failed"), "{}", done.story());
+    assert!(
+        summary["reason"].as_str().unwrap().contains("2 attempts to recover it failed"),
+        "{}",
+        done.story()
+    );
 }
 
 cells! { breaks_in_postcopy;
@@ -185,14 +201,24 @@ fn recovers(version: &'static str, outage: &str, more: &[&str]) {
     let scratch = Scratch::new();
     let outage = format!("link.outages=[{{after_bytes=\"20MiB\", {outage}}}]");
     let guest = ["--set", "guest.memory=128MiB", "--set", "guest.working_set=64MiB"];
-    let common = [&guest[..], &["--mode", "postcopy", "--set", "link.rate=50MiB/s", "--set", &outage]].concat();
+    let common =
+        [&guest[..], &["--mode", "postcopy", "--set", "link.rate=50MiB/s", "--set", &outage]]
+            .concat();
     let Some(done) = run(&scratch, version, &[&common[..], more].concat()) else { return };
     let summary = done.assert_completed(version);
     assert_eq!(summary["postcopy_happened"], true);
     let recovery = &summary["recovery"];
     assert_eq!(recovery["recovered"], 1, "{}", done.story());
-    assert!(figure(&summary, "/recovery/attempts") >= 1 && figure(&summary, "/recovery/paused_us") > 0, "{}", done.story());
-    assert!(done.decisions().contains(&"recovered: post-copy goes on".to_owned()), "{}", done.story());
+    assert!(
+        figure(&summary, "/recovery/attempts") >= 1 && figure(&summary, "/recovery/paused_us") > 0,
+        "{}",
+        done.story()
+    );
+    assert!(
+        done.decisions().contains(&"recovered: post-copy goes on".to_owned()),
+        "{}",
+        done.story()
+    );
     // Of a working set of which much is missing, the guest soon touches a page that is.
     assert!(figure(&summary, "/brownout/beats/postcopy/max_us") > 300_000, "{}", done.story());
 }
@@ -208,7 +234,12 @@ cells! { recovers;
 
 fn breaks_in_precopy(version: &'static str) {
     let scratch = Scratch::new();
-    let arguments = ["--max-bandwidth", "32MiB/s", "--set", "link.outages=[{after_bytes=\"4MiB\", breaks=true}]"];
+    let arguments = [
+        "--max-bandwidth",
+        "32MiB/s",
+        "--set",
+        "link.outages=[{after_bytes=\"4MiB\", breaks=true}]",
+    ];
     let Some(done) = run(&scratch, version, &arguments) else { return };
     done.assert_code(8);
     let summary = done.assert_intact("failed");
@@ -225,8 +256,12 @@ cells! { breaks_in_precopy;
 fn a_destination_that_dies_behind_a_link_leaves_the_guest_on_the_source() {
     let Some(qemu) = qemu("10.0") else { return };
     let scratch = Scratch::new();
-    let endless = ["--max-bandwidth", "32MiB/s", "--downtime-limit", "1ms", "--set", "guest.rate=400MiB/s"];
-    let mut running = Switchover::lab(&scratch, qemu, qemu).args(&endless).args(&["--set", "link.preset=dublin"]).start();
+    let endless =
+        ["--max-bandwidth", "32MiB/s", "--downtime-limit", "1ms", "--set", "guest.rate=400MiB/s"];
+    let mut running = Switchover::lab(&scratch, qemu, qemu)
+        .args(&endless)
+        .args(&["--set", "link.preset=dublin"])
+        .start();
     running.wait_for_event("its first pass", |event| event.pass() >= Some(1));
     scratch.kill_qemu(Side::Destination);
     let done = running.wait();
@@ -236,15 +271,22 @@ fn a_destination_that_dies_behind_a_link_leaves_the_guest_on_the_source() {
 }
 
 /// A link by itself, and a migration between the user's QEMUs over it.
-fn over_a_link(scratch: &Scratch, pair: &Pair, leads_to: &str, arguments: &[&str]) -> (Running, Running) {
+fn over_a_link(
+    scratch: &Scratch,
+    pair: &Pair,
+    leads_to: &str,
+    arguments: &[&str],
+) -> (Running, Running) {
     let (front, incoming) = (scratch.join("front"), scratch.join("incoming"));
     let [listen, connect, arrives] =
-        [front.display().to_string(), leads_to.to_owned(), incoming.display().to_string()].map(|path| format!("unix:{path}"));
+        [front.display().to_string(), leads_to.to_owned(), incoming.display().to_string()]
+            .map(|path| format!("unix:{path}"));
     let link = ["link", "--listen", &listen, "--connect", &connect, "--set", "link.preset=local"];
     let link = Switchover::new(scratch, &link).start();
     eventually("the link listens", || front.exists().then_some(()));
     let endpoints = pair.endpoints();
-    let words: Vec<&str> = ["migrate"].into_iter().chain(endpoints.iter().map(String::as_str)).collect();
+    let words: Vec<&str> =
+        ["migrate"].into_iter().chain(endpoints.iter().map(String::as_str)).collect();
     let incoming_uri = format!("incoming_uri={arrives}");
     let migrate = ["--uri", &listen, "--set", &incoming_uri, "--out", "run"];
     (link, Switchover::new(scratch, &words).args(&migrate).args(arguments).start())
@@ -262,7 +304,11 @@ fn a_link_by_itself_leads_to_the_destination_and_counts() {
     kill(link.pid(), Signal::SIGINT).unwrap();
     let link = link.wait();
     link.assert_code(0);
-    assert!(link.stdout.contains("leads to") && link.stdout.contains("1 connection: "), "{}", link.stdout);
+    assert!(
+        link.stdout.contains("leads to") && link.stdout.contains("1 connection: "),
+        "{}",
+        link.stdout
+    );
     assert!(pair.destination.check().intact);
 }
 
@@ -272,7 +318,8 @@ fn a_link_that_is_killed_leaves_the_guest_on_the_source() {
     let scratch = Scratch::new();
     let mut pair = Pair::start(&scratch, qemu, qemu, &Wish::default());
     let leads_to = scratch.join("incoming").display().to_string();
-    let (link, mut migration) = over_a_link(&scratch, &pair, &leads_to, &["--max-bandwidth", "4MiB/s"]);
+    let (link, mut migration) =
+        over_a_link(&scratch, &pair, &leads_to, &["--max-bandwidth", "4MiB/s"]);
     migration.wait_for_event("its first pass", |event| event.pass() >= Some(1));
     kill(link.pid(), Signal::SIGKILL).unwrap();
     let done = migration.wait();
@@ -321,12 +368,17 @@ fn namespaces(arguments: &[&str], transport: &str) {
         return;
     }
     let scratch = Scratch::new();
-    let arguments = [&["--set", "link.kind=netns", "--set", "link.rate=100MiB/s"], arguments].concat();
+    let arguments =
+        [&["--set", "link.kind=netns", "--set", "link.rate=100MiB/s"], arguments].concat();
     let Some(done) = run(&scratch, "10.0", &arguments) else { return };
     let summary = done.assert_completed("10.0");
     assert_eq!(summary["environment"]["transport"], transport);
     // With the headers of TCP and IP, and what was sent again.
-    assert!(figure(&summary, "/link/bytes") >= figure(&summary, "/transfer/total_bytes"), "{}", done.story());
+    assert!(
+        figure(&summary, "/link/bytes") >= figure(&summary, "/transfer/total_bytes"),
+        "{}",
+        done.story()
+    );
 }
 
 cells! { namespaces;
@@ -340,7 +392,9 @@ fn namespaces_are_not_for_other_peoples_qemus() {
     let scratch = Scratch::new();
     let pair = Pair::start(&scratch, qemu, qemu, &Wish::default());
     let endpoints = pair.endpoints();
-    let words: Vec<&str> = ["migrate"].into_iter().chain(endpoints.iter().map(String::as_str)).collect();
-    let done = Switchover::new(&scratch, &words).args(&["--out", "run", "--set", "link.kind=netns"]).run();
+    let words: Vec<&str> =
+        ["migrate"].into_iter().chain(endpoints.iter().map(String::as_str)).collect();
+    let done =
+        Switchover::new(&scratch, &words).args(&["--out", "run", "--set", "link.kind=netns"]).run();
     done.assert_refused(&scratch, 5, &["link.kind = \"netns\"", "a lab's QEMUs"]);
 }

@@ -18,7 +18,8 @@ const FILES: &[&str] = &[
 
 /// Runs a lab between two versions.
 fn run(scratch: &Scratch, versions: [&'static str; 2], arguments: &[&str]) -> Option<Done> {
-    let done = Switchover::lab(scratch, qemu(versions[0])?, qemu(versions[1])?).args(arguments).run();
+    let done =
+        Switchover::lab(scratch, qemu(versions[0])?, qemu(versions[1])?).args(arguments).run();
     scratch.assert_clean();
     Some(done)
 }
@@ -28,15 +29,27 @@ fn run(scratch: &Scratch, versions: [&'static str; 2], arguments: &[&str]) -> Op
 fn assert_measured(done: &Done) -> Value {
     let summary = done.summary();
     assert_eq!(summary["outcome"], "completed", "{}", done.story());
-    assert!(summary["downtime"]["views"]["events_us"].as_u64().is_some_and(|us| us > 0), "{}", done.story());
+    assert!(
+        summary["downtime"]["views"]["events_us"].as_u64().is_some_and(|us| us > 0),
+        "{}",
+        done.story()
+    );
     for file in FILES {
         assert!(done.out().join(file).is_file(), "{file} is missing");
     }
     assert!(!done.out().join("samples.jsonl.zst").exists(), "the stream of samples is still there");
     let samples = done.samples();
-    assert!(summary["sampling"]["source"]["samples"].as_u64().is_some_and(|n| n > 0 && n <= samples), "{}", done.story());
+    assert!(
+        summary["sampling"]["source"]["samples"].as_u64().is_some_and(|n| n > 0 && n <= samples),
+        "{}",
+        done.story()
+    );
     let others_us = summary["host"]["others_us"].as_u64();
-    assert!(others_us.is_some() && others_us <= summary["host"]["cpu_us"].as_u64(), "{}", done.story());
+    assert!(
+        others_us.is_some() && others_us <= summary["host"]["cpu_us"].as_u64(),
+        "{}",
+        done.story()
+    );
     assert!(!done.record().heartbeats().unwrap().is_empty());
     assert!(!done.record().events().unwrap().is_empty());
     summary
@@ -80,7 +93,9 @@ fn pre_copy_on_7_2_of_a_guest_that_only_reads_keeps_it_intact() {
 
 fn injected_fault_is_found(version: &'static str) {
     let scratch = Scratch::new();
-    let Some(done) = run(&scratch, [version; 2], &["--set", "guest.inject_fault=true"]) else { return };
+    let Some(done) = run(&scratch, [version; 2], &["--set", "guest.inject_fault=true"]) else {
+        return;
+    };
     done.assert_code(6);
     let summary = assert_measured(&done);
     assert_eq!(summary["guest"]["integrity"], "corrupt");
@@ -95,7 +110,8 @@ cells! { injected_fault_is_found;
 }
 
 /// Too busy to converge by pre-copy.
-const BUSY: &[&str] = &["--max-bandwidth", "40MiB/s", "--downtime-limit", "1ms", "--set", "guest.rate=200MiB/s"];
+const BUSY: &[&str] =
+    &["--max-bandwidth", "40MiB/s", "--downtime-limit", "1ms", "--set", "guest.rate=200MiB/s"];
 
 #[test]
 fn hybrid_on_10_0_switches_to_post_copy_where_pre_copy_does_not_converge() {
@@ -110,7 +126,10 @@ fn hybrid_on_10_0_switches_to_post_copy_where_pre_copy_does_not_converge() {
 
 #[test]
 fn hybrid_whose_moment_never_comes_completes_by_pre_copy() {
-    let Some(summary) = completes(["10.0"; 2], &["--mode", "hybrid", "--after-pass", "1000"]) else { return };
+    let Some(summary) = completes(["10.0"; 2], &["--mode", "hybrid", "--after-pass", "1000"])
+    else {
+        return;
+    };
     assert_eq!(summary["postcopy_happened"], false);
     assert_eq!(summary["reason"], "completed by pre-copy");
 }
@@ -122,7 +141,10 @@ fn tells_whether_postcopy_happened(version: &'static str) {
     let reasons: &[&str] = if summary["postcopy_happened"] == true {
         &["completed by post-copy"]
     } else {
-        &["completed by pre-copy", "completed; post-copy was asked for, but pre-copy finished first"]
+        &[
+            "completed by pre-copy",
+            "completed; post-copy was asked for, but pre-copy finished first",
+        ]
     };
     assert!(reasons.contains(&summary["reason"].as_str().unwrap()), "{summary}");
 }
@@ -134,7 +156,9 @@ cells! { tells_whether_postcopy_happened;
 
 fn pauses_before_switchover(version: &'static str) {
     let scratch = Scratch::new();
-    let Some(done) = run(&scratch, [version; 2], &["--cap", "pause-before-switchover=on"]) else { return };
+    let Some(done) = run(&scratch, [version; 2], &["--cap", "pause-before-switchover=on"]) else {
+        return;
+    };
     done.assert_completed(version);
     assert_measured(&done);
     assert_eq!(done.decisions(), ["continue: the source is ready to switch over"]);
@@ -160,7 +184,8 @@ cells! { on_machine;
 fn multifd_over_tcp_carries_the_memory() {
     let scratch = Scratch::new();
     let capability = ["--cap", "multifd=on", "--param", "multifd-channels=4"];
-    let arguments = [&capability[..], &["--set", "transport=tcp", "--set", "record.transcript=true"]].concat();
+    let arguments =
+        [&capability[..], &["--set", "transport=tcp", "--set", "record.transcript=true"]].concat();
     let Some(done) = run(&scratch, ["10.0"; 2], &arguments) else { return };
     done.assert_code(0);
     done.assert_intact("completed");
@@ -172,9 +197,27 @@ fn multifd_over_tcp_carries_the_memory() {
 fn xbzrle_sends_differences_of_pages_that_change_little() {
     let scratch = Scratch::new();
     // Four passes for sure: a page enters the cache in its second.
-    let passes = ["--mode", "hybrid", "--after-pass", "4", "--downtime-limit", "1ms", "--max-bandwidth", "100MiB/s"];
-    let guest = ["--set", "guest.content=delta", "--set", "guest.rate=200MiB/s", "--set", "record.transcript=true"];
-    let arguments = [&["--cap", "xbzrle=on", "--param", "xbzrle-cache-size=64MiB"], &passes[..], &guest].concat();
+    let passes = [
+        "--mode",
+        "hybrid",
+        "--after-pass",
+        "4",
+        "--downtime-limit",
+        "1ms",
+        "--max-bandwidth",
+        "100MiB/s",
+    ];
+    let guest = [
+        "--set",
+        "guest.content=delta",
+        "--set",
+        "guest.rate=200MiB/s",
+        "--set",
+        "record.transcript=true",
+    ];
+    let arguments =
+        [&["--cap", "xbzrle=on", "--param", "xbzrle-cache-size=64MiB"], &passes[..], &guest]
+            .concat();
     let Some(done) = run(&scratch, ["10.0"; 2], &arguments) else { return };
     done.assert_code(0);
     done.assert_intact("completed");
@@ -186,14 +229,21 @@ fn xbzrle_sends_differences_of_pages_that_change_little() {
 fn accelerator_auto_says_what_it_chose_and_why() {
     let Some(summary) = completes(["10.0"; 2], &["--accel", "auto"]) else { return };
     let environment = &summary["environment"];
-    assert!(environment["accelerator"] == "tcg" || environment["accelerator"] == "kvm", "{environment}");
+    assert!(
+        environment["accelerator"] == "tcg" || environment["accelerator"] == "kvm",
+        "{environment}"
+    );
     assert!(!environment["accelerator_reason"].as_str().unwrap().is_empty());
 }
 
 /// Whatever QEMU says to two versions, what we say must be true.
 fn across(source: &'static str, destination: &'static str, machine: &str) {
     let scratch = Scratch::new();
-    let Some(done) = run(&scratch, [source, destination], &["--set", &format!("qemu.machine={machine}")]) else { return };
+    let Some(done) =
+        run(&scratch, [source, destination], &["--set", &format!("qemu.machine={machine}")])
+    else {
+        return;
+    };
     match done.status.code() {
         Some(0 | 6) => done.assert_completed(source),
         Some(8) => done.assert_intact("failed"),

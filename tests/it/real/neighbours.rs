@@ -4,7 +4,14 @@ use crate::harness::{Scratch, Switchover, qemu};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Long enough for ticks of 10 ms: some 2 s.
-const SLOW: &[&str] = &["--set", "guest.memory=64MiB", "--set", "guest.working_set=16MiB", "--set", "limits.bandwidth=10MiB/s"];
+const SLOW: &[&str] = &[
+    "--set",
+    "guest.memory=64MiB",
+    "--set",
+    "guest.working_set=16MiB",
+    "--set",
+    "limits.bandwidth=10MiB/s",
+];
 
 struct Ends<'a>(&'a AtomicBool);
 
@@ -35,12 +42,18 @@ fn with_busy_neighbours<T>(act: impl FnOnce() -> T) -> T {
 fn who_takes_the_machine_from_a_migration_is_told_of() {
     let Some(qemu) = qemu("10.0") else { return };
     let scratch = Scratch::new();
-    let done = with_busy_neighbours(|| Switchover::lab(&scratch, qemu, qemu).args(&["--mode", "postcopy"]).args(SLOW).run());
+    let done = with_busy_neighbours(|| {
+        Switchover::lab(&scratch, qemu, qemu).args(&["--mode", "postcopy"]).args(SLOW).run()
+    });
     done.assert_completed("10.0");
     let host = &done.summary()["host"];
     let us = |name: &str| host[name].as_u64().unwrap_or_else(|| panic!("{name}: {}", done.story()));
     assert!(us("others_us") * 10 > us("cpu_us") && us("others_us") <= us("cpu_us"), "{host}");
-    assert!(done.stdout.contains("of this machine's CPU time during the migration"), "{}", done.story());
+    assert!(
+        done.stdout.contains("of this machine's CPU time during the migration"),
+        "{}",
+        done.story()
+    );
     scratch.assert_clean();
 }
 
@@ -48,12 +61,19 @@ fn who_takes_the_machine_from_a_migration_is_told_of() {
 fn a_campaign_says_in_how_many_runs_there_was_one() {
     let Some(qemu) = qemu("10.0") else { return };
     let scratch = Scratch::new();
-    let campaign = scratch.file("c.toml", "repeats = 2\n[set]\nmode = \"postcopy\"\nqemu.accel = \"tcg\"\n");
-    let sweep = Switchover::new(&scratch, &["sweep"]).arg(campaign).args(&["--qemu", qemu]).args(SLOW).out(&scratch.join("c"));
+    let campaign =
+        scratch.file("c.toml", "repeats = 2\n[set]\nmode = \"postcopy\"\nqemu.accel = \"tcg\"\n");
+    let sweep = Switchover::new(&scratch, &["sweep"])
+        .arg(campaign)
+        .args(&["--qemu", qemu])
+        .args(SLOW)
+        .out(&scratch.join("c"));
     let done = with_busy_neighbours(|| sweep.run());
     done.assert_code(0);
     assert!(
-        done.stdout.contains("during 2 of 2 runs others took more than a tenth of this machine's CPU time"),
+        done.stdout.contains(
+            "during 2 of 2 runs others took more than a tenth of this machine's CPU time"
+        ),
         "{}",
         done.story()
     );

@@ -18,14 +18,28 @@ const BOOT_SECTOR: [u8; 64] = [
     0xb8, 0x01, 0x03, 0xb9, 0x02, 0x00, 0xba, 0x80, 0x00, 0xbb, 0x00, 0x7e, 0xcd,
     0x13, // int 0x13: write sector 1 from 0x7e00
     0xb0, 0x21, 0x72, 0x09, // mov al,'!'; jc say
-    0xf6, 0x06, 0x00, 0x7e, 0x3f, 0x75, 0xe3, 0xb0, 0x77, // test [0x7e00],63; jnz again; mov al,'w'
-    0xba, 0xf8, 0x03, 0xee, 0xb0, 0x0a, 0xee, 0xeb, 0xd8, // say: out COM1,al; out COM1,'\n'; jmp again
+    0xf6, 0x06, 0x00, 0x7e, 0x3f, 0x75, 0xe3, 0xb0,
+    0x77, // test [0x7e00],63; jnz again; mov al,'w'
+    0xba, 0xf8, 0x03, 0xee, 0xb0, 0x0a, 0xee, 0xeb,
+    0xd8, // say: out COM1,al; out COM1,'\n'; jmp again
     b'u', b'p', b'\n', 0,
 ];
 
 fn run(scratch: &Scratch, version: &'static str, arguments: &[&str]) -> Option<Done> {
-    let arguments =
-        [&["run", "--qemu", qemu(version)?, "--accel", "tcg", "--out", "run", "--set", "guest.memory=64MiB"], arguments];
+    let arguments = [
+        &[
+            "run",
+            "--qemu",
+            qemu(version)?,
+            "--accel",
+            "tcg",
+            "--out",
+            "run",
+            "--set",
+            "guest.memory=64MiB",
+        ],
+        arguments,
+    ];
     let done = Switchover::new(scratch, &arguments.concat()).run();
     scratch.assert_clean();
     Some(done)
@@ -35,26 +49,49 @@ fn run(scratch: &Scratch, version: &'static str, arguments: &[&str]) -> Option<D
 fn a_kernel_with_qemu_arguments_goes_over_and_nobody_checks_its_memory() {
     let scratch = Scratch::new();
     let words = "working_set=4194304 rate=4194304";
-    let arguments = ["--kernel", KERNEL, "--append", words, "--ready", "ready", "--", "-cpu", "max", "-name", "mine"];
+    let arguments = [
+        "--kernel", KERNEL, "--append", words, "--ready", "ready", "--", "-cpu", "max", "-name",
+        "mine",
+    ];
     let Some(done) = run(&scratch, "10.0", &arguments) else { return };
     done.assert_code(0);
     let summary = done.summary();
     let (guest, views) = (&summary["guest"], &summary["downtime"]["views"]);
     assert_eq!(guest["integrity"], "unknown");
-    assert!(guest["beats"].is_null() && guest["boot_us"].is_null() && views["heartbeat_us"].is_null(), "{}", done.story());
+    assert!(
+        guest["beats"].is_null() && guest["boot_us"].is_null() && views["heartbeat_us"].is_null(),
+        "{}",
+        done.story()
+    );
     assert!(views["events_us"].is_u64() && views["trace_us"].is_u64(), "{}", done.story());
-    assert!(std::fs::read_to_string(done.out().join("guest.source.log")).unwrap().contains(" ready\n"));
+    assert!(
+        std::fs::read_to_string(done.out().join("guest.source.log")).unwrap().contains(" ready\n")
+    );
 }
 
 #[test]
 fn a_kernel_that_is_said_to_beat_is_seen_to() {
     let scratch = Scratch::new();
     let words = "working_set=4194304 rate=4194304 heartbeat_us=2000";
-    let arguments = ["--kernel", KERNEL, "--append", words, "--set", "guest.heartbeat=2ms", "--set", "qemu.machine=q35"];
+    let arguments = [
+        "--kernel",
+        KERNEL,
+        "--append",
+        words,
+        "--set",
+        "guest.heartbeat=2ms",
+        "--set",
+        "qemu.machine=q35",
+    ];
     let Some(done) = run(&scratch, "newest", &arguments) else { return };
     done.assert_code(0);
     let summary = done.summary();
-    assert!(summary["downtime"]["views"]["heartbeat_us"].is_u64() && summary["guest"]["boot_us"].is_u64(), "{}", done.story());
+    assert!(
+        summary["downtime"]["views"]["heartbeat_us"].is_u64()
+            && summary["guest"]["boot_us"].is_u64(),
+        "{}",
+        done.story()
+    );
 }
 
 fn image(scratch: &Scratch) -> PathBuf {
@@ -75,9 +112,23 @@ fn written(image: &Path) -> Vec<u8> {
 fn with_a_disk(version: &'static str, machine: &str, access: &str, says: &str) {
     let scratch = Scratch::new();
     let disk = image(&scratch);
-    let (machine, access) = (format!("qemu.machine={machine}"), format!("guest.disk_access={access}"));
-    let hook = format!("hooks.after_switchover=until grep -qs ' {says}$' run/guest.destination.log; do :; done");
-    let arguments = ["--disk", disk.to_str().unwrap(), "--ready", "up", "--set", &machine, "--set", &access, "--set", &hook];
+    let (machine, access) =
+        (format!("qemu.machine={machine}"), format!("guest.disk_access={access}"));
+    let hook = format!(
+        "hooks.after_switchover=until grep -qs ' {says}$' run/guest.destination.log; do :; done"
+    );
+    let arguments = [
+        "--disk",
+        disk.to_str().unwrap(),
+        "--ready",
+        "up",
+        "--set",
+        &machine,
+        "--set",
+        &access,
+        "--set",
+        &hook,
+    ];
     let Some(done) = run(&scratch, version, &arguments) else { return };
     done.assert_code(0);
     let log = std::fs::read_to_string(done.out().join("guest.destination.log")).unwrap();

@@ -16,14 +16,22 @@ fn lab(scratch: &Scratch, qemu: &str, arguments: &[&str]) -> Done {
 fn a_qemu_that_is_not_there() {
     let scratch = Scratch::new();
     let done = lab(&scratch, "/nonexistent/qemu", &[]);
-    done.assert_refused(&scratch, 5, &["cannot start /nonexistent/qemu", "install QEMU", "--qemu", "No such file"]);
+    done.assert_refused(
+        &scratch,
+        5,
+        &["cannot start /nonexistent/qemu", "install QEMU", "--qemu", "No such file"],
+    );
 }
 
 #[test]
 fn a_qemu_that_dies_at_start_is_quoted() {
     let scratch = Scratch::new();
     let qemu = scratch.file("qemu", "#!/bin/sh\necho boom >&2\nexit 1\n");
-    lab(&scratch, qemu.to_str().unwrap(), &[]).assert_refused(&scratch, 5, &["QEMU ended with exit status: 1 and said: boom"]);
+    lab(&scratch, qemu.to_str().unwrap(), &[]).assert_refused(
+        &scratch,
+        5,
+        &["QEMU ended with exit status: 1 and said: boom"],
+    );
 }
 
 #[test]
@@ -31,7 +39,11 @@ fn a_capability_that_this_qemu_lacks() {
     let Some(qemu) = qemu("7.2") else { return };
     let scratch = Scratch::new();
     let done = lab(&scratch, qemu, &["--cap", "mapped-ram=on"]);
-    done.assert_refused(&scratch, 5, &["this QEMU (7.2.", "has no capability `mapped-ram`: it came with 9.0"]);
+    done.assert_refused(
+        &scratch,
+        5,
+        &["this QEMU (7.2.", "has no capability `mapped-ram`: it came with 9.0"],
+    );
 }
 
 #[test]
@@ -39,7 +51,11 @@ fn capabilities_that_do_not_go_together() {
     let Some(qemu) = qemu("10.0") else { return };
     let scratch = Scratch::new();
     let done = lab(&scratch, qemu, &["--mode", "postcopy", "--cap", "multifd=on"]);
-    done.assert_refused(&scratch, 5, &["source: multifd does not go with postcopy-ram on this QEMU (10.0.", "11.1 can"]);
+    done.assert_refused(
+        &scratch,
+        5,
+        &["source: multifd does not go with postcopy-ram on this QEMU (10.0.", "11.1 can"],
+    );
 }
 
 #[test]
@@ -47,14 +63,19 @@ fn a_parameter_out_of_range_is_refused_in_qemus_words() {
     let Some(qemu) = qemu("10.0") else { return };
     let scratch = Scratch::new();
     let done = lab(&scratch, qemu, &["--param", "multifd-channels=0"]);
-    done.assert_refused(&scratch, 5, &["parameters could not be set up; the migration was not started", "between 1 and 255"]);
+    done.assert_refused(
+        &scratch,
+        5,
+        &["parameters could not be set up; the migration was not started", "between 1 and 255"],
+    );
 }
 
 /// Scenarios and arguments are checked before any QEMU is looked for.
 fn usage(scenario: &str, arguments: &[&str], words: &[&str]) {
     let scratch = Scratch::new();
     let file = scratch.file("bad.toml", scenario);
-    let done = Switchover::new(&scratch, &["run"]).arg(file).args(&["--out", "run"]).args(arguments).run();
+    let done =
+        Switchover::new(&scratch, &["run"]).arg(file).args(&["--out", "run"]).args(arguments).run();
     done.assert_refused(&scratch, 2, words);
 }
 
@@ -81,11 +102,20 @@ fn a_run_directory_that_is_not_empty_or_cannot_be() {
     std::fs::create_dir(scratch.join("full")).unwrap();
     let kept = scratch.file("full/kept", "kept");
     let file = scratch.file("file", "");
-    for (out, word) in [(scratch.join("full"), "not empty"), (file.join("below"), "Not a directory"), (file, "File exists")] {
-        let scenario = scratch.file("scenario.toml", &format!("[qemu]\nsource = {qemu:?}\naccel = \"tcg\"\n"));
+    for (out, word) in [
+        (scratch.join("full"), "not empty"),
+        (file.join("below"), "Not a directory"),
+        (file, "File exists"),
+    ] {
+        let scenario =
+            scratch.file("scenario.toml", &format!("[qemu]\nsource = {qemu:?}\naccel = \"tcg\"\n"));
         let done = Switchover::new(&scratch, &["run"]).arg(scenario).arg("--out").arg(&out).run();
         let path = out.display().to_string();
-        done.assert_refused(&scratch, 9, &["cannot create the run directory", &path, "--out DIR", word]);
+        done.assert_refused(
+            &scratch,
+            9,
+            &["cannot create the run directory", &path, "--out DIR", word],
+        );
     }
     assert_eq!(std::fs::read_to_string(kept).unwrap(), "kept");
 }
@@ -96,7 +126,12 @@ fn fail_if(expression: &str, code: i32) {
     let done = lab(&scratch, qemu, &["--fail-if", expression]);
     done.assert_code(code);
     let check = done.assert_intact("completed")["checks"][0].clone();
-    assert_eq!((&check["name"], &check["pass"]), (&expression.into(), &(code == 0).into()), "{}", done.story());
+    assert_eq!(
+        (&check["name"], &check["pass"]),
+        (&expression.into(), &(code == 0).into()),
+        "{}",
+        done.story()
+    );
     scratch.assert_clean();
 }
 
@@ -107,7 +142,17 @@ cells! { fail_if;
 
 /// `migrate` with this as the source, and the same as the destination.
 fn migrate(scratch: &Scratch, endpoint: &str) -> Done {
-    let arguments = ["migrate", "--source", endpoint, "--destination", endpoint, "--uri", "tcp:127.0.0.1:1", "--out", "run"];
+    let arguments = [
+        "migrate",
+        "--source",
+        endpoint,
+        "--destination",
+        endpoint,
+        "--uri",
+        "tcp:127.0.0.1:1",
+        "--out",
+        "run",
+    ];
     Switchover::new(scratch, &arguments).run()
 }
 
@@ -126,7 +171,11 @@ fn a_qmp_path_that_is_a_plain_file() {
 fn a_qmp_path_that_is_not_there() {
     let scratch = Scratch::new();
     let at = endpoint(&scratch.join("missing"));
-    migrate(&scratch, &at).assert_refused(&scratch, 5, &["source: cannot connect to", &at, "No such file"]);
+    migrate(&scratch, &at).assert_refused(
+        &scratch,
+        5,
+        &["source: cannot connect to", &at, "No such file"],
+    );
 }
 
 #[test]
@@ -161,9 +210,15 @@ fn server(scratch: &Scratch, first: &'static str, answer: fn(&Value) -> Value) -
                 let mut stream = stream?;
                 writeln!(stream, "{first}")?;
                 // Not by lines: a request ends where its JSON does.
-                for request in serde_json::Deserializer::from_reader(stream.try_clone()?).into_iter() {
+                for request in
+                    serde_json::Deserializer::from_reader(stream.try_clone()?).into_iter()
+                {
                     let request: Value = request?;
-                    writeln!(stream, "{}", json!({"return": answer(&request), "id": request["id"]}))?;
+                    writeln!(
+                        stream,
+                        "{}",
+                        json!({"return": answer(&request), "id": request["id"]})
+                    )?;
                 }
                 Ok(())
             });
@@ -176,7 +231,11 @@ fn server(scratch: &Scratch, first: &'static str, answer: fn(&Value) -> Value) -
 fn something_that_does_not_speak_qmp() {
     let scratch = Scratch::new();
     let at = server(&scratch, "220 smtp.example.org ESMTP", |_| Value::Null);
-    migrate(&scratch, &at).assert_refused(&scratch, 5, &["does not speak QMP: it sent `220 smtp.example.org ESMTP`"]);
+    migrate(&scratch, &at).assert_refused(
+        &scratch,
+        5,
+        &["does not speak QMP: it sent `220 smtp.example.org ESMTP`"],
+    );
 }
 
 #[test]
@@ -188,5 +247,9 @@ fn a_qemu_that_is_too_old() {
         "query-status" => json!({"status": "running", "running": true, "singlestep": false}),
         _ => json!({}),
     });
-    migrate(&scratch, &at).assert_refused(&scratch, 5, &["source: QEMU 2.1.0 is too old; 6.0 or newer is needed"]);
+    migrate(&scratch, &at).assert_refused(
+        &scratch,
+        5,
+        &["source: QEMU 2.1.0 is too old; 6.0 or newer is needed"],
+    );
 }

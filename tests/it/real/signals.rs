@@ -7,7 +7,8 @@ use std::os::unix::process::ExitStatusExt;
 use switchover::plan::Side;
 
 /// A pre-copy that goes on for long.
-const ENDLESS: &[&str] = &["--max-bandwidth", "32MiB/s", "--downtime-limit", "1ms", "--set", "guest.rate=400MiB/s"];
+const ENDLESS: &[&str] =
+    &["--max-bandwidth", "32MiB/s", "--downtime-limit", "1ms", "--set", "guest.rate=400MiB/s"];
 
 fn endless(scratch: &Scratch, version: &'static str) -> Option<Running> {
     let qemu = qemu(version)?;
@@ -39,7 +40,9 @@ fn postcopy_goes_on(version: &'static str) {
     let scratch = Scratch::new();
     let slow = ["--mode", "postcopy", "--set", "limits.postcopy_bandwidth=8MiB/s"];
     let mut running = Switchover::lab(&scratch, qemu, qemu).args(&slow).start();
-    running.wait_for_event("post-copy", |event| event.side == Side::Source && event.status() == Some("postcopy-active"));
+    running.wait_for_event("post-copy", |event| {
+        event.side == Side::Source && event.status() == Some("postcopy-active")
+    });
     kill(running.pid(), Signal::SIGINT).unwrap();
     let done = running.wait();
     assert_eq!(done.status.signal(), Some(Signal::SIGINT as i32), "{}", done.story());
@@ -58,7 +61,10 @@ cells! { postcopy_goes_on;
 fn sigkill_leaves_no_qemu_and_no_file_but_a_record_that_can_be_read() {
     let scratch = Scratch::new();
     let Some(running) = endless(&scratch, "10.0") else { return };
-    assert!(!scratch.leftovers().is_empty(), "the check for leftovers sees a lab while it is there");
+    assert!(
+        !scratch.leftovers().is_empty(),
+        "the check for leftovers sees a lab while it is there"
+    );
     kill(running.pid(), Signal::SIGKILL).unwrap();
     let done = running.wait();
     assert_eq!(done.status.signal(), Some(Signal::SIGKILL as i32));

@@ -16,7 +16,12 @@ fn encrypted(version: &'static str, credentials: &str, arguments: &[&str], trans
     let done = Switchover::lab(&scratch, qemu, qemu).args(&["--set", &set]).args(arguments).run();
     let summary = done.assert_completed(version);
     let environment = &summary["environment"];
-    assert_eq!((&environment["tls"], &environment["transport"]), (&credentials.into(), &transport.into()), "{}", done.story());
+    assert_eq!(
+        (&environment["tls"], &environment["transport"]),
+        (&credentials.into(), &transport.into()),
+        "{}",
+        done.story()
+    );
     scratch.assert_clean();
 }
 
@@ -46,7 +51,14 @@ cells! { encrypted;
 #[test]
 fn a_broken_post_copy_goes_on_encrypted() {
     let outage = "link.outages=[{after_bytes=\"20MiB\", lasts=\"500ms\", breaks=true}]";
-    let guest = ["--set", "guest.memory=128MiB", "--set", "guest.working_set=64MiB", "--set", "link.rate=50MiB/s"];
+    let guest = [
+        "--set",
+        "guest.memory=128MiB",
+        "--set",
+        "guest.working_set=64MiB",
+        "--set",
+        "link.rate=50MiB/s",
+    ];
     let Some(qemu) = qemu("10.0") else { return };
     let scratch = Scratch::new();
     let tls = ["--mode", "postcopy", "--set", "tls.credentials=x509", "--set", outage];
@@ -67,11 +79,23 @@ fn credentials_stay_where_the_migration_could_still_go_on() {
     let outage = "link.outages=[{after_bytes=\"8MiB\", breaks=true}]";
     let Some(qemu) = qemu("10.0") else { return };
     let scratch = Scratch::new();
-    let slow = ["--max-bandwidth", "8MiB/s", "--set", "limits.postcopy_bandwidth=32MiB/s", "--set", outage];
-    let tls = ["--mode", "postcopy", "--set", "tls.credentials=psk", "--set", "recovery.attempts=1"];
+    let slow = [
+        "--max-bandwidth",
+        "8MiB/s",
+        "--set",
+        "limits.postcopy_bandwidth=32MiB/s",
+        "--set",
+        outage,
+    ];
+    let tls =
+        ["--mode", "postcopy", "--set", "tls.credentials=psk", "--set", "recovery.attempts=1"];
     let done = Switchover::lab(&scratch, qemu, qemu).args(&slow).args(&tls).run();
     done.assert_code(7);
-    assert!(done.summary()["warnings"].to_string().contains("are still in both QEMUs"), "{}", done.story());
+    assert!(
+        done.summary()["warnings"].to_string().contains("are still in both QEMUs"),
+        "{}",
+        done.story()
+    );
     scratch.assert_clean();
 }
 
@@ -80,13 +104,18 @@ fn credentials(scratch: &Scratch, name: &str) -> PathBuf {
     let directory = scratch.join(name);
     let done = Switchover::new(scratch, &["credentials", name]).run();
     done.assert_code(0);
-    assert!(done.stdout.contains("ca-cert.pem") && done.stdout.contains("tls.credentials=x509"), "{}", done.stdout);
+    assert!(
+        done.stdout.contains("ca-cert.pem") && done.stdout.contains("tls.credentials=x509"),
+        "{}",
+        done.stdout
+    );
     directory
 }
 
 fn migrate(scratch: &Scratch, pair: &Pair, arguments: &[&str]) -> Done {
     let endpoints = pair.endpoints();
-    let words: Vec<&str> = ["migrate"].into_iter().chain(endpoints.iter().map(String::as_str)).collect();
+    let words: Vec<&str> =
+        ["migrate"].into_iter().chain(endpoints.iter().map(String::as_str)).collect();
     Switchover::new(scratch, &words).args(&["--out", "run"]).args(arguments).run()
 }
 
@@ -113,10 +142,17 @@ fn the_users_own(version: &'static str, kind: &str, arguments: &[&str]) {
     let directory = credentials(&scratch, "keys");
     let mut pair = Pair::start(&scratch, qemu, qemu, &Wish::default());
     let kind = format!("tls.credentials={kind}");
-    let done = migrate(&scratch, &pair, &[&["--set", &kind, "--set", &set("dir", &directory)], arguments].concat());
+    let done = migrate(
+        &scratch,
+        &pair,
+        &[&["--set", &kind, "--set", &set("dir", &directory)], arguments].concat(),
+    );
     done.assert_code(0);
     assert!(done.stdout.contains(", TLS ("), "{}", done.stdout);
-    assert_eq!((pair.source.qmp.run_state(), pair.destination.qmp.run_state()), ("postmigrate".to_owned(), "running".to_owned()));
+    assert_eq!(
+        (pair.source.qmp.run_state(), pair.destination.qmp.run_state()),
+        ("postmigrate".to_owned(), "running".to_owned())
+    );
     let verdict = pair.destination.check();
     assert!(verdict.intact || loses_writes(version, false), "{:?}", verdict.said);
     assert_as_before(&mut pair.source.qmp, "");
@@ -138,8 +174,10 @@ fn a_migration_that_is_given_up_leaves_nothing() {
     let Some(qemu) = qemu("10.0") else { return };
     let scratch = Scratch::new();
     let directory = credentials(&scratch, "keys");
-    let mut pair = Pair::start(&scratch, qemu, qemu, &Wish { working_set: 32, rate: 100, ..Wish::default() });
-    let hopeless = ["--max-bandwidth", "32MiB/s", "--downtime-limit", "1ms", "--set", "give_up.passes=2"];
+    let mut pair =
+        Pair::start(&scratch, qemu, qemu, &Wish { working_set: 32, rate: 100, ..Wish::default() });
+    let hopeless =
+        ["--max-bandwidth", "32MiB/s", "--downtime-limit", "1ms", "--set", "give_up.passes=2"];
     let tls = ["--set", "tls.credentials=x509", "--set", &set("dir", &directory)];
     migrate(&scratch, &pair, &[hopeless.as_slice(), &tls].concat()).assert_code(3);
     assert_eq!(pair.source.qmp.run_state(), "running");
@@ -154,13 +192,13 @@ fn a_dead_drivers_object_is_replaced_and_the_users_parameter_comes_back() {
     let scratch = Scratch::new();
     let directory = credentials(&scratch, "keys");
     let mut pair = Pair::start(&scratch, qemu, qemu, &Wish::default());
-    let object =
-        |id: &str| json!({"qom-type": "tls-creds-psk", "id": id, "endpoint": "client", "username": "qemu", "dir": directory});
+    let object = |id: &str| json!({"qom-type": "tls-creds-psk", "id": id, "endpoint": "client", "username": "qemu", "dir": directory});
     for id in [OBJECT, "theirs"] {
         pair.source.qmp.execute("object-add", object(id));
         pair.source.qmp.execute("migrate-set-parameters", json!({ "tls-creds": id }));
     }
-    migrate(&scratch, &pair, &["--set", "tls.credentials=x509", "--set", &set("dir", &directory)]).assert_code(0);
+    migrate(&scratch, &pair, &["--set", "tls.credentials=x509", "--set", &set("dir", &directory)])
+        .assert_code(0);
     assert_as_before(&mut pair.source.qmp, "theirs");
     assert_as_before(&mut pair.destination.qmp, "");
 }
@@ -171,17 +209,31 @@ fn whoever_takes_over_from_a_dead_driver_takes_the_credentials_back() {
     let Some(qemu) = qemu("10.0") else { return };
     let scratch = Scratch::new();
     let directory = credentials(&scratch, "keys");
-    let mut pair = Pair::start(&scratch, qemu, qemu, &Wish { working_set: 32, rate: 100, ..Wish::default() });
+    let mut pair =
+        Pair::start(&scratch, qemu, qemu, &Wish { working_set: 32, rate: 100, ..Wish::default() });
     let endpoints = pair.endpoints();
-    let words: Vec<&str> = ["migrate"].into_iter().chain(endpoints.iter().map(String::as_str)).collect();
-    let tls = ["--set", "tls.credentials=psk", "--set", &set("dir", &directory), "--max-bandwidth", "32MiB/s", "--out", "run"];
+    let words: Vec<&str> =
+        ["migrate"].into_iter().chain(endpoints.iter().map(String::as_str)).collect();
+    let tls = [
+        "--set",
+        "tls.credentials=psk",
+        "--set",
+        &set("dir", &directory),
+        "--max-bandwidth",
+        "32MiB/s",
+        "--out",
+        "run",
+    ];
     let mut driver = Switchover::new(&scratch, &words).args(&tls).start();
     driver.wait_for_event("a pass", |event| event.event == "MIGRATION_PASS");
     kill(driver.pid(), Signal::SIGKILL).unwrap();
     driver.wait();
     assert_eq!(tls_parameters(&mut pair.source.qmp).0, OBJECT);
-    pair.source.qmp.execute("migrate-set-parameters", json!({ "max-bandwidth": 0, "downtime-limit": 2000 }));
-    let words: Vec<&str> = ["attach"].into_iter().chain(endpoints.iter().map(String::as_str)).collect();
+    pair.source
+        .qmp
+        .execute("migrate-set-parameters", json!({ "max-bandwidth": 0, "downtime-limit": 2000 }));
+    let words: Vec<&str> =
+        ["attach"].into_iter().chain(endpoints.iter().map(String::as_str)).collect();
     Switchover::new(&scratch, &words).args(&["--out", "after"]).run().assert_code(0);
     assert_eq!(pair.destination.qmp.run_state(), "running");
     assert_as_before(&mut pair.source.qmp, "");
@@ -195,15 +247,28 @@ fn strangers(version: &'static str, kind: &str, arguments: &[&str], words: &[&st
     let directories = [credentials(&scratch, "mine"), credentials(&scratch, "yours")];
     let mut pair = Pair::start(&scratch, qemu, qemu, &Wish::default());
     let kind = format!("tls.credentials={kind}");
-    let (mine, yours) = (set("source_dir", &directories[0]), set("destination_dir", &directories[1]));
-    let done = migrate(&scratch, &pair, &[&["--set", &kind, "--set", &mine, "--set", &yours], arguments].concat());
+    let (mine, yours) =
+        (set("source_dir", &directories[0]), set("destination_dir", &directories[1]));
+    let done = migrate(
+        &scratch,
+        &pair,
+        &[&["--set", &kind, "--set", &mine, "--set", &yours], arguments].concat(),
+    );
     done.assert_code(8);
     let summary = done.summary();
     assert_eq!(summary["outcome"], "failed", "{}", done.story());
     for word in words {
-        assert!(summary["reason"].as_str().unwrap().contains(word), "`{word}` is not in {}", done.story());
+        assert!(
+            summary["reason"].as_str().unwrap().contains(word),
+            "`{word}` is not in {}",
+            done.story()
+        );
     }
-    assert!(summary["warnings"].to_string().contains("do not trust each other"), "{}", done.story());
+    assert!(
+        summary["warnings"].to_string().contains("do not trust each other"),
+        "{}",
+        done.story()
+    );
     assert_eq!(pair.source.qmp.run_state(), "running");
     assert!(pair.source.check().intact);
     assert_as_before(&mut pair.source.qmp, "");
@@ -227,11 +292,22 @@ fn a_certificate_for_another_host_is_refused_in_qemus_words() {
     let scratch = Scratch::new();
     let directory = credentials(&scratch, "keys");
     let mut pair = Pair::start(&scratch, qemu, qemu, &Wish::default());
-    let tls = ["--set", "tls.credentials=x509", "--set", "tls.hostname=elsewhere.example.org", "--set", &set("dir", &directory)];
+    let tls = [
+        "--set",
+        "tls.credentials=x509",
+        "--set",
+        "tls.hostname=elsewhere.example.org",
+        "--set",
+        &set("dir", &directory),
+    ];
     let done = migrate(&scratch, &pair, &tls);
     done.assert_code(8);
     let reason = done.summary()["reason"].to_string();
-    assert!(reason.contains("Certificate does not match the hostname elsewhere.example.org"), "{}", done.story());
+    assert!(
+        reason.contains("Certificate does not match the hostname elsewhere.example.org"),
+        "{}",
+        done.story()
+    );
     assert_eq!(pair.source.qmp.run_state(), "running");
     assert_as_before(&mut pair.source.qmp, "");
 }
@@ -241,12 +317,24 @@ fn a_directory_without_credentials_is_refused_and_nothing_left() {
     let Some(qemu) = qemu("10.0") else { return };
     let scratch = Scratch::new();
     let mut pair = Pair::start(&scratch, qemu, qemu, &Wish::default());
-    let done = migrate(&scratch, &pair, &["--set", "tls.credentials=psk", "--set", "tls.dir=/nonexistent"]);
-    done.assert_refused(&scratch, 5, &["destination: its TLS credentials (object-add)", "was not started", "/nonexistent"]);
+    let done = migrate(
+        &scratch,
+        &pair,
+        &["--set", "tls.credentials=psk", "--set", "tls.dir=/nonexistent"],
+    );
+    done.assert_refused(
+        &scratch,
+        5,
+        &["destination: its TLS credentials (object-add)", "was not started", "/nonexistent"],
+    );
     assert_as_before(&mut pair.source.qmp, "");
     assert_as_before(&mut pair.destination.qmp, "");
     let done = migrate(&scratch, &pair, &["--set", "tls.credentials=psk"]);
-    done.assert_refused(&scratch, 5, &["tls.source_dir and tls.destination_dir", "switchover credentials DIR"]);
+    done.assert_refused(
+        &scratch,
+        5,
+        &["tls.source_dir and tls.destination_dir", "switchover credentials DIR"],
+    );
 }
 
 /// Without certificates on the source: only a destination that does not look at them takes it.
@@ -259,7 +347,11 @@ fn anonymous(look: bool, code: i32) {
     }
     let mut pair = Pair::start(&scratch, qemu, qemu, &Wish::default());
     let verify = format!("tls.verify_peer={look}");
-    let done = migrate(&scratch, &pair, &["--set", "tls.credentials=x509", "--set", &set("dir", &directory), "--set", &verify]);
+    let done = migrate(
+        &scratch,
+        &pair,
+        &["--set", "tls.credentials=x509", "--set", &set("dir", &directory), "--set", &verify],
+    );
     done.assert_code(code);
     let at = if code == 0 { &mut pair.destination } else { &mut pair.source };
     assert_eq!(at.qmp.run_state(), "running", "{}", done.story());
@@ -277,7 +369,8 @@ fn a_destination_that_listens_already_is_made_to_encrypt() {
     let directory = credentials(&scratch, "keys");
     let wish = Wish { destination: &["-incoming", "tcp:127.0.0.1:0"], ..Wish::default() };
     let mut pair = Pair::start(&scratch, qemu, qemu, &wish);
-    migrate(&scratch, &pair, &["--set", "tls.credentials=x509", "--set", &set("dir", &directory)]).assert_code(0);
+    migrate(&scratch, &pair, &["--set", "tls.credentials=x509", "--set", &set("dir", &directory)])
+        .assert_code(0);
     assert_eq!(pair.destination.qmp.run_state(), "running");
     assert_as_before(&mut pair.destination.qmp, "");
 }
@@ -285,7 +378,10 @@ fn a_destination_that_listens_already_is_made_to_encrypt() {
 fn not_with_tls(arguments: &[&str], words: &[&str]) {
     let Some(qemu) = qemu("10.0") else { return };
     let scratch = Scratch::new();
-    let done = Switchover::lab(&scratch, qemu, qemu).args(&["--set", "tls.credentials=x509"]).args(arguments).run();
+    let done = Switchover::lab(&scratch, qemu, qemu)
+        .args(&["--set", "tls.credentials=x509"])
+        .args(arguments)
+        .run();
     done.assert_refused(&scratch, 5, words);
 }
 
@@ -316,12 +412,27 @@ fn the_key_is_told_to_nobody() {
     let directory = credentials(&scratch, "keys");
     let line = std::fs::read_to_string(directory.join("keys.psk")).unwrap();
     let key = line.trim_end().strip_prefix("qemu:").unwrap();
-    let tls = ["-vv", "--set", "tls.credentials=psk", "--set", &set("dir", &directory), "--set", "record.transcript=true"];
-    let mut running = Switchover::lab(&scratch, qemu, qemu).args(&tls).args(&["--max-bandwidth", "8MiB/s"]).start();
+    let tls = [
+        "-vv",
+        "--set",
+        "tls.credentials=psk",
+        "--set",
+        &set("dir", &directory),
+        "--set",
+        "record.transcript=true",
+    ];
+    let mut running = Switchover::lab(&scratch, qemu, qemu)
+        .args(&tls)
+        .args(&["--max-bandwidth", "8MiB/s"])
+        .start();
     running.wait_for_event("a migration that goes on", |event| event.event == "MIGRATION_PASS");
     for entry in std::fs::read_dir("/proc").unwrap() {
         let arguments = std::fs::read(entry.unwrap().path().join("cmdline")).unwrap_or_default();
-        assert!(!String::from_utf8_lossy(&arguments).contains(key), "in {}", String::from_utf8_lossy(&arguments));
+        assert!(
+            !String::from_utf8_lossy(&arguments).contains(key),
+            "in {}",
+            String::from_utf8_lossy(&arguments)
+        );
     }
     kill(running.pid(), Signal::SIGINT).unwrap();
     let done = running.wait();

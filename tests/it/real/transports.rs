@@ -6,7 +6,10 @@ use crate::harness::{Scratch, Switchover, qemu};
 fn goes_by(transport: &str, mode: &str, version: &'static str, arguments: &[&str], scheme: &str) {
     let Some(qemu) = qemu(version) else { return };
     let scratch = Scratch::new();
-    let done = Switchover::lab(&scratch, qemu, qemu).args(&["--mode", mode, "--transport", transport]).args(arguments).run();
+    let done = Switchover::lab(&scratch, qemu, qemu)
+        .args(&["--mode", mode, "--transport", transport])
+        .args(arguments)
+        .run();
     let summary = done.assert_completed(version);
     assert_eq!(summary["environment"]["transport"], scheme, "{}", done.story());
     assert_eq!(summary["postcopy_happened"], mode == "postcopy", "{}", done.story());
@@ -42,8 +45,12 @@ fn by_channels(version: &'static str) {
     let Some(qemu) = qemu(version) else { return };
     let scratch = Scratch::new();
     let path = scratch.join("stream").display().to_string();
-    let channel = format!("[{{channel-type=\"main\", addr={{transport=\"socket\", type=\"unix\", path={path:?}}}}}]");
-    let done = Switchover::lab(&scratch, qemu, qemu).args(&["--set", &format!("channels={channel}")]).run();
+    let channel = format!(
+        "[{{channel-type=\"main\", addr={{transport=\"socket\", type=\"unix\", path={path:?}}}}}]"
+    );
+    let done = Switchover::lab(&scratch, qemu, qemu)
+        .args(&["--set", &format!("channels={channel}")])
+        .run();
     if version == "7.2" {
         return done.assert_refused(&scratch, 5, &["takes no `channels`: they came with 8.2"]);
     }

@@ -10,10 +10,14 @@ use tokio::task::spawn_blocking;
 const QUERY: &[u8] = br#"{"execute":"query-migrate"}"#;
 
 /// Runs `client` on a thread with a connection, and `serve` at the other end of it.
-async fn with<T: Send + 'static>(client: impl FnOnce(Blocking) -> T + Send + 'static, serve: impl AsyncFnOnce(Peer)) -> T {
+async fn with<T: Send + 'static>(
+    client: impl FnOnce(Blocking) -> T + Send + 'static,
+    serve: impl AsyncFnOnce(Peer),
+) -> T {
     let server = Server::start();
     let endpoint = server.endpoint.clone();
-    let client = spawn_blocking(move || client(Blocking::connect("source", &endpoint, DEADLINE).unwrap()));
+    let client =
+        spawn_blocking(move || client(Blocking::connect("source", &endpoint, DEADLINE).unwrap()));
     let serving = async {
         let mut peer = server.accept().await;
         let negotiation = peer.negotiate(GREETING).await;
@@ -55,7 +59,8 @@ async fn the_end_of_the_connection_is_an_end_even_within_a_line() {
         assert_eq!(line_of(&mut qmp), "{\"event\": \"SHUTDOWN\"}");
         qmp.read_line().unwrap_err().kind()
     };
-    let kind = with(client, async |mut peer| peer.raw("{\"event\": \"SHUTDOWN\"}\r\n{\"retu").await).await;
+    let kind =
+        with(client, async |mut peer| peer.raw("{\"event\": \"SHUTDOWN\"}\r\n{\"retu").await).await;
     assert_eq!(kind, io::ErrorKind::UnexpectedEof);
 }
 
@@ -73,7 +78,8 @@ async fn a_line_without_end_is_refused() {
 async fn refused(deadline: Duration, serve: impl AsyncFnOnce(&mut Peer)) -> String {
     let server = Server::start();
     let endpoint = server.endpoint.clone();
-    let client = spawn_blocking(move || Blocking::connect("source", &endpoint, deadline).unwrap_err());
+    let client =
+        spawn_blocking(move || Blocking::connect("source", &endpoint, deadline).unwrap_err());
     let serving = async {
         let mut peer = server.accept().await;
         serve(&mut peer).await;
@@ -92,7 +98,10 @@ async fn a_server_that_does_not_greet_is_told_from_one_that_is_no_qmp() {
         silent,
         @"source: unix:QMP accepted the connection but sent no QMP greeting within 50ms; QMP serves one client a socket, so another client probably holds it. Close that client, or give the VM a second QMP socket (a second `-qmp` option)"
     );
-    let monitor = refused(DEADLINE, async |peer| peer.line("QEMU 10.0.2 monitor - type 'help' for more information").await).await;
+    let monitor = refused(DEADLINE, async |peer| {
+        peer.line("QEMU 10.0.2 monitor - type 'help' for more information").await
+    })
+    .await;
     insta::assert_snapshot!(
         monitor,
         @"source: unix:QMP does not speak QMP: it sent `QEMU 10.0.2 monitor - type 'help' for more information`. Give the socket of QEMU's `-qmp` option (not the human monitor's, nor the migration socket)"

@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use switchover::drive::{Driver, End, Given, Interrupt, Progress, Rejoin, Report, RunStates};
 use switchover::observe::Latest;
-use switchover::plan::{GiveUpWhen, Listen, Plan, RecoveryRules, Settings, Side, Stream, SwitchWhen};
+use switchover::plan::{
+    GiveUpWhen, Listen, Plan, RecoveryRules, Settings, Side, Stream, SwitchWhen,
+};
 use switchover::record::{Outcome, RunDir};
 use switchover::scenario::{Hooks, Mode};
 use switchover::units::Micros;
@@ -29,7 +31,11 @@ fn plan(mode: Mode) -> Plan {
         give_up: GiveUpWhen { passes: Some(2), bytes: None, after: Micros(60_000_000) },
         cancel_is_guarded: true,
         return_path: true,
-        recovery: RecoveryRules { attempts: 1, backoff: Micros(100_000), stalled_after: Micros(60_000_000) },
+        recovery: RecoveryRules {
+            attempts: 1,
+            backoff: Micros(100_000),
+            stalled_after: Micros(60_000_000),
+        },
         tls: None,
         confirms: false,
         hooks: Hooks::default(),
@@ -52,7 +58,8 @@ struct Running {
 /// Starts a migration; `migrate` is not answered yet.
 async fn start(plan: Plan) -> Running {
     let (source_server, (source_session, source_notices, source)) = served().await;
-    let (destination_server, (destination_session, destination_notices, destination)) = served().await;
+    let (destination_server, (destination_session, destination_notices, destination)) =
+        served().await;
     let directory = tempfile::tempdir().unwrap();
     let record = RunDir::create(&directory.path().join("run"), "", false).unwrap();
     let (interrupt, interrupted) = watch::channel(false);
@@ -135,16 +142,26 @@ impl Running {
     /// Before a cancel, the destination is told not to start the guest by itself.
     async fn held(&mut self) {
         let waits = json!({"status": "inmigrate", "running": false});
-        for (name, answer) in [("query-status", &waits), ("stop", &json!({})), ("query-status", &waits)] {
+        for (name, answer) in
+            [("query-status", &waits), ("stop", &json!({})), ("query-status", &waits)]
+        {
             let asked = self.destination.serve_until(name, &[]).await;
             self.destination.answer(&asked, answer.clone()).await;
         }
     }
 
     /// Waits for the end, while both sides answer as they are told.
-    async fn end(mut self, source: [(&'static str, Value); 2], destination: [(&'static str, Value); 2]) -> Report {
+    async fn end(
+        mut self,
+        source: [(&'static str, Value); 2],
+        destination: [(&'static str, Value); 2],
+    ) -> Report {
         let migration = reported(self.migration);
-        let (report, (), ()) = tokio::join!(migration, self.source.serve(&source), self.destination.serve(&destination));
+        let (report, (), ()) = tokio::join!(
+            migration,
+            self.source.serve(&source),
+            self.destination.serve(&destination)
+        );
         self.record.discard();
         report
     }
@@ -169,10 +186,14 @@ async fn post_copy_that_was_asked_for_and_did_not_happen_is_told_so() {
     running.source.status("device").await;
     running.destination.status("completed").await;
     running.source.status("completed").await;
-    let report = running.end(state("completed", "postmigrate"), state("completed", "running")).await;
+    let report =
+        running.end(state("completed", "postmigrate"), state("completed", "running")).await;
     insta::assert_snapshot!(words(&report), @"completed: completed; post-copy was asked for, but pre-copy finished first");
     assert!(!report.ending.postcopy_happened);
-    let there = RunStates { source: Some("postmigrate".to_owned()), destination: Some("running".to_owned()) };
+    let there = RunStates {
+        source: Some("postmigrate".to_owned()),
+        destination: Some("running".to_owned()),
+    };
     assert_eq!(report.run_states, there);
 }
 
@@ -184,7 +205,8 @@ async fn states_that_nobody_knows_are_states_in_progress() {
     }
     running.destination.status("completed").await;
     running.source.status("completed").await;
-    let report = running.end(state("completed", "postmigrate"), state("completed", "running")).await;
+    let report =
+        running.end(state("completed", "postmigrate"), state("completed", "running")).await;
     insta::assert_snapshot!(words(&report), @"completed: completed by pre-copy");
 }
 
@@ -214,7 +236,8 @@ async fn post_copy_is_asked_for_on_the_event_alone() {
     running.destination.status("postcopy-active").await;
     running.destination.status("completed").await;
     running.source.status("completed").await;
-    let report = running.end(state("completed", "postmigrate"), state("completed", "running")).await;
+    let report =
+        running.end(state("completed", "postmigrate"), state("completed", "running")).await;
     insta::assert_snapshot!(words(&report), @"completed: completed by post-copy");
     assert!(report.ending.postcopy_happened);
     assert_eq!((report.ending.passes, report.decisions), (2, 1));
@@ -226,12 +249,20 @@ async fn a_start_of_post_copy_that_is_refused_leaves_pre_copy_to_finish() {
     let asked = running.source.serve_until("migrate-start-postcopy", &[]).await;
     running
         .source
-        .refuse(&asked, "GenericError", "Enable postcopy with migrate_set_capability before the start of migration")
+        .refuse(
+            &asked,
+            "GenericError",
+            "Enable postcopy with migrate_set_capability before the start of migration",
+        )
         .await;
     running.destination.status("completed").await;
     running.source.status("completed").await;
-    let report = running.end(state("completed", "postmigrate"), state("completed", "running")).await;
-    assert_eq!((report.ending.outcome, report.ending.postcopy_happened), (Outcome::Completed, false));
+    let report =
+        running.end(state("completed", "postmigrate"), state("completed", "running")).await;
+    assert_eq!(
+        (report.ending.outcome, report.ending.postcopy_happened),
+        (Outcome::Completed, false)
+    );
 }
 
 /// Gives the source's limit before, and answers it from then on.
@@ -257,8 +288,10 @@ async fn a_limit_that_was_raised_is_put_back_when_it_comes_to_nothing() {
     let cancel = running.source.serve_until("migrate_cancel", &[]).await;
     running.source.answer(&cancel, json!({})).await;
     running.source.status("cancelled").await;
-    let waiting = tokio::spawn(async move { running.destination.serve(&state("failed", "inmigrate")).await });
-    let lower = running.source.serve_until("migrate-set-parameters", &state("cancelled", "running")).await;
+    let waiting =
+        tokio::spawn(async move { running.destination.serve(&state("failed", "inmigrate")).await });
+    let lower =
+        running.source.serve_until("migrate-set-parameters", &state("cancelled", "running")).await;
     assert_eq!(lower.arguments, json!({"downtime-limit": 77}));
     running.source.answer(&lower, json!({})).await;
     let report = reported(running.migration).await;
@@ -272,8 +305,10 @@ async fn a_limit_that_was_raised_is_put_back_when_it_comes_to_nothing() {
 async fn a_limit_that_cannot_be_put_back_is_said() {
     let mut running = start_finishing().await;
     running.source.status("failed").await;
-    let waiting = tokio::spawn(async move { running.destination.serve(&state("failed", "inmigrate")).await });
-    let lower = running.source.serve_until("migrate-set-parameters", &state("failed", "running")).await;
+    let waiting =
+        tokio::spawn(async move { running.destination.serve(&state("failed", "inmigrate")).await });
+    let lower =
+        running.source.serve_until("migrate-set-parameters", &state("failed", "running")).await;
     running.source.refuse(&lower, "GenericError", "not today").await;
     let report = reported(running.migration).await;
     running.record.discard();
@@ -338,27 +373,33 @@ async fn a_cancel_that_is_refused_in_post_copy_goes_on_to_the_end() {
     running.interrupt.send(true).unwrap();
     running.held().await;
     let cancel = running.source.serve_until("migrate_cancel", &[]).await;
-    running.source.refuse(&cancel, "GenericError", "Postcopy migration in progress, cannot cancel.").await;
+    running
+        .source
+        .refuse(&cancel, "GenericError", "Postcopy migration in progress, cannot cancel.")
+        .await;
     let released = running.destination.serve_until("cont", &[]).await;
     running.destination.answer(&released, json!({})).await;
     running.source.status("postcopy-active").await;
     running.destination.status("completed").await;
     running.source.status("completed").await;
-    let report = running.end(state("completed", "postmigrate"), state("completed", "running")).await;
+    let report =
+        running.end(state("completed", "postmigrate"), state("completed", "running")).await;
     insta::assert_snapshot!(words(&report), @"completed: completed before it could be cancelled (interrupted)");
     assert!(report.ending.postcopy_happened);
 }
 
 #[tokio::test]
 async fn where_qemu_would_obey_an_interrupt_in_post_copy_cancels_nothing() {
-    let mut running = start_copying(Plan { cancel_is_guarded: false, ..plan(Mode::Postcopy) }).await;
+    let mut running =
+        start_copying(Plan { cancel_is_guarded: false, ..plan(Mode::Postcopy) }).await;
     let asked = running.source.serve_until("migrate-start-postcopy", &[]).await;
     running.source.answer(&asked, json!({})).await;
     running.source.status("postcopy-active").await;
     running.interrupt.send(true).unwrap();
     running.destination.status("completed").await;
     running.source.status("completed").await;
-    let report = running.end(state("completed", "postmigrate"), state("completed", "running")).await;
+    let report =
+        running.end(state("completed", "postmigrate"), state("completed", "running")).await;
     assert_eq!(report.ending.outcome, Outcome::Completed, "{report:?}");
 }
 
@@ -381,7 +422,8 @@ async fn pre_switchover_is_let_go_on() {
     running.source.status("device").await;
     running.destination.status("completed").await;
     running.source.status("completed").await;
-    let report = running.end(state("completed", "postmigrate"), state("completed", "running")).await;
+    let report =
+        running.end(state("completed", "postmigrate"), state("completed", "running")).await;
     assert_eq!(report.ending.outcome, Outcome::Completed);
 }
 
@@ -400,11 +442,16 @@ async fn a_destination_that_ends_in_pre_copy_leaves_the_guest_on_the_source() {
 #[tokio::test]
 async fn without_a_source_to_be_asked_the_destination_decides() {
     for (status, words_of_it) in [
-        ("completed", "completed: completed by pre-copy, by the destination's word; the source cannot be asked"),
+        (
+            "completed",
+            "completed: completed by pre-copy, by the destination's word; the source cannot be asked",
+        ),
         ("failed", "unknown: the destination has failed; and the source cannot be asked"),
     ] {
         let running = start_copying(plan(Mode::Precopy)).await;
-        let Running { source, mut destination, migration, record, servers: [server, _other], .. } = running;
+        let Running {
+            source, mut destination, migration, record, servers: [server, _other], ..
+        } = running;
         drop((source, server));
         destination.status(status).await;
         let answers = state(status, "running");
@@ -421,11 +468,13 @@ async fn a_connection_that_ends_is_made_again_and_the_state_asked_for() {
     let asked = running.source.serve_until("migrate-start-postcopy", &[]).await;
     drop(asked);
     running.source = running.servers[0].accept_after(running.source).await;
-    let again = running.source.serve_until("migrate-start-postcopy", &state("active", "running")).await;
+    let again =
+        running.source.serve_until("migrate-start-postcopy", &state("active", "running")).await;
     running.source.answer(&again, json!({})).await;
     running.source.status("postcopy-active").await;
     running.destination = running.servers[1].accept_after(running.destination).await;
-    let report = running.end(state("completed", "postmigrate"), state("completed", "running")).await;
+    let report =
+        running.end(state("completed", "postmigrate"), state("completed", "running")).await;
     insta::assert_snapshot!(words(&report), @"completed: completed by post-copy");
     assert_eq!(report.run_states.destination.as_deref(), Some("running"));
 }
@@ -440,7 +489,8 @@ async fn progress_is_shown_while_it_goes_on() {
     assert_eq!(*phases.lock().unwrap(), ["Precopy"]);
     running.destination.status("completed").await;
     running.source.status("completed").await;
-    let report = running.end(state("completed", "postmigrate"), state("completed", "running")).await;
+    let report =
+        running.end(state("completed", "postmigrate"), state("completed", "running")).await;
     assert_eq!(report.ending.outcome, Outcome::Completed);
 }
 
@@ -475,7 +525,10 @@ async fn an_older_copy_that_runs_again_is_no_success() {
 async fn a_post_copy_that_failed_early_is_no_loss_where_the_source_runs_on() {
     let report = post_copy_that_fails_early("running", "inmigrate").await;
     assert_eq!(report.ending.outcome, Outcome::Failed, "{report:?}");
-    assert!(report.ending.reason.contains("QEMU let the guest run on, on the source"), "{report:?}");
+    assert!(
+        report.ending.reason.contains("QEMU let the guest run on, on the source"),
+        "{report:?}"
+    );
 }
 
 #[tokio::test]

@@ -19,8 +19,15 @@ async fn ended_by(sent: Vec<u8>) -> String {
             break end.to_string();
         }
     };
-    let error = session.execute(Request::raw("query-status", json!(null)), DEADLINE).await.unwrap_err().to_string();
-    assert_eq!(error, format!("source: the QMP connection ended before query-status was answered: {end}"));
+    let error = session
+        .execute(Request::raw("query-status", json!(null)), DEADLINE)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        format!("source: the QMP connection ended before query-status was answered: {end}")
+    );
     sending.await.unwrap();
     end
 }
@@ -28,12 +35,16 @@ async fn ended_by(sent: Vec<u8>) -> String {
 #[tokio::test]
 async fn a_line_without_an_end_ends_the_connection() {
     let end = ended_by(vec![b'x'; 64 << 20]).await;
-    assert_eq!(end, "it sent a line of more than 1 MiB, which no QEMU does: it is broken, or means harm");
+    assert_eq!(
+        end,
+        "it sent a line of more than 1 MiB, which no QEMU does: it is broken, or means harm"
+    );
 }
 
 #[tokio::test]
 async fn a_line_that_is_nested_too_deep_ends_the_connection() {
-    let deep = format!(r#"{{"return":{}{},"id":1}}"#, "[".repeat(100_000), "]".repeat(100_000)) + "\n";
+    let deep =
+        format!(r#"{{"return":{}{},"id":1}}"#, "[".repeat(100_000), "]".repeat(100_000)) + "\n";
     assert_eq!(
         ended_by(deep.into_bytes()).await,
         "it sent a line nested more than 64 deep, which no QEMU does: it is broken, or means harm"
@@ -61,7 +72,10 @@ async fn events_that_nobody_takes_end_the_connection_and_those_before_are_given(
     let asked = session.execute(Request::raw("query-status", json!(null)), DEADLINE);
     let (error, ()) = tokio::join!(asked, flood);
     let error = error.unwrap_err().to_string();
-    assert!(error.contains("source: ") && error.contains("more than 2 MiB of them wait"), "{error}");
+    assert!(
+        error.contains("source: ") && error.contains("more than 2 MiB of them wait"),
+        "{error}"
+    );
     let mut taken = 0;
     while let Ok(notice) = notices.next().await {
         assert!(matches!(notice, Notice::Event(event) if event.name == "STOP"));
@@ -99,11 +113,21 @@ async fn what_is_kept_of_texts_and_of_unknown_lines_has_an_end() {
     let asked = session.execute(Request::raw("query-status", json!(null)), DEADLINE);
     let (error, ()) = tokio::join!(asked, refusing);
     let error = error.unwrap_err().to_string();
-    assert!(error.starts_with("source: QEMU refused query-status: aaa") && error.len() < 9000, "{}", error.len());
+    assert!(
+        error.starts_with("source: QEMU refused query-status: aaa") && error.len() < 9000,
+        "{}",
+        error.len()
+    );
     assert!(error.contains("… (303104 more bytes)"), "{error}");
     for begins in ["unknown aaa", "{\"timestamp\""] {
-        let Ok(Notice::Unknown { line, .. }) = notices.next().await else { panic!("it is no message that we know") };
-        assert!(line.starts_with(begins) && line.len() < 17_000 && line.ends_with(" bytes in all)"), "{}", line.len());
+        let Ok(Notice::Unknown { line, .. }) = notices.next().await else {
+            panic!("it is no message that we know")
+        };
+        assert!(
+            line.starts_with(begins) && line.len() < 17_000 && line.ends_with(" bytes in all)"),
+            "{}",
+            line.len()
+        );
     }
 }
 
@@ -122,18 +146,27 @@ async fn a_real_schema_is_far_from_every_bound() {
 
 #[tokio::test]
 async fn a_greeting_that_is_none_is_shown_short_and_without_what_a_terminal_obeys() {
-    for greeting in
-        [format!("\x1b]0;owned\x07{}\n", "x".repeat(500 << 10)), format!("{}{}\n", "[".repeat(5000), "]".repeat(5000))]
-    {
+    for greeting in [
+        format!("\x1b]0;owned\x07{}\n", "x".repeat(500 << 10)),
+        format!("{}{}\n", "[".repeat(5000), "]".repeat(5000)),
+    ] {
         let server = Server::start();
         let greeted = async {
             let mut peer: Peer = server.accept().await;
             drop(peer.stream.write_all(greeting.as_bytes()).await);
             peer
         };
-        let (result, _peer) = tokio::join!(Session::connect("destination", &server.endpoint, None, DEADLINE), greeted);
+        let (result, _peer) = tokio::join!(
+            Session::connect("destination", &server.endpoint, None, DEADLINE),
+            greeted
+        );
         let error = result.unwrap_err().to_string();
-        assert!(error.starts_with("destination: ") && error.contains("does not speak QMP") && error.len() < 500, "{error}");
+        assert!(
+            error.starts_with("destination: ")
+                && error.contains("does not speak QMP")
+                && error.len() < 500,
+            "{error}"
+        );
         assert!(!printable(&error).chars().any(char::is_control), "{error}");
     }
 }
@@ -152,7 +185,10 @@ fn a_sampler_s_line_without_an_end_ends_it() {
     let endpoint = "unix:/scripted".parse().unwrap();
     let mut connection = Blocking::over_unix("source", &endpoint, ours, DEADLINE).unwrap();
     let error = connection.read_line().unwrap_err().to_string();
-    assert_eq!(error, "it sent a line of more than 256 KiB, which no QEMU does: it is broken, or means harm");
+    assert_eq!(
+        error,
+        "it sent a line of more than 256 KiB, which no QEMU does: it is broken, or means harm"
+    );
     drop(connection);
     flooding.join().unwrap();
 }

@@ -6,8 +6,12 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use switchover::drive::{Command, Effect, Ending, Held, Input, Machine};
-use switchover::plan::{GiveUpWhen, Listen, Plan, RecoveryRules, Settings, Side, Stream, SwitchWhen};
-use switchover::qmp::{Direction, Event, Kind, MigrationInfo, Notice, QmpError, Request, Schema, Session};
+use switchover::plan::{
+    GiveUpWhen, Listen, Plan, RecoveryRules, Settings, Side, Stream, SwitchWhen,
+};
+use switchover::qmp::{
+    Direction, Event, Kind, MigrationInfo, Notice, QmpError, Request, Schema, Session,
+};
 use switchover::record::Outcome;
 use switchover::scenario::{Hooks, Mode};
 use switchover::units::Micros;
@@ -64,7 +68,8 @@ fn recordings() -> Vec<Recording> {
 fn recording(path: &Path) -> Recording {
     let text = fs::read_to_string(path).unwrap();
     let (header, records) = text.split_once('\n').unwrap();
-    let mut records: Vec<Record> = records.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut records: Vec<Record> =
+        records.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     records.sort_by_key(|record| record.mono_ns);
     Recording { header: serde_json::from_str(header).unwrap(), records }
 }
@@ -73,7 +78,13 @@ fn recording(path: &Path) -> Recording {
 fn there_is_every_scenario_of_every_version() {
     let all: Vec<String> = recordings()
         .iter()
-        .map(|recording| format!("{} {}", recording.header.qemu.split(' ').next().unwrap(), recording.header.scenario))
+        .map(|recording| {
+            format!(
+                "{} {}",
+                recording.header.qemu.split(' ').next().unwrap(),
+                recording.header.scenario
+            )
+        })
         .collect();
     assert_eq!(all.len(), 18, "{all:?}");
 }
@@ -81,9 +92,12 @@ fn there_is_every_scenario_of_every_version() {
 /// Plays one side of a recording to a session: what was sent is sent again, what was received is received again.
 async fn play(recording: &Recording, side: Side) {
     let of = format!("{} {} {side}", recording.header.qemu, recording.header.scenario);
-    let records: Vec<&Record> = recording.records.iter().filter(|record| record.side == side).collect();
+    let records: Vec<&Record> =
+        recording.records.iter().filter(|record| record.side == side).collect();
     let server = Server::start();
-    let [greeting, negotiation, accepted, rest @ ..] = records.as_slice() else { panic!("{of}: too short") };
+    let [greeting, negotiation, accepted, rest @ ..] = records.as_slice() else {
+        panic!("{of}: too short")
+    };
     let negotiating = async {
         let mut peer = server.accept().await;
         peer.line(&greeting.line).await;
@@ -102,7 +116,10 @@ async fn play(recording: &Recording, side: Side) {
             let name = command["execute"].as_str().unwrap().to_owned();
             let request = Request::raw(name.clone(), command["arguments"].clone());
             let session = session.clone();
-            calls.push((command["id"].clone(), tokio::spawn(async move { session.execute(request, DEADLINE).await })));
+            calls.push((
+                command["id"].clone(),
+                tokio::spawn(async move { session.execute(request, DEADLINE).await }),
+            ));
             assert_eq!(peer.expect(&name).await.text, record.line, "{of}");
         } else {
             peer.line(&record.line).await;
@@ -127,10 +144,17 @@ async fn play(recording: &Recording, side: Side) {
         .collect();
     assert_eq!(events, recorded, "{of}");
     for (id, call) in calls {
-        let replies = rest.iter().filter(|record| record.direction == Direction::Received).map(|record| record.json());
+        let replies = rest
+            .iter()
+            .filter(|record| record.direction == Direction::Received)
+            .map(|record| record.json());
         match (call.await.unwrap(), replies.into_iter().find(|reply| reply["id"] == id)) {
             (Ok(answer), Some(recorded)) => {
-                assert_eq!(serde_json::from_str::<Value>(&answer).unwrap(), recorded["return"], "{of} id {id}");
+                assert_eq!(
+                    serde_json::from_str::<Value>(&answer).unwrap(),
+                    recorded["return"],
+                    "{of} id {id}"
+                );
             }
             // 7.2 as destination exits when the migration is cancelled, whatever it was asked.
             (Err(QmpError::Closed { .. }), None) => {}
@@ -166,7 +190,11 @@ fn plan_of(header: &Header) -> Plan {
         give_up: GiveUpWhen { passes: None, bytes: None, after: Micros(seconds * 1_000_000) },
         cancel_is_guarded: !header.qemu.starts_with("7."),
         return_path: true,
-        recovery: RecoveryRules { attempts: 1, backoff: Micros(100_000), stalled_after: Micros(60_000_000) },
+        recovery: RecoveryRules {
+            attempts: 1,
+            backoff: Micros(100_000),
+            stalled_after: Micros(60_000_000),
+        },
         hooks: Hooks::default(),
         tls: None,
         confirms: false,
@@ -174,7 +202,11 @@ fn plan_of(header: &Header) -> Plan {
 }
 
 /// Shows a machine what was recorded, and the time of everything; gives what it sent, and how it ended.
-fn replay(recording: &Recording, samples_too: bool, left_out: Option<usize>) -> (Vec<Command>, Option<Ending>) {
+fn replay(
+    recording: &Recording,
+    samples_too: bool,
+    left_out: Option<usize>,
+) -> (Vec<Command>, Option<Ending>) {
     let mut machine = Machine::new(&plan_of(&recording.header));
     let (mut sent, mut ending) = (Vec::new(), None);
     let mut take = |effects: Vec<Effect>| {
@@ -202,7 +234,9 @@ fn replay(recording: &Recording, samples_too: bool, left_out: Option<usize>) -> 
         }
         if record.is_event() {
             take(machine.step(&Input::Event(record.side, &as_event(&json)), now_ns));
-        } else if let Some(value) = json.get("return").filter(|value| samples_too && value.get("status").is_some()) {
+        } else if let Some(value) =
+            json.get("return").filter(|value| samples_too && value.get("status").is_some())
+        {
             // Answers of query-status have a `status` too, one that is no migration's: `running` says so.
             if value.get("running").is_none() {
                 let info: MigrationInfo = serde_json::from_str(&value.to_string()).unwrap();
@@ -254,11 +288,19 @@ fn the_machine_does_again_what_was_done_and_ends_as_it_ended() {
 fn any_one_event_may_be_lost_if_query_migrate_is_asked() {
     for recording in recordings() {
         let header = &recording.header;
-        for (index, record) in recording.records.iter().enumerate().filter(|(_, record)| record.is_event()) {
+        for (index, record) in
+            recording.records.iter().enumerate().filter(|(_, record)| record.is_event())
+        {
             let (_, ending) = replay(&recording, true, Some(index));
-            let ending = ending.unwrap_or_else(|| panic!("{header:?}: no end without {}", record.line));
+            let ending =
+                ending.unwrap_or_else(|| panic!("{header:?}: no end without {}", record.line));
             let got = (ending.outcome, ending.postcopy_happened);
-            assert_eq!(got, (header.outcome, header.postcopy_happened), "{header:?} without {}: {ending:?}", record.line);
+            assert_eq!(
+                got,
+                (header.outcome, header.postcopy_happened),
+                "{header:?} without {}: {ending:?}",
+                record.line
+            );
         }
     }
 }
@@ -269,9 +311,12 @@ fn schema(version: &str) -> Schema {
 
 #[test]
 fn the_schema_of_each_version_tells_its_capabilities() {
-    let capabilities = |version| schema(version).enum_values("migrate-set-capabilities", &["capabilities", "capability"]);
+    let capabilities = |version| {
+        schema(version).enum_values("migrate-set-capabilities", &["capabilities", "capability"])
+    };
     let (old, middle, new) = (capabilities("7.2"), capabilities("10.0"), capabilities("11.1"));
-    let has = |name: &str| [&old, &middle, &new].map(|values| values.iter().any(|value| value == name));
+    let has =
+        |name: &str| [&old, &middle, &new].map(|values| values.iter().any(|value| value == name));
     assert_eq!(has("xbzrle"), [true, true, true]);
     assert_eq!(has("multifd"), [true, true, true]);
     assert_eq!(has("postcopy-ram"), [true, true, true]);
@@ -285,7 +330,10 @@ fn the_schema_of_each_version_tells_its_capabilities() {
 fn the_schema_of_each_version_tells_what_parameters_take() {
     let kind = |version, name: &str| {
         let parameters = schema(version).arguments("migrate-set-parameters");
-        parameters.into_iter().find(|parameter| parameter.name == name).map(|parameter| parameter.kind)
+        parameters
+            .into_iter()
+            .find(|parameter| parameter.name == name)
+            .map(|parameter| parameter.kind)
     };
     for version in ["7.2", "10.0", "11.1"] {
         assert_eq!(kind(version, "downtime-limit"), Some(Kind::Int), "{version}");
@@ -299,13 +347,18 @@ fn the_schema_of_each_version_tells_what_parameters_take() {
         other => panic!("{version}: {other:?}"),
     };
     assert_eq!([compression("7.2"), compression("10.0")], [false, false]);
-    assert_eq!(["7.2", "10.0", "11.1"].map(|version| kind(version, "mode").is_some()), [false, true, true]);
+    assert_eq!(
+        ["7.2", "10.0", "11.1"].map(|version| kind(version, "mode").is_some()),
+        [false, true, true]
+    );
 }
 
 #[test]
 fn the_schema_of_each_version_tells_its_commands_and_their_arguments() {
     let takes = |command: &'static str, argument: &'static str| {
-        ["7.2", "10.0", "11.1"].map(|version| schema(version).arguments(command).iter().any(|member| member.name == argument))
+        ["7.2", "10.0", "11.1"].map(|version| {
+            schema(version).arguments(command).iter().any(|member| member.name == argument)
+        })
     };
     assert_eq!(takes("migrate-incoming", "uri"), [true, true, true]);
     assert_eq!(takes("migrate-incoming", "exit-on-error"), [false, true, true]);
@@ -313,6 +366,9 @@ fn the_schema_of_each_version_tells_its_commands_and_their_arguments() {
     assert_eq!(takes("migrate", "detach"), [true, true, false]);
     for version in ["7.2", "10.0", "11.1"] {
         let schema = schema(version);
-        assert!(schema.has_command("migrate-start-postcopy") && !schema.has_command("MIGRATION"), "{version}");
+        assert!(
+            schema.has_command("migrate-start-postcopy") && !schema.has_command("MIGRATION"),
+            "{version}"
+        );
     }
 }

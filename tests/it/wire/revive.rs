@@ -18,7 +18,9 @@ async fn answers(mut peer: Peer, looks: &[Stands], releases: bool) -> Vec<String
                 look += 1;
                 json!({ "status": run_state, "running": run_state == "running" })
             }
-            "query-migrate-capabilities" => json!([{ "capability": "release-ram", "state": releases }]),
+            "query-migrate-capabilities" => {
+                json!([{ "capability": "release-ram", "state": releases }])
+            }
             _ => Value::Null,
         };
         peer.answer(&asked, answer).await;
@@ -37,9 +39,15 @@ async fn refused(source: &[Stands], destination: Stands, releases: bool) -> Stri
         drop((source_session, destination_session));
         refused
     };
-    let (said, asked, asked_there) =
-        tokio::join!(stepping, answers(source_peer, source, releases), answers(destination_peer, &there, false));
-    assert!(asked.iter().chain(&asked_there).all(|name| name.starts_with("query-")), "{asked:?} {asked_there:?}");
+    let (said, asked, asked_there) = tokio::join!(
+        stepping,
+        answers(source_peer, source, releases),
+        answers(destination_peer, &there, false)
+    );
+    assert!(
+        asked.iter().chain(&asked_there).all(|name| name.starts_with("query-")),
+        "{asked:?} {asked_there:?}"
+    );
     said
 }
 
@@ -48,9 +56,20 @@ const SENT: Stands = ("postcopy-active", "finish-migrate");
 
 #[tokio::test]
 async fn a_destination_that_has_the_guest_or_may_get_it_keeps_it() {
-    for there in [("failed", "running"), ("active", "inmigrate"), ("postcopy-active", "inmigrate"), ("failed", "paused")] {
+    for there in [
+        ("failed", "running"),
+        ("active", "inmigrate"),
+        ("postcopy-active", "inmigrate"),
+        ("failed", "paused"),
+    ] {
         let said = refused(&[STANDS], there, false).await;
-        assert!(said.contains(&format!("the destination is in state {}, run state {}", there.0, there.1)), "{said}");
+        assert!(
+            said.contains(&format!(
+                "the destination is in state {}, run state {}",
+                there.0, there.1
+            )),
+            "{said}"
+        );
     }
 }
 

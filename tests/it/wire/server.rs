@@ -15,10 +15,8 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 /// What does not come in this time is missing. Longer than anything that a test with a stopped clock skips over.
 const HANGS: Duration = Duration::from_secs(60);
 
-pub(super) const GREETING: &str =
-    r#"{"QMP": {"version": {"qemu": {"micro": 2, "minor": 0, "major": 10}, "package": "scripted"}, "capabilities": ["oob"]}}"#;
-pub(super) const GREETING_WITHOUT_OOB: &str =
-    r#"{"QMP": {"version": {"qemu": {"micro": 0, "minor": 0, "major": 6}, "package": ""}, "capabilities": []}}"#;
+pub(super) const GREETING: &str = r#"{"QMP": {"version": {"qemu": {"micro": 2, "minor": 0, "major": 10}, "package": "scripted"}, "capabilities": ["oob"]}}"#;
+pub(super) const GREETING_WITHOUT_OOB: &str = r#"{"QMP": {"version": {"qemu": {"micro": 0, "minor": 0, "major": 6}, "package": ""}, "capabilities": []}}"#;
 
 /// A socket to connect to.
 pub(super) struct Server {
@@ -100,7 +98,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     }
 
     pub(super) async fn refuse(&mut self, asked: &Asked, class: &str, description: &str) {
-        self.line(&json!({"error": {"class": class, "desc": description}, "id": asked.id}).to_string()).await;
+        self.line(
+            &json!({"error": {"class": class, "desc": description}, "id": asked.id}).to_string(),
+        )
+        .await;
     }
 
     /// Greets and answers the negotiation.
@@ -114,7 +115,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     /// The next command; `None` when the client has closed.
     pub(super) async fn next(&mut self) -> Option<Asked> {
         loop {
-            let mut values = serde_json::Deserializer::from_slice(&self.buffer).into_iter::<Value>();
+            let mut values =
+                serde_json::Deserializer::from_slice(&self.buffer).into_iter::<Value>();
             if let Some(Ok(value)) = values.next() {
                 let text: Vec<u8> = self.buffer.drain(..values.byte_offset()).collect();
                 return Some(asked(&value, text));
@@ -182,14 +184,16 @@ impl Peer<UnixStream> {
             }
             Ok((message.bytes, fds))
         };
-        let (length, fds) = self.stream.async_io(tokio::io::Interest::READABLE, receive).await.unwrap();
+        let (length, fds) =
+            self.stream.async_io(tokio::io::Interest::READABLE, receive).await.unwrap();
         self.buffer.extend_from_slice(&bytes[..length]);
         fds
     }
 }
 
 fn asked(value: &Value, text: Vec<u8>) -> Asked {
-    let (verb, out_of_band) = if value["exec-oob"].is_null() { ("execute", false) } else { ("exec-oob", true) };
+    let (verb, out_of_band) =
+        if value["exec-oob"].is_null() { ("execute", false) } else { ("exec-oob", true) };
     Asked {
         name: value[verb].as_str().unwrap().to_owned(),
         arguments: value["arguments"].clone(),
@@ -207,7 +211,10 @@ pub(super) async fn connected() -> (Session, Notices, Peer) {
 /// With the server, to connect to it again.
 pub(super) async fn served() -> (Server, (Session, Notices, Peer)) {
     let server = Server::start();
-    let (session, peer) = tokio::join!(Session::connect("source", &server.endpoint, None, DEADLINE), server.accept_and_greet());
+    let (session, peer) = tokio::join!(
+        Session::connect("source", &server.endpoint, None, DEADLINE),
+        server.accept_and_greet()
+    );
     let (session, notices) = session.unwrap();
     (server, (session, notices, peer))
 }

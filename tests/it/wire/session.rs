@@ -57,7 +57,8 @@ async fn assert_alive(session: &Session, peer: &mut Peer) {
 #[tokio::test]
 async fn a_late_reply_disturbs_no_later_call() {
     let (session, _notices, mut peer) = connected().await;
-    let late = session.execute(Request::raw("query-block", Value::Null), Duration::from_millis(1)).await;
+    let late =
+        session.execute(Request::raw("query-block", Value::Null), Duration::from_millis(1)).await;
     insta::assert_snapshot!(
         late.unwrap_err(),
         @"source: no answer to query-block within 1ms; QEMU may still carry it out. Is the process stopped or overloaded?"
@@ -119,7 +120,8 @@ async fn an_error_reply_carries_class_and_text() {
 #[tokio::test]
 async fn an_error_without_id_is_kept_and_disturbs_no_waiter() {
     let (session, mut notices, mut peer) = connected().await;
-    let complaint = r#"{"error": {"class": "GenericError", "desc": "JSON parse error, expecting value"}}"#;
+    let complaint =
+        r#"{"error": {"class": "GenericError", "desc": "JSON parse error, expecting value"}}"#;
     let serve = async {
         let asked = peer.expect("query-status").await;
         peer.line(complaint).await;
@@ -138,8 +140,14 @@ async fn events_that_no_schema_knows_arrive_all_the_same() {
     peer.line(r#"{"event": "NO_TIME"}"#).await;
     peer.line(r#"{"timestamp": {"seconds": -1, "microseconds": -1}, "event": "NO_CLOCK"}"#).await;
     let seen = |event: switchover::qmp::Event| (event.name, event.data, event.qemu_us);
-    assert_eq!(seen(next_event(&mut notices).await), ("WARP".to_owned(), json!({"factor": 9}), Some(3_000_005)));
-    assert_eq!(seen(next_event(&mut notices).await), ("MIGRATION".to_owned(), json!({"status": "warp"}), Some(3_000_005)));
+    assert_eq!(
+        seen(next_event(&mut notices).await),
+        ("WARP".to_owned(), json!({"factor": 9}), Some(3_000_005))
+    );
+    assert_eq!(
+        seen(next_event(&mut notices).await),
+        ("MIGRATION".to_owned(), json!({"status": "warp"}), Some(3_000_005))
+    );
     assert_eq!(seen(next_event(&mut notices).await), ("NO_TIME".to_owned(), Value::Null, None));
     assert_eq!(seen(next_event(&mut notices).await), ("NO_CLOCK".to_owned(), Value::Null, None));
     assert_alive(&session, &mut peer).await;
@@ -247,7 +255,8 @@ async fn refused_connection(deadline: Duration, serve: impl AsyncFnOnce(&mut Pee
         serve(&mut peer).await;
         peer
     };
-    let (connected, peer) = tokio::join!(Session::connect("source", &server.endpoint, None, deadline), serving);
+    let (connected, peer) =
+        tokio::join!(Session::connect("source", &server.endpoint, None, deadline), serving);
     drop(peer);
     text(&refused(connected), &server.endpoint)
 }
@@ -259,13 +268,15 @@ async fn a_server_that_does_not_greet_is_told_from_one_that_is_no_qmp() {
         silent,
         @"source: unix:QMP accepted the connection but sent no QMP greeting within 50ms; QMP serves one client a socket, so another client probably holds it. Close that client, or give the VM a second QMP socket (a second `-qmp` option)"
     );
-    let monitor =
-        refused_connection(DEADLINE, async |peer| peer.line("QEMU 10.0.2 monitor - type 'help' for more information").await);
+    let monitor = refused_connection(DEADLINE, async |peer| {
+        peer.line("QEMU 10.0.2 monitor - type 'help' for more information").await
+    });
     insta::assert_snapshot!(
         monitor.await,
         @"source: unix:QMP does not speak QMP: it sent `QEMU 10.0.2 monitor - type 'help' for more information`. Give the socket of QEMU's `-qmp` option (not the human monitor's, nor the migration socket)"
     );
-    let event = refused_connection(DEADLINE, async |peer| peer.line(r#"{"event": "STOP"}"#).await).await;
+    let event =
+        refused_connection(DEADLINE, async |peer| peer.line(r#"{"event": "STOP"}"#).await).await;
     insta::assert_snapshot!(
         event,
         @r#"source: unix:QMP does not speak QMP: it sent `{"event": "STOP"}`. Give the socket of QEMU's `-qmp` option (not the human monitor's, nor the migration socket)"#
@@ -276,7 +287,8 @@ async fn a_server_that_does_not_greet_is_told_from_one_that_is_no_qmp() {
 async fn a_server_that_closes_before_it_greets_cannot_be_connected_to() {
     let server = Server::start();
     let close = async { drop(server.accept().await) };
-    let (connected, ()) = tokio::join!(Session::connect("source", &server.endpoint, None, DEADLINE), close);
+    let (connected, ()) =
+        tokio::join!(Session::connect("source", &server.endpoint, None, DEADLINE), close);
     insta::assert_snapshot!(
         text(&refused(connected), &server.endpoint),
         @"source: cannot connect to unix:QMP"
@@ -315,7 +327,8 @@ async fn a_negotiation_that_is_refused_is_no_session() {
         peer.refuse(&asked, "CommandNotFound", "no").await;
         peer.expect_end().await;
     };
-    let connect = async { refused(Session::connect("source", &server.endpoint, None, DEADLINE).await) };
+    let connect =
+        async { refused(Session::connect("source", &server.endpoint, None, DEADLINE).await) };
     let (error, ()) = tokio::join!(connect, serve);
     insta::assert_snapshot!(error, @"source: QEMU refused qmp_capabilities: no (CommandNotFound)");
 }
@@ -329,7 +342,8 @@ async fn out_of_band_overtakes_where_it_is_offered() {
         assert_eq!(negotiation.arguments, json!({"enable": ["oob"]}));
         peer
     };
-    let (session, mut peer) = tokio::join!(Session::connect("source", &server.endpoint, None, DEADLINE), serve);
+    let (session, mut peer) =
+        tokio::join!(Session::connect("source", &server.endpoint, None, DEADLINE), serve);
     let (session, _notices) = session.unwrap();
     let slow = tokio::spawn({
         let session = session.clone();
@@ -362,8 +376,12 @@ async fn without_the_offer_the_same_command_goes_in_band() {
         peer.answer(&asked, json!({})).await;
     };
     let calls = async {
-        let (session, _notices) = Session::connect("source", &server.endpoint, None, DEADLINE).await.unwrap();
-        assert_eq!((session.greeting().version_text().as_str(), session.side()), ("6.0.0", "source"));
+        let (session, _notices) =
+            Session::connect("source", &server.endpoint, None, DEADLINE).await.unwrap();
+        assert_eq!(
+            (session.greeting().version_text().as_str(), session.side()),
+            ("6.0.0", "source")
+        );
         session.execute(Request::typed(&qapi::qmp::migrate_pause {}), DEADLINE).await.unwrap();
     };
     tokio::join!(calls, serve);
@@ -376,7 +394,8 @@ async fn three_hundred_calls_at_once_get_their_own_answers() {
     for number in 0..300 {
         let session = session.clone();
         calls.spawn(async move {
-            let answer = session.execute(Request::raw("echo", json!({"number": number})), DEADLINE).await;
+            let answer =
+                session.execute(Request::raw("echo", json!({"number": number})), DEADLINE).await;
             assert_eq!(answer.unwrap(), number.to_string());
         });
     }
@@ -398,7 +417,11 @@ async fn what_is_urgent_goes_before_what_is_in_the_background() {
     let mut calls = JoinSet::new();
     for number in 0..3 {
         let session = session.clone();
-        calls.spawn(async move { session.execute_in_background(Request::raw("sample", json!({"n": number})), DEADLINE).await });
+        calls.spawn(async move {
+            session
+                .execute_in_background(Request::raw("sample", json!({"n": number})), DEADLINE)
+                .await
+        });
     }
     let first = peer.expect("sample").await;
     calls.spawn({
@@ -422,12 +445,16 @@ async fn of_what_waits_together_the_urgent_goes_first() {
     // On one thread nothing is written before all six are in their queues.
     let mut calls = JoinSet::new();
     let background = session.clone();
-    calls.spawn(async move { background.execute_in_background(Request::raw("sample", Value::Null), DEADLINE).await });
+    calls.spawn(async move {
+        background.execute_in_background(Request::raw("sample", Value::Null), DEADLINE).await
+    });
     for _ in 0..5 {
         let session = session.clone();
         calls.spawn(async move { session.execute(status(), DEADLINE).await });
     }
-    for name in ["query-status", "query-status", "query-status", "query-status", "query-status", "sample"] {
+    for name in
+        ["query-status", "query-status", "query-status", "query-status", "query-status", "sample"]
+    {
         let asked = peer.expect(name).await;
         peer.answer(&asked, json!({})).await;
     }
@@ -437,7 +464,9 @@ async fn of_what_waits_together_the_urgent_goes_first() {
 #[tokio::test]
 async fn a_background_call_that_was_dropped_does_not_hold_up_the_next() {
     let (session, _notices, mut peer) = connected().await;
-    let given_up = session.execute_in_background(Request::raw("sample", Value::Null), Duration::from_millis(1)).await;
+    let given_up = session
+        .execute_in_background(Request::raw("sample", Value::Null), Duration::from_millis(1))
+        .await;
     assert!(matches!(given_up, Err(QmpError::Deadline { .. })));
     let first = peer.expect("sample").await;
     let next = tokio::spawn(async move { session.execute_in_background(status(), DEADLINE).await });
@@ -459,7 +488,8 @@ async fn a_descriptor_travels_with_its_command() {
         peer.answer(&asked, json!({})).await;
         (fds, asked.arguments)
     };
-    let (answer, (fds, arguments)) = tokio::join!(session.execute_with_fd(request, OwnedFd::from(file), DEADLINE), serve);
+    let (answer, (fds, arguments)) =
+        tokio::join!(session.execute_with_fd(request, OwnedFd::from(file), DEADLINE), serve);
     assert_eq!(answer.unwrap(), "{}");
     assert_eq!(arguments, json!({"fdname": "stream"}));
     let [fd] = fds.as_slice() else { panic!("{fds:?}") };
@@ -481,7 +511,8 @@ async fn over_tcp_everything_works_but_passing_descriptors() {
         peer.expect_end().await;
     };
     let calls = async {
-        let (session, mut notices) = Session::connect("destination", &endpoint, None, DEADLINE).await.unwrap();
+        let (session, mut notices) =
+            Session::connect("destination", &endpoint, None, DEADLINE).await.unwrap();
         let file = tempfile::tempfile().unwrap();
         let request = Request::raw("getfd", json!({"fdname": "stream"}));
         let passed = session.execute_with_fd(request, OwnedFd::from(file), DEADLINE).await;
@@ -501,7 +532,11 @@ async fn the_tap_sees_every_line_both_ways_in_order_of_time() {
     let tap = Tap(Arc::new({
         let lines = lines.clone();
         move |direction, stamp: Stamp, line: &[u8]| {
-            lines.lock().unwrap().push((direction, stamp, String::from_utf8_lossy(line).into_owned()));
+            lines.lock().unwrap().push((
+                direction,
+                stamp,
+                String::from_utf8_lossy(line).into_owned(),
+            ));
         }
     }));
     let server = Server::start();
@@ -513,13 +548,15 @@ async fn the_tap_sees_every_line_both_ways_in_order_of_time() {
         peer.answer(&asked, json!(1)).await;
     };
     let calls = async {
-        let (session, _notices) = Session::connect("source", &server.endpoint, Some(tap), DEADLINE).await.unwrap();
+        let (session, _notices) =
+            Session::connect("source", &server.endpoint, Some(tap), DEADLINE).await.unwrap();
         session.execute(status(), DEADLINE).await.unwrap();
     };
     tokio::join!(calls, serve);
     let lines = lines.lock().unwrap();
     assert!(lines.is_sorted_by_key(|(_, stamp, _)| stamp.mono_ns), "{lines:?}");
-    let shown: Vec<String> = lines.iter().map(|(direction, _, line)| format!("{direction:?} {line}")).collect();
+    let shown: Vec<String> =
+        lines.iter().map(|(direction, _, line)| format!("{direction:?} {line}")).collect();
     insta::assert_snapshot!(shown.join("\n"), @r#"
     Received {"QMP": {"version": {"qemu": {"micro": 2, "minor": 0, "major": 10}, "package": "scripted"}, "capabilities": ["oob"]}}
     Sent {"execute":"qmp_capabilities","arguments":{"enable":["oob"]},"id":1}
@@ -549,7 +586,8 @@ async fn a_qemu_may_connect_to_us_as_well() {
         peer.negotiate(GREETING).await;
         peer
     };
-    let (session, mut peer) = tokio::join!(Session::accept("source", &server.listener, None, DEADLINE), qemu);
+    let (session, mut peer) =
+        tokio::join!(Session::accept("source", &server.listener, None, DEADLINE), qemu);
     let (session, _notices) = session.unwrap();
     assert_alive(&session, &mut peer).await;
 }
