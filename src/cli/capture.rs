@@ -2,7 +2,7 @@
 
 use super::args::CaptureArgs;
 use super::connect::connect;
-use super::exit::Exit;
+use super::exit::{Exit, ExitCode};
 use super::output;
 use switchover::capture::capture as captured;
 use switchover::convergence::{Setup, judge};
@@ -12,11 +12,11 @@ use switchover::scenario::{Loader, Scenario, ScenarioError};
 pub(super) async fn capture(args: CaptureArgs) -> Exit {
     let session = match connect("source", &args.source).await {
         Ok(session) => session,
-        Err(error) => return Exit::error(5, &error),
+        Err(error) => return Exit::environment(&error),
     };
     let captured = match captured(&session, args.watch.duration()).await {
         Ok(captured) => captured,
-        Err(error) => return Exit::error(5, &error),
+        Err(error) => return Exit::environment(&error),
     };
     let bandwidth = args.bandwidth.map(|rate| rate.0 as f64);
     let real = judge(&captured.setup(&captured.settings, bandwidth));
@@ -31,12 +31,12 @@ pub(super) async fn capture(args: CaptureArgs) -> Exit {
         None => output::result(&text),
         Some(path) => {
             if let Err(error) = std::fs::write(path, text) {
-                return Exit::error(9, &error);
+                return Exit::with_error(ExitCode::ResultsNotWritten, &error);
             }
             output::result(&head);
         }
     }
-    Exit::code(0)
+    Exit::success()
 }
 
 /// With the user's own settings over it.

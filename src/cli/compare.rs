@@ -1,7 +1,7 @@
 //! `switchover compare`
 
 use super::args::CompareArgs;
-use super::exit::Exit;
+use super::exit::{Exit, ExitCode};
 use super::output;
 use std::path::Path;
 use switchover::campaign::compare::{Pairing, Test};
@@ -29,7 +29,9 @@ pub(super) enum CompareError {
 pub(super) fn compare(args: &CompareArgs) -> Exit {
     let comparisons = match compared(args) {
         Ok(comparisons) => comparisons,
-        Err(error @ CompareError::Keep { .. }) => return Exit::error(9, &error),
+        Err(error @ CompareError::Keep { .. }) => {
+            return Exit::with_error(ExitCode::ResultsNotWritten, &error);
+        }
         Err(error) => return Exit::usage(&error),
     };
     let checks = match checks(&args.fail_if, &comparisons) {
@@ -46,7 +48,11 @@ pub(super) fn compare(args: &CompareArgs) -> Exit {
         output::page(&texts.join("\n"));
         output::page(&report::checks(&checks));
     }
-    Exit::code(if checks.iter().all(|check| check.pass) { 0 } else { 4 })
+    Exit::with_code(if checks.iter().all(|check| check.pass) {
+        ExitCode::Success
+    } else {
+        ExitCode::CheckFailed
+    })
 }
 
 fn compared(args: &CompareArgs) -> Result<Vec<Comparison>, CompareError> {

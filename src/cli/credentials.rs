@@ -1,7 +1,7 @@
 //! `switchover credentials`
 
 use super::args::CredentialsArgs;
-use super::exit::Exit;
+use super::exit::{Exit, ExitCode};
 use super::output;
 use serde_json::json;
 use switchover::credentials::{CredentialsError, make};
@@ -10,7 +10,7 @@ pub(super) fn credentials(args: &CredentialsArgs) -> Exit {
     let files = match make(&args.directory, &args.host) {
         Ok(files) => files,
         Err(error @ CredentialsError::Certificate { .. }) => return Exit::usage(&error),
-        Err(error) => return Exit::error(9, &error),
+        Err(error) => return Exit::with_error(ExitCode::ResultsNotWritten, &error),
     };
     let directory = std::path::absolute(&args.directory).unwrap_or_else(|_| args.directory.clone());
     if args.json {
@@ -24,5 +24,5 @@ pub(super) fn credentials(args: &CredentialsArgs) -> Exit {
             directory.display()
         ));
     }
-    Exit::code(0)
+    Exit::success()
 }

@@ -20,9 +20,9 @@ pub(super) fn diagnose(args: &DiagnoseArgs) -> Exit {
         Ok(diagnosis) if args.json => output::result(&format!("{}\n", json(&diagnosis))),
         Ok(diagnosis) => output::page(&report::diagnosis(&diagnosis)),
         Err(error @ DiagnoseError::Record(_)) => return Exit::usage(&error),
-        Err(error) => return Exit::error(5, &error),
+        Err(error) => return Exit::environment(&error),
     }
-    Exit::code(0)
+    Exit::success()
 }
 
 fn json(diagnosis: &Diagnosis) -> serde_json::Value {

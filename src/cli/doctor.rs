@@ -1,7 +1,7 @@
 //! `switchover doctor`
 
 use super::args::{DoctorArgs, scenario};
-use super::exit::Exit;
+use super::exit::{Exit, ExitCode};
 use super::output;
 use switchover::doctor::{Health, examine};
 
@@ -28,5 +28,5 @@ pub(super) async fn doctor(args: DoctorArgs) -> Exit {
         output::result(&findings.iter().map(line).collect::<String>());
     }
     let missing = findings.iter().any(|finding| finding.health == Health::Missing);
-    Exit::code(if missing { 5 } else { 0 })
+    Exit::with_code(if missing { ExitCode::Environment } else { ExitCode::Success })
 }

@@ -14,7 +14,7 @@ pub(super) async fn inspect(args: InspectArgs) -> Exit {
     for (index, endpoint) in args.endpoints.iter().enumerate() {
         match one(side_name(index), endpoint).await {
             Ok(inspection) => seen.push(inspection),
-            Err(error) => return Exit::error(5, &error),
+            Err(error) => return Exit::environment(&error),
         }
     }
     let differing = match seen.as_slice() {
@@ -27,7 +27,7 @@ pub(super) async fn inspect(args: InspectArgs) -> Exit {
     } else {
         output::page(&report::inspection(&seen, &differing));
     }
-    Exit::code(0)
+    Exit::success()
 }
 
 async fn one(side: &str, endpoint: &Endpoint) -> Result<switchover::inspect::Inspection, QmpError> {

@@ -20,7 +20,7 @@ pub(super) async fn link(args: LinkArgs, mut interrupt: Interrupt) -> Exit {
     }
     let (link, address) = match start(&scenario.link, &args) {
         Ok(started) => started,
-        Err(error) => return Exit::error(5, &error),
+        Err(error) => return Exit::environment(&error),
     };
     let (listens, leads) = (address.to_string(), args.connect.to_string());
     output::result(&match args.json {
@@ -29,7 +29,7 @@ pub(super) async fn link(args: LinkArgs, mut interrupt: Interrupt) -> Exit {
     });
     interrupt.wait().await;
     output::result(&passed(&link.stop(), args.json));
-    Exit::done_by_signal()
+    Exit::ended_by_signal()
 }
 
 fn start(

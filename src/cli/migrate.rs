@@ -14,7 +14,7 @@ pub(super) async fn migrate(args: MigrateArgs, interrupt: Interrupt) -> Exit {
     };
     if args.common.print_scenario {
         output::result(&scenario.to_toml());
-        return Exit::code(0);
+        return Exit::success();
     }
     let source =
         Attach { qmp: args.source, sampling: args.source_sampling, trace: args.source_trace };

@@ -23,16 +23,15 @@ mod sweep;
 
 use args::{Arguments, Subcommand};
 use clap::Parser;
-use exit::Exit;
+use exit::{Exit, ExitCode};
 use std::panic::AssertUnwindSafe;
-use std::process::ExitCode;
 
 /// Parses, runs, and ends the way the design says: see `exit`.
-pub(crate) fn main() -> ExitCode {
+pub(crate) fn main() -> std::process::ExitCode {
     let arguments = Arguments::parse();
     output::start_log(arguments.verbose);
     if let Err(error) = arguments.check_endpoints() {
-        return Exit::error(5, &error).finish(None);
+        return Exit::environment(&error).finish(None);
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -71,7 +70,7 @@ pub(crate) fn main() -> ExitCode {
     let exit = match exit {
         Ok(Ok(exit)) => exit,
         Ok(Err(error)) => Exit::internal(&error),
-        Err(_) => Exit::code(1),
+        Err(_) => Exit::with_code(ExitCode::Internal),
     };
     exit.finish(signals.and_then(|signals| signals.caught()))
 }

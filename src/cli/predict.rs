@@ -2,7 +2,7 @@
 
 use super::args::{PredictArgs, scenario_over};
 use super::connect::connect;
-use super::exit::Exit;
+use super::exit::{Exit, ExitCode};
 use super::output;
 use super::run::conclude;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use switchover::capture::{Captured, Seen, capture};
 use switchover::convergence::{Judgement, Setup, Spread, judge, spread};
 use switchover::drive::Interrupt;
 use switchover::report;
-use switchover::run::{Attach, Options, attached, exit_code};
+use switchover::run::{Attach, Options, attached};
 use switchover::scenario::Loader;
 
 /// What was predicted.
@@ -45,7 +45,7 @@ pub(super) async fn predict(args: PredictArgs, interrupt: Interrupt) -> Exit {
         if args.common.json {
             output::result(&format!("{json}\n"));
         }
-        return Exit::code(0);
+        return Exit::success();
     };
     let attach = |qmp| Attach { qmp, sampling: None, trace: None };
     let options = Options {
@@ -56,12 +56,12 @@ pub(super) async fn predict(args: PredictArgs, interrupt: Interrupt) -> Exit {
     };
     let finished = match attached(options, attach(args.source), attach(destination)).await {
         Ok(finished) => finished,
-        Err(error) => return Exit::from_run(&error),
+        Err(error) => return Exit::from_run_error(&error),
     };
     if args.common.json {
         json["verified"] = serde_json::to_value(&finished.summary).unwrap_or_default();
         output::result(&format!("{json}\n"));
-        return Exit::code(exit_code(&finished.summary));
+        return Exit::with_code(ExitCode::from_summary(&finished.summary));
     }
     output::page(&report::verified(&predicted.judged, &finished.summary));
     conclude(Ok(finished), &args.common)
@@ -69,9 +69,11 @@ pub(super) async fn predict(args: PredictArgs, interrupt: Interrupt) -> Exit {
 
 /// The session ends with this: QMP serves one client a socket, and a migration is the next.
 async fn predicted(args: &PredictArgs) -> Result<Predicted, Exit> {
-    let session = connect("source", &args.source).await.map_err(|error| Exit::error(5, &error))?;
-    let captured =
-        capture(&session, args.watch.duration()).await.map_err(|error| Exit::error(5, &error))?;
+    let session =
+        connect("source", &args.source).await.map_err(|error| Exit::environment(&error))?;
+    let captured = capture(&session, args.watch.duration())
+        .await
+        .map_err(|error| Exit::environment(&error))?;
     let mut loader = Loader::new();
     let base = loader.text("the source's settings", &captured.settings.to_toml()).map(|_| ());
     let scenario = base

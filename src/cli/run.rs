@@ -1,12 +1,12 @@
 //! `switchover run`
 
 use super::args::{CommonArgs, RunArgs};
-use super::exit::Exit;
+use super::exit::{Exit, ExitCode};
 use super::output;
 use switchover::drive::Interrupt;
 use switchover::record::{Check, Integrity};
 use switchover::report;
-use switchover::run::{Finished, Options, RunError, exit_code, in_lab};
+use switchover::run::{Finished, Options, RunError, in_lab};
 
 pub(super) async fn run(args: RunArgs, interrupt: Interrupt) -> Exit {
     let scenario = match args.scenario() {
@@ -15,7 +15,7 @@ pub(super) async fn run(args: RunArgs, interrupt: Interrupt) -> Exit {
     };
     if args.common.print_scenario {
         output::result(&scenario.to_toml());
-        return Exit::code(0);
+        return Exit::success();
     }
     let options =
         Options { scenario, out: args.common.out.clone(), interrupt, progress: output::progress() };
@@ -26,7 +26,7 @@ pub(super) async fn run(args: RunArgs, interrupt: Interrupt) -> Exit {
 pub(super) fn conclude(result: Result<Finished, RunError>, args: &CommonArgs) -> Exit {
     let mut finished = match result {
         Ok(finished) => finished,
-        Err(error) => return Exit::from_run(&error),
+        Err(error) => return Exit::from_run_error(&error),
     };
     let mut unusable = None;
     for expression in &args.fail_if {
@@ -35,7 +35,7 @@ pub(super) fn conclude(result: Result<Finished, RunError>, args: &CommonArgs) ->
             Err(error) => unusable = Some(error),
         }
     }
-    let mut code = exit_code(&finished.summary);
+    let mut code = ExitCode::from_summary(&finished.summary);
     if let Some(expected) = args.expect.map(super::args::OutcomeArg::outcome) {
         let actual = finished.summary.outcome;
         let pass = actual == expected;
@@ -48,11 +48,11 @@ pub(super) fn conclude(result: Result<Finished, RunError>, args: &CommonArgs) ->
         });
         // An outcome that was expected is a success, unless the guest's memory says otherwise.
         if pass && finished.summary.guest.integrity != Integrity::Corrupt {
-            code = 0;
+            code = ExitCode::Success;
         }
     }
-    if code == 0 && finished.summary.checks.iter().any(|check| !check.pass) {
-        code = 4;
+    if code == ExitCode::Success && finished.summary.checks.iter().any(|check| !check.pass) {
+        code = ExitCode::CheckFailed;
     }
     if !finished.summary.checks.is_empty()
         && let Err(error) = switchover::run::rewrite(&finished)
@@ -71,9 +71,11 @@ pub(super) fn conclude(result: Result<Finished, RunError>, args: &CommonArgs) ->
         ));
     }
     match (unusable, finished.record_error) {
-        (Some(error), _) if code == 0 => Exit::usage(&error),
-        (_, Some(error)) if code == 0 => Exit::error(9, &error),
-        (_, Some(error)) => Exit::error(code, &error),
-        _ => Exit::code(code),
+        (Some(error), _) if code == ExitCode::Success => Exit::usage(&error),
+        (_, Some(error)) if code == ExitCode::Success => {
+            Exit::with_error(ExitCode::ResultsNotWritten, &error)
+        }
+        (_, Some(error)) => Exit::with_error(code, &error),
+        _ => Exit::with_code(code),
     }
 }

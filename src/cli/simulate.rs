@@ -12,7 +12,7 @@ pub(super) fn simulate(args: &SimulateArgs) -> Exit {
     match simulated(args) {
         Ok(text) => {
             output::result(&text);
-            Exit::code(0)
+            Exit::success()
         }
         Err(error) => Exit::usage(&error),
     }

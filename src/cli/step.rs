@@ -2,7 +2,7 @@
 
 use super::args::{RecoverArgs, ReviveArgs, StepArgs};
 use super::connect::connect;
-use super::exit::Exit;
+use super::exit::{Exit, ExitCode};
 use super::output;
 use serde_json::json;
 use switchover::qmp::Status;
@@ -55,7 +55,7 @@ pub(super) async fn revive(args: ReviveArgs) -> Exit {
         ),
         Err(error) => return refused(&error),
     }
-    Exit::code(0)
+    Exit::success()
 }
 
 fn conclude(taken: Result<Status, StepError>, as_json: bool) -> Exit {
@@ -66,14 +66,14 @@ fn conclude(taken: Result<Status, StepError>, as_json: bool) -> Exit {
         Ok(status) => output::page(&format!("the source is now in state {status}\n")),
         Err(error) => return refused(&error),
     }
-    Exit::code(0)
+    Exit::success()
 }
 
 fn refused(error: &StepError) -> Exit {
     let code = match error {
-        StepError::NoEffect { .. } | StepError::StillStands { .. } => 7,
-        StepError::Unfit(_) | StepError::Qmp(_) => 5,
-        _ => 8,
+        StepError::NoEffect { .. } | StepError::StillStands { .. } => ExitCode::StateUnknown,
+        StepError::Unfit(_) | StepError::Qmp(_) => ExitCode::Environment,
+        _ => ExitCode::MigrationFailed,
     };
-    Exit::error(code, error)
+    Exit::with_error(code, error)
 }

@@ -2,7 +2,7 @@
 
 use super::args::SweepArgs;
 use super::compare::{by_baseline, checks};
-use super::exit::Exit;
+use super::exit::{Exit, ExitCode};
 use super::output;
 use serde_json::json;
 use std::error::Error;
@@ -20,7 +20,7 @@ pub(super) async fn sweep(args: SweepArgs, interrupt: Interrupt) -> Exit {
     };
     if args.dry_run {
         output::result(&dry_run(&definition, &args));
-        return Exit::code(0);
+        return Exit::success();
     }
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("campaigns").join(&definition.name));
     let options = SweepOptions {
@@ -33,7 +33,9 @@ pub(super) async fn sweep(args: SweepArgs, interrupt: Interrupt) -> Exit {
     };
     match campaign::sweep(&definition, options).await {
         Ok(swept) => conclude(&definition, &swept, &out, &args),
-        Err(error @ SweepError::Write { .. }) => Exit::error(9, &error),
+        Err(error @ SweepError::Write { .. }) => {
+            Exit::with_error(ExitCode::ResultsNotWritten, &error)
+        }
         Err(error) => Exit::usage(&error),
     }
 }
@@ -55,7 +57,7 @@ fn dry_run(definition: &Definition, args: &SweepArgs) -> String {
 
 fn conclude(definition: &Definition, swept: &Swept, out: &Path, args: &SweepArgs) -> Exit {
     match concluded(definition, swept, out, args) {
-        Ok(code) => Exit::code(code),
+        Ok(code) => Exit::with_code(code),
         Err(error) => Exit::usage(error.as_ref()),
     }
 }
@@ -65,7 +67,7 @@ fn concluded(
     swept: &Swept,
     out: &Path,
     args: &SweepArgs,
-) -> Result<u8, Box<dyn Error>> {
+) -> Result<ExitCode, Box<dyn Error>> {
     let options = CompareOptions::default();
     let all = Selection { path: out.to_owned(), settings: Vec::new() };
     // A campaign that was ended before its end may lack what is compared.
@@ -97,11 +99,15 @@ fn concluded(
             report::checks(&checks)
         ));
     }
-    Ok(if checks.iter().any(|check| !check.pass) { 4 } else { code(&swept.rows) })
+    Ok(if checks.iter().any(|check| !check.pass) {
+        ExitCode::CheckFailed
+    } else {
+        code(&swept.rows)
+    })
 }
 
 /// A campaign of which not one run could begin lacks something.
-fn code(rows: &[RunRow]) -> u8 {
+fn code(rows: &[RunRow]) -> ExitCode {
     let began = rows.iter().any(|row| row.ended != Ended::NotStarted);
-    if rows.is_empty() || began { 0 } else { 5 }
+    if rows.is_empty() || began { ExitCode::Success } else { ExitCode::Environment }
 }

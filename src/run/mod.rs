@@ -30,7 +30,7 @@ use crate::drive::{DriveError, Interrupt, Progress};
 use crate::lab::{Accelerator, LabError};
 use crate::plan::{Refused, Support};
 use crate::qmp::QmpError;
-use crate::record::{HISTOGRAMS, Integrity, Outcome, RecordError, RunDir, Summary, Switchover};
+use crate::record::{HISTOGRAMS, RecordError, RunDir, Summary, Switchover};
 use crate::report::Timeline;
 use crate::scenario::Scenario;
 use digest::Digest;
@@ -226,16 +226,4 @@ fn finish(
 /// [`RecordError::Write`].
 pub fn rewrite(finished: &Finished) -> Result<(), RecordError> {
     crate::record::write_summary(&finished.path, &finished.summary)
-}
-
-/// Exit codes that a run can give by itself; the command adds those of its own. See ARCHITECTURE.md.
-#[must_use]
-pub fn exit_code(summary: &Summary) -> u8 {
-    match (summary.outcome, summary.guest.integrity) {
-        (Outcome::Lost, _) | (_, Integrity::Corrupt) => 6,
-        (Outcome::Unknown, _) => 7,
-        (Outcome::Failed, _) => 8,
-        (Outcome::NotConverged | Outcome::Cancelled, _) => 3,
-        (Outcome::Completed, _) => 0,
-    }
 }
