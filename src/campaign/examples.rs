@@ -5,8 +5,8 @@ use crate::record::Outcome;
 use fastrand::Rng;
 
 /// How values of one metric scatter.
-#[derive(Clone, Copy)]
-pub(crate) enum Shape {
+#[derive(Clone, Copy, Debug)]
+pub enum Shape {
     /// About this, by so much of it.
     Hill(f64, f64),
     /// The same, and in this share of runs about a second one.
@@ -37,7 +37,8 @@ impl Shape {
 }
 
 /// A table that gets its rows from `runs`.
-pub(crate) fn table(name: &str) -> Table {
+#[must_use]
+pub fn table(name: &str) -> Table {
     let metric = |name: &str, label: &str, unit| Metric {
         name: name.to_owned(),
         label: label.to_owned(),
@@ -54,7 +55,9 @@ pub(crate) fn table(name: &str) -> Table {
 
 impl Table {
     /// More completed runs of a cell: blackout, total time, bytes, faults.
-    pub(crate) fn runs(mut self, cell: &str, count: usize, seed: u64, shapes: [Shape; 4]) -> Table {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn runs(mut self, cell: &str, count: usize, seed: u64, shapes: [Shape; 4]) -> Table {
         let mut random = Rng::with_seed(seed);
         for _ in 0..count {
             let values = shapes.iter().map(|shape| shape.value(&mut random)).collect();
@@ -69,7 +72,9 @@ impl Table {
     }
 
     /// More runs that did not complete.
-    pub(crate) fn failed(mut self, cell: &str, count: usize, outcome: Outcome) -> Table {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn failed(mut self, cell: &str, count: usize, outcome: Outcome) -> Table {
         self.rows.extend((0..count).map(|_| Row {
             cell: cell.to_owned(),
             pair: None,
@@ -80,7 +85,9 @@ impl Table {
     }
 
     /// Every row gets a key: its number within the cell.
-    pub(crate) fn with_keys(mut self) -> Table {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_keys(mut self) -> Table {
         let mut counts = std::collections::HashMap::new();
         for row in &mut self.rows {
             let number = counts.entry(row.cell.clone()).or_insert(0);

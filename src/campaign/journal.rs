@@ -111,7 +111,12 @@ mod tests {
         Visited {
             visit,
             seconds: 1.5,
-            rows: vec![RunRow::none(visit, 1, Ended::TimedOut, "it \"took\" long\n".to_owned())],
+            rows: vec![RunRow::without_figures(
+                cell,
+                1,
+                Ended::TimedOut,
+                "it \"took\" long\n".to_owned(),
+            )],
         }
     }
 

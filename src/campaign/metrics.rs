@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn every_path_is_one_of_run_json() {
-        let example = crate::report::example_summary();
+        let example = crate::record::testing::example_summary();
         let json = serde_json::to_value(&example).unwrap();
         for (path, ..) in METRICS {
             let mut at = &json;
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn what_else_the_machine_did_comes_back() {
-        let mut summary = crate::report::example_summary();
+        let mut summary = crate::record::testing::example_summary();
         summary.host = Host { cpu_us: Some(2_000_000), others_us: Some(1_000_000) };
         assert_eq!(host(&of_summary(&summary)), summary.host);
         assert_eq!(host(&[None; 3]), Host::default());

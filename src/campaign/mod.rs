@@ -9,14 +9,16 @@
 
 pub mod compare;
 pub mod definition;
-#[cfg(test)]
-pub(crate) mod examples;
+pub mod directory;
+#[doc(hidden)]
+pub mod examples;
 mod journal;
 pub mod metrics;
 pub mod results;
 mod row;
 mod schedule;
 mod select;
+pub mod setting;
 mod standing;
 pub mod statistics;
 mod sweep;
@@ -24,12 +26,11 @@ mod table;
 
 pub use compare::{CompareOptions, Comparison, compare};
 pub use definition::{Definition, DefinitionError};
+pub use directory::{CAMPAIGN_JSON, JOURNAL, RESULTS, RUNS};
 pub use journal::{Journal, Visited};
 pub use row::{Ended, RunRow};
 pub use schedule::{Shard, Visit};
 pub use select::{SelectError, Selection};
 pub use standing::{Standing, expected_seconds};
-pub use sweep::{
-    CAMPAIGN_JSON, JOURNAL, OnProgress, RESULTS, RUNS, SweepError, SweepOptions, Swept, sweep,
-};
+pub use sweep::{OnProgress, SweepError, SweepOptions, Swept, sweep};
 pub use table::{Metric, Row, Table, Unit};

@@ -4,9 +4,9 @@
 //! `repeat`, `started`, `outcome`, `reason` ...; each varied key as text, `set_guest_rate`; and each figure under its name in run.json, with `_` for the
 //! dots. What was not measured is null.
 
-use super::definition::{Cell, Setting};
 use super::metrics;
 use super::row::RunRow;
+use super::setting::{Setting, join_settings};
 use crate::record::guarded;
 use crate::scenario::spelling;
 use parquet::basic::{Compression, ZstdLevel};
@@ -46,6 +46,17 @@ pub struct Read {
     pub values: BTreeMap<String, f64>,
 }
 
+/// What the results say of the campaign besides its rows.
+#[derive(Clone, Debug)]
+pub struct ResultsHeader<'a> {
+    /// The name of the campaign.
+    pub name: &'a str,
+    /// The scenario keys that differ between cells; each gets a column.
+    pub keys: &'a [String],
+    /// The settings of each cell, by its number.
+    pub cells: BTreeMap<u32, &'a [Setting]>,
+}
+
 enum Column {
     Int(Vec<Option<i64>>),
     Real(Vec<Option<f64>>),
@@ -59,12 +70,10 @@ enum Column {
 /// What the file system or the library says.
 pub fn write(
     path: &Path,
-    name: &str,
-    keys: &[String],
-    cells: &[Cell],
+    campaign: &ResultsHeader<'_>,
     rows: &[&RunRow],
 ) -> Result<(), ParquetError> {
-    let columns = columns(keys, cells, rows);
+    let columns = columns(campaign, rows);
     let fields: Vec<String> = columns
         .iter()
         .map(|(name, column)| format!("OPTIONAL {} {name}{};", column.kind().0, column.kind().1))
@@ -73,8 +82,8 @@ pub fn write(
     let entry = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
     let metadata = vec![
         entry(SCHEMA_KEY, SCHEMA.to_owned()),
-        entry(NAME_KEY, name.to_owned()),
-        entry(KEYS_KEY, serde_json::to_string(keys).unwrap_or_default()),
+        entry(NAME_KEY, campaign.name.to_owned()),
+        entry(KEYS_KEY, serde_json::to_string(campaign.keys).expect("strings serialize to JSON")),
     ];
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -93,8 +102,8 @@ pub fn write(
     Ok(())
 }
 
-fn columns(keys: &[String], cells: &[Cell], rows: &[&RunRow]) -> Vec<(String, Column)> {
-    let cell_of = |row: &RunRow| cells.iter().find(|cell| cell.number == row.cell);
+fn columns(campaign: &ResultsHeader<'_>, rows: &[&RunRow]) -> Vec<(String, Column)> {
+    let settings_of = |row: &RunRow| campaign.cells.get(&row.cell).copied();
     let text = |get: &dyn Fn(&RunRow) -> Option<String>| {
         Column::Text(rows.iter().map(|row| get(row).filter(|text| !text.is_empty())).collect())
     };
@@ -104,7 +113,7 @@ fn columns(keys: &[String], cells: &[Cell], rows: &[&RunRow]) -> Vec<(String, Co
     let mut columns = vec![
         ("run".to_owned(), int(&|index, _| i64::try_from(index + 1).unwrap_or(i64::MAX))),
         ("cell".to_owned(), int(&|_, row| i64::from(row.cell))),
-        ("cell_name".to_owned(), text(&|row| cell_of(row).map(Cell::name))),
+        ("cell_name".to_owned(), text(&|row| settings_of(row).map(join_settings))),
         ("repeat".to_owned(), int(&|_, row| i64::from(row.repeat))),
         ("started".to_owned(), text(&|row| Some(row.started.clone()))),
         ("outcome".to_owned(), text(&|row| Some(row.ended.name()))),
@@ -118,10 +127,9 @@ fn columns(keys: &[String], cells: &[Cell], rows: &[&RunRow]) -> Vec<(String, Co
         ("accelerator".to_owned(), text(&|row| Some(row.accelerator.clone()))),
         ("directory".to_owned(), text(&|row| Some(row.directory.clone()))),
     ];
-    for key in keys {
+    for key in campaign.keys {
         let of = |row: &RunRow| {
-            cell_of(row)?
-                .settings
+            settings_of(row)?
                 .iter()
                 .find(|setting| setting.key == *key)
                 .map(|setting| setting.value.clone())
@@ -274,35 +282,34 @@ fn read_row(row: &Row, keys: &[String], names: &[String]) -> Read {
 #[cfg(test)]
 mod tests {
     use super::super::row::Ended;
-    use super::super::schedule::Visit;
     use super::*;
-    use crate::campaign::definition::{Definition, Overrides};
     use crate::record::Outcome;
 
-    fn definition() -> Definition {
-        let text = "[vary]\nmode = [\"precopy\", \"postcopy\"]\ncapabilities.auto-converge = [true]\n[[include]]\ncase = \"odd\"\n";
-        Definition::text("c", "c", Path::new("."), text, &Overrides::default()).unwrap()
+    fn setting(key: &str, value: &str) -> Setting {
+        Setting { key: key.to_owned(), value: value.to_owned() }
     }
 
     #[test]
     fn rows_come_back_with_what_their_cells_are() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("r.parquet");
-        let definition = definition();
-        let mut row = RunRow::none(
-            Visit { cell: 2, round: 1 },
-            7,
-            Ended::Ran(Outcome::Completed),
-            "completed".to_owned(),
-        );
+        let postcopy = [setting("mode", "postcopy"), setting("capabilities.auto-converge", "true")];
+        let odd = [setting("case", "odd")];
+        let keys = ["mode", "capabilities.auto-converge", "case"].map(str::to_owned);
+        let campaign = ResultsHeader {
+            name: "n",
+            keys: &keys,
+            cells: BTreeMap::from([(2, &postcopy[..]), (3, &odd[..])]),
+        };
+        let mut row =
+            RunRow::without_figures(2, 7, Ended::Ran(Outcome::Completed), "completed".to_owned());
         row.values[1] = Some(1234.5);
-        let never =
-            RunRow::none(Visit { cell: 3, round: 1 }, 1, Ended::NotStarted, "no QEMU".to_owned());
-        write(&path, "n", &definition.keys, &definition.cells, &[&row, &never]).unwrap();
+        let never = RunRow::without_figures(3, 1, Ended::NotStarted, "no QEMU".to_owned());
+        write(&path, &campaign, &[&row, &never]).unwrap();
         let (name, rows) = read(&path).unwrap();
         assert_eq!((name.as_str(), rows.len()), ("n", 2));
         assert_eq!((rows[0].repeat, rows[0].outcome.as_str()), (7, "completed"));
-        assert_eq!(rows[0].settings, definition.cells[1].settings);
+        assert_eq!(rows[0].settings, postcopy);
         assert_eq!(rows[0].values, BTreeMap::from([("time_us.total".to_owned(), 1234.5)]));
         assert_eq!((rows[1].outcome.as_str(), rows[1].settings.len()), ("not-started", 1));
     }

@@ -1,7 +1,6 @@
 //! One run of a campaign as a row.
 
 use super::metrics;
-use super::schedule::Visit;
 use crate::record::{Host, Integrity, Outcome};
 use serde::{Deserialize, Serialize};
 
@@ -75,10 +74,11 @@ impl RunRow {
         metrics::host(&self.values)
     }
 
-    /// Of a run that never began.
-    pub(super) fn none(visit: Visit, repeat: u32, ended: Ended, reason: String) -> RunRow {
+    /// Makes the row of a run that never began: it has no figures.
+    #[must_use]
+    pub fn without_figures(cell: u32, repeat: u32, ended: Ended, reason: String) -> RunRow {
         RunRow {
-            cell: visit.cell,
+            cell,
             repeat,
             started: String::new(),
             ended,
@@ -111,7 +111,7 @@ mod tests {
             Ended::NotStarted,
             Ended::TimedOut,
         ] {
-            let row = RunRow::none(Visit { cell: 3, round: 1 }, 2, ended, "why".to_owned());
+            let row = RunRow::without_figures(3, 2, ended, "why".to_owned());
             let text = serde_json::to_string(&row).unwrap();
             assert_eq!(serde_json::from_str::<RunRow>(&text).unwrap(), row, "{text}");
         }

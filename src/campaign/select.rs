@@ -3,9 +3,9 @@
 //! Takes a path and settings that rows must have; gives a [`Table`]. A path is a campaign's directory, a directory of such (shards), its results.parquet, a
 //! run's directory (one row for each of its migrations), or a table that was kept. Knows nothing of what is compared with what.
 
-use super::definition::{Setting, name_of};
+use super::directory::{CAMPAIGN_JSON, CampaignOutline, MAX_CAMPAIGN_JSON_BYTES, RESULTS};
 use super::results::{self, Read, ResultsError};
-use super::sweep::{CAMPAIGN_JSON, LONGEST_CAMPAIGN, RESULTS};
+use super::setting::{Setting, join_settings};
 use super::{Metric, Row, Table, metrics};
 use crate::record::{Outcome, RUN_JSON, RecordError, Run};
 use crate::text::read_all;
@@ -148,7 +148,7 @@ impl Selection {
         let is_chosen =
             |setting: &&Setting| !self.settings.iter().any(|chosen| chosen.key == setting.key);
         Row {
-            cell: name_of(read.settings.iter().filter(is_chosen)),
+            cell: join_settings(read.settings.iter().filter(is_chosen)),
             pair: Some(read.repeat.to_string()),
             outcome: outcome(&read.outcome),
             values: metrics::all()
@@ -183,7 +183,8 @@ fn what_there_is(rows: &[Read]) -> String {
 
 fn kept(path: &Path) -> Result<Table, SelectError> {
     let broken = |detail: String| SelectError::Kept { path: path.to_owned(), detail };
-    let text = read_all(path, LONGEST_CAMPAIGN).map_err(|error| broken(error.to_string()))?;
+    let text =
+        read_all(path, MAX_CAMPAIGN_JSON_BYTES).map_err(|error| broken(error.to_string()))?;
     serde_json::from_str(&text).map_err(|error| broken(error.to_string()))
 }
 
@@ -220,17 +221,10 @@ impl Selection {
             .map(|entry| entry.path());
         let mut all = std::iter::once(self.path.clone()).chain(shards);
         let text = all
-            .find_map(|path| read_all(&path.join(CAMPAIGN_JSON), LONGEST_CAMPAIGN).ok())
+            .find_map(|path| read_all(&path.join(CAMPAIGN_JSON), MAX_CAMPAIGN_JSON_BYTES).ok())
             .ok_or_else(nothing)?;
-        let campaign: Value = serde_json::from_str(&text).map_err(|_| nothing())?;
-        let of = |value: &Value| {
-            serde_json::from_value::<Vec<Setting>>(value.clone()).unwrap_or_default()
-        };
-        let baseline = of(&campaign["baseline"]);
-        let cells: Vec<Vec<Setting>> = campaign["cells"]
-            .as_array()
-            .map(|cells| cells.iter().map(|cell| of(&cell["settings"])).collect())
-            .unwrap_or_default();
+        let CampaignOutline { baseline, cells } =
+            serde_json::from_str(&text).map_err(|_| nothing())?;
         let with = |settings: &[Setting]| Selection {
             path: self.path.clone(),
             settings: [&self.settings, settings].concat(),
@@ -238,6 +232,7 @@ impl Selection {
         let mut others: Vec<Vec<Setting>> = Vec::new();
         for cell in &cells {
             let other: Vec<Setting> = cell
+                .settings
                 .iter()
                 .filter(|setting| baseline.iter().any(|base| base.key == setting.key))
                 .cloned()

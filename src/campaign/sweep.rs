@@ -5,7 +5,9 @@
 //! in the journal is not done again, and what is not in it is.
 
 use super::definition::{Cell, Definition, Keep};
+use super::directory::{CAMPAIGN_JSON, JOURNAL, MAX_CAMPAIGN_JSON_BYTES, RESULTS, RUNS};
 use super::journal::{Journal, Visited};
+use super::results::ResultsHeader;
 use super::row::{Ended, RunRow};
 use super::schedule::{Shard, Visit};
 use super::standing::{self, Standing};
@@ -26,16 +28,6 @@ use tokio::sync::watch;
 
 /// The version of campaign.json.
 const SCHEMA: &str = "switchover.campaign/1";
-/// What is run, and whether this directory is of it.
-pub const CAMPAIGN_JSON: &str = "campaign.json";
-/// It has a scenario for each cell, of which there may be 100,000.
-pub(super) const LONGEST_CAMPAIGN: u64 = 512 << 20;
-/// A line for each visit.
-pub const JOURNAL: &str = "visits.jsonl";
-/// A row for each run.
-pub const RESULTS: &str = "results.parquet";
-/// Run directories.
-pub const RUNS: &str = "runs";
 
 /// After its time-out a visit is asked to end; after so long it is ended.
 const GRACE: Duration = Duration::from_secs(60);
@@ -192,7 +184,12 @@ fn write_error(path: &Path, source: io::Error) -> SweepError {
 fn write_results(definition: &Definition, out: &Path, done: &[Visited]) -> Result<(), SweepError> {
     let rows: Vec<&RunRow> = done.iter().flat_map(|visited| &visited.rows).collect();
     let path = out.join(RESULTS);
-    results::write(&path, &definition.name, &definition.keys, &definition.cells, &rows)
+    let campaign = ResultsHeader {
+        name: &definition.name,
+        keys: &definition.keys,
+        cells: definition.settings_by_cell(),
+    };
+    results::write(&path, &campaign, &rows)
         .map_err(|error| write_error(&path, io::Error::other(error)))
 }
 
@@ -203,7 +200,7 @@ fn open(definition: &Definition, options: &SweepOptions) -> Result<Journal, Swee
     let now = campaign_json(definition);
     if options.resume {
         let nothing = |source| SweepError::Nothing { path: out.clone(), source };
-        let text = read_all(&path, LONGEST_CAMPAIGN).map_err(nothing)?;
+        let text = read_all(&path, MAX_CAMPAIGN_JSON_BYTES).map_err(nothing)?;
         let before: Value = serde_json::from_str(&text).map_err(|error| nothing(error.into()))?;
         if let Some(difference) = difference(&before, &now) {
             return Err(SweepError::Another { path: out.clone(), difference });
@@ -304,7 +301,9 @@ impl Sweep<'_> {
         let none = |ended, reason: &str| {
             repeats
                 .iter()
-                .map(|repeat| RunRow::none(visit, *repeat, ended, reason.to_owned()))
+                .map(|repeat| {
+                    RunRow::without_figures(visit.cell, *repeat, ended, reason.to_owned())
+                })
                 .collect()
         };
         if let Some((_, reason)) = self.refused.iter().find(|(cell, _)| *cell == visit.cell) {
@@ -460,5 +459,8 @@ fn rows(
     // It ended while it warmed up, and would do so again.
     let ended = if timed_out { Ended::TimedOut } else { Ended::NotStarted };
     let reason = format!("the series had ended: {}", summary.reason);
-    repeats.iter().map(|repeat| RunRow::none(visit, *repeat, ended, reason.clone())).collect()
+    repeats
+        .iter()
+        .map(|repeat| RunRow::without_figures(visit.cell, *repeat, ended, reason.clone()))
+        .collect()
 }

@@ -21,6 +21,8 @@ mod series;
 mod sink;
 mod summary;
 mod switchover;
+#[doc(hidden)]
+pub mod testing;
 mod writer;
 
 pub use application::Application;

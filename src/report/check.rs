@@ -111,8 +111,8 @@ pub(super) fn compare(actual: f64, operator: &str, limit: f64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::terminal::tests::example;
     use super::*;
+    use crate::record::testing::example_summary as example;
 
     fn passes(expression: &str) -> bool {
         check(expression, &example()).unwrap().pass

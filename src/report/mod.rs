@@ -26,6 +26,4 @@ pub use prediction::{captured_head, predicted, verified};
 pub use progress::ProgressLine;
 pub use regression::regression;
 pub use terminal::summary;
-#[cfg(test)]
-pub(crate) use terminal::tests::example as example_summary;
 pub use timeline::{Timeline, timeline};

@@ -2,6 +2,7 @@
 
 use super::matrix::{self, Combination, Matrix, setting};
 use super::{Cell, Definition, Keep, Order};
+use crate::campaign::setting::join_settings;
 use crate::scenario::{LONGEST_SCENARIO, Loader, Scenario, ScenarioError};
 use crate::text::read_all;
 use crate::units::Micros;
@@ -219,7 +220,7 @@ impl Base<'_> {
         let settings = matrix::shown(combination);
         let named = |source| DefinitionError::Scenario {
             origin: self.origin.to_owned(),
-            place: format!("cell {number} ({})", super::name_of(settings.iter())),
+            place: format!("cell {number} ({})", join_settings(&settings)),
             source,
         };
         let scenario = self.scenario(combination).map_err(named)?;

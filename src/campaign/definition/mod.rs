@@ -8,11 +8,14 @@ mod axis;
 mod load;
 mod matrix;
 
+pub use super::setting::Setting;
 pub use load::{DefinitionError, Overrides};
 
+use super::setting::join_settings;
 use crate::scenario::Scenario;
 use crate::units::Micros;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One campaign.
 #[derive(Clone, Debug)]
@@ -65,15 +68,6 @@ pub enum Keep {
     None,
 }
 
-/// A key and its value, as text.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Setting {
-    /// Of the scenario: `guest.rate`.
-    pub key: String,
-    /// As it was written, without quotes.
-    pub value: String,
-}
-
 /// One combination.
 #[derive(Clone, Debug)]
 pub struct Cell {
@@ -85,26 +79,26 @@ pub struct Cell {
     pub scenario: Scenario,
 }
 
+impl Definition {
+    /// The settings of every cell, by the number of the cell.
+    #[must_use]
+    pub fn settings_by_cell(&self) -> BTreeMap<u32, &[Setting]> {
+        self.cells.iter().map(|cell| (cell.number, cell.settings.as_slice())).collect()
+    }
+}
+
 impl Cell {
     /// `mode=postcopy link.preset=halifax`.
     #[must_use]
     pub fn name(&self) -> String {
-        name_of(self.settings.iter())
+        join_settings(self.settings.iter())
     }
 
     /// Its name without these keys: what it shares with the cell that it is compared with.
     #[must_use]
     pub fn name_without(&self, keys: &[&str]) -> String {
-        name_of(self.settings.iter().filter(|setting| !keys.contains(&setting.key.as_str())))
+        join_settings(self.settings.iter().filter(|setting| !keys.contains(&setting.key.as_str())))
     }
-}
-
-/// Keys and values in a line.
-pub(crate) fn name_of<'a>(settings: impl Iterator<Item = &'a Setting>) -> String {
-    settings
-        .map(|setting| format!("{}={}", setting.key, setting.value))
-        .collect::<Vec<_>>()
-        .join(" ")
 }
 
 #[cfg(test)]
