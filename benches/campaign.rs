@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use support::stats::median;
 use support::{Arguments, Result, machine, qemu_program, runtime, say, verdict, version_text};
 use switchover::campaign::definition::Overrides;
-use switchover::campaign::{Definition, Ended, RunRow, SweepOptions, Swept, sweep};
+use switchover::campaign::{Definition, RunRow, RunStatus, SweepOptions, SweepOutcome, sweep};
 use switchover::drive::Interrupt;
 use switchover::record::Outcome;
 use switchover::scenario::Scenario;
@@ -60,7 +60,7 @@ fn run(arguments: &Arguments) -> Result<()> {
 fn overhead(program: &str, runs: u32, together: u32) -> Result<()> {
     let text = format!("repeats = {runs}\ntogether = {together}\n{SMALL}");
     let definition =
-        Definition::text("bench", "bench", Path::new("."), &text, &overrides(program, None))?;
+        Definition::from_toml("bench", "bench", Path::new("."), &text, &overrides(program, None))?;
     let swept = made(&definition)?;
     let total: f64 = swept.rows.iter().filter_map(|row| seconds_of(row, "time_us.total")).sum();
     let each = (swept.seconds - total) / f64::from(runs);
@@ -82,7 +82,7 @@ fn guestperf(program: &str, repeats: u32, own_size: bool) -> Result<()> {
     );
     let (mut ours, mut theirs, mut full, mut count) = (0.0, 0.0, 0.0, 0.0);
     for file in files()? {
-        let definition = Definition::file(&file, &overrides(program, Some(repeats)))?;
+        let definition = Definition::from_file(&file, &overrides(program, Some(repeats)))?;
         let ran = Ran::of(&definition)?;
         let (hourly, times) =
             (ran.count * 3600.0 / ran.seconds, ran.by_guestperf(1.0) / ran.seconds);
@@ -105,7 +105,7 @@ fn guestperf(program: &str, repeats: u32, own_size: bool) -> Result<()> {
 
 /// Runs each scenario once as large as guestperf has it: the seconds that it would take for one of them.
 fn at_own_size(file: &Path, program: &str) -> Result<f64> {
-    let mut definition = Definition::file(file, &overrides(program, Some(1)))?;
+    let mut definition = Definition::from_file(file, &overrides(program, Some(1)))?;
     definition.together = 1;
     for cell in &mut definition.cells {
         enlarge(&mut cell.scenario)?;
@@ -133,8 +133,8 @@ struct Ran {
 
 impl Ran {
     fn of(definition: &Definition) -> Result<Ran> {
-        let Swept { mut rows, seconds, .. } = made(definition)?;
-        rows.retain(|row| row.ended != Ended::NotStarted);
+        let SweepOutcome { mut rows, seconds, .. } = made(definition)?;
+        rows.retain(|row| row.ended != RunStatus::NotStarted);
         let took: Vec<f64> =
             rows.iter().filter_map(|row| seconds_of(row, "time_us.ended")).collect();
         let count = f64::from(u32::try_from(took.len())?);
@@ -147,8 +147,11 @@ impl Ran {
     }
 
     fn say(&self, definition: &Definition, name: &str, rates: &str) {
-        let completed =
-            self.rows.iter().filter(|row| row.ended == Ended::Ran(Outcome::Completed)).count();
+        let completed = self
+            .rows
+            .iter()
+            .filter(|row| row.ended == RunStatus::Migrated(Outcome::Completed))
+            .count();
         let (count, typical, seconds) = (self.rows.len(), median(&self.took), self.seconds);
         say(&format!(
             "  {name:<26} {count:>6} {completed:>10} {typical:>18.2} {seconds:>10.1} {rates}"
@@ -161,9 +164,11 @@ impl Ran {
 fn say_unfinished(definition: &Definition, began: &[RunRow]) {
     for cell in &definition.cells {
         let of_cell = || began.iter().filter(|row| row.cell == cell.number);
-        let completed = of_cell().filter(|row| row.ended == Ended::Ran(Outcome::Completed)).count();
-        if let Some(reason) =
-            of_cell().find(|row| row.ended != Ended::Ran(Outcome::Completed)).map(|row| &row.reason)
+        let completed =
+            of_cell().filter(|row| row.ended == RunStatus::Migrated(Outcome::Completed)).count();
+        if let Some(reason) = of_cell()
+            .find(|row| row.ended != RunStatus::Migrated(Outcome::Completed))
+            .map(|row| &row.reason)
         {
             say(&format!(
                 "      {} completed {completed} of {}: {reason}",
@@ -218,7 +223,7 @@ fn seconds_of(row: &RunRow, name: &str) -> Option<f64> {
     row.value(name).map(|us| us / 1e6)
 }
 
-fn made(definition: &Definition) -> Result<Swept> {
+fn made(definition: &Definition) -> Result<SweepOutcome> {
     let place = tempfile::tempdir()?;
     let options = SweepOptions {
         out: place.path().join("campaign"),

@@ -20,8 +20,8 @@ use std::io::Write;
 use std::process::ExitCode;
 use support::stats::{median, quantile};
 use support::{Arguments, Result, machine, say, verdict};
-use switchover::campaign::compare::{Pairing, Test};
-use switchover::campaign::{CompareOptions, Metric, Row, Table, Unit, compare};
+use switchover::campaign::compare::{Pairing, SignificanceTest};
+use switchover::campaign::{CompareOptions, Metric, MetricUnit, Row, Table, compare};
 use switchover::clock::{Stamp, monotonic_ns};
 use switchover::drive::{Input, Machine};
 use switchover::plan::{
@@ -111,9 +111,9 @@ fn run(arguments: &Arguments) -> Result<()> {
 fn comparisons(runs: usize) {
     let (a, b) = (table("a", runs / 2, 1), table("b", runs / 2, 2));
     for (name, pairing, test) in [
-        ("compare, not paired", Pairing::Never, Test::Ranks),
-        ("compare, paired", Pairing::IfThereAreKeys, Test::Ranks),
-        ("compare, medians by permutation", Pairing::Never, Test::Medians),
+        ("compare, not paired", Pairing::Never, SignificanceTest::Ranks),
+        ("compare, paired", Pairing::IfThereAreKeys, SignificanceTest::Ranks),
+        ("compare, medians by permutation", Pairing::Never, SignificanceTest::Medians),
     ] {
         let began_ns = monotonic_ns();
         let comparison =
@@ -138,7 +138,7 @@ fn table(name: &str, runs: usize, seed: u64) -> Table {
     let metric = |number: usize| Metric {
         name: format!("metric{number}.us"),
         label: format!("metric {number}"),
-        unit: Unit::Us,
+        unit: MetricUnit::Us,
     };
     let row = |number: usize| {
         let mut value = |_| {

@@ -13,7 +13,7 @@ const SLOT_NS: u64 = 50_000_000;
 
 /// `campaign` is the directory of ulster-volume, with its run directories kept.
 pub(crate) fn collect(campaigns: &Path, campaign: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
-    let definition = Definition::file(&campaigns.join("volume.toml"), &Overrides::default())?;
+    let definition = Definition::from_file(&campaigns.join("volume.toml"), &Overrides::default())?;
     let mut text = String::new();
     for row in Journal::read(&campaign.join(JOURNAL))?.iter().flat_map(|visited| &visited.rows) {
         let Some(cell) = definition.cells.iter().find(|cell| cell.number == row.cell) else {

@@ -243,7 +243,7 @@ fn journal(path: &Path) {
 }
 
 fn definition(text: &str) {
-    let definition = match Definition::text(
+    let definition = match Definition::from_toml(
         "fuzzed.toml",
         "fuzzed",
         Path::new("/nowhere"),
@@ -265,7 +265,8 @@ fn definition(text: &str) {
     }
     // Every cell has all its runs, and each visit is made once.
     let visits = definition.visits(None);
-    let runs: u64 = visits.iter().map(|visit| u64::from(definition.runs_of(visit.round))).sum();
+    let runs: u64 =
+        visits.iter().map(|visit| u64::from(definition.runs_in_round(visit.round))).sum();
     assert_eq!(runs, definition.cells.len() as u64 * u64::from(definition.repeats));
     let mut once = visits.clone();
     once.sort_unstable();

@@ -1,6 +1,6 @@
 //! Tables for tests: runs with blackouts as they are seen, from a seed.
 
-use super::{Metric, Row, Table, Unit};
+use super::{Metric, MetricUnit, Row, Table};
 use crate::record::Outcome;
 use fastrand::Rng;
 
@@ -45,10 +45,10 @@ pub fn table(name: &str) -> Table {
         unit,
     };
     let metrics = vec![
-        metric("downtime.best.us", "blackout", Unit::Us),
-        metric("time_us.total", "total time", Unit::Us),
-        metric("transfer.total_bytes", "bytes sent", Unit::Bytes),
-        metric("faults.count", "page faults", Unit::Count),
+        metric("downtime.best.us", "blackout", MetricUnit::Us),
+        metric("time_us.total", "total time", MetricUnit::Us),
+        metric("transfer.total_bytes", "bytes sent", MetricUnit::Bytes),
+        metric("faults.count", "page faults", MetricUnit::Count),
     ];
     Table { name: name.to_owned(), metrics, rows: Vec::new() }
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// A visit that took place.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Visited {
+pub struct CompletedVisit {
     /// To which cell, and which time.
     pub visit: Visit,
     /// How long it took in all, s.
@@ -26,7 +26,7 @@ pub struct Visited {
 pub struct Journal {
     file: File,
     /// What was there.
-    pub done: Vec<Visited>,
+    pub done: Vec<CompletedVisit>,
 }
 
 impl Journal {
@@ -47,7 +47,7 @@ impl Journal {
     ///
     /// # Errors
     /// As [`Journal::open`].
-    pub fn read(path: &Path) -> io::Result<Vec<Visited>> {
+    pub fn read(path: &Path) -> io::Result<Vec<CompletedVisit>> {
         Ok(visits(BufReader::new(File::open(path)?))?.0)
     }
 
@@ -55,7 +55,7 @@ impl Journal {
     ///
     /// # Errors
     /// What the file system says.
-    pub fn add(&mut self, visited: Visited) -> io::Result<()> {
+    pub fn add(&mut self, visited: CompletedVisit) -> io::Result<()> {
         let before = self.file.stream_position()?;
         let mut line = serde_json::to_vec(&visited)?;
         line.push(b'\n');
@@ -80,7 +80,7 @@ impl Journal {
 const LONGEST_VISIT: usize = 16 << 20;
 
 /// The visits, and how many bytes they take: what comes after the last whole line is none.
-fn visits(from: impl BufRead) -> io::Result<(Vec<Visited>, u64)> {
+fn visits(from: impl BufRead) -> io::Result<(Vec<CompletedVisit>, u64)> {
     let (mut done, mut whole, mut number) = (Vec::new(), 0u64, 0u64);
     let mut wrong = None;
     each_line(from, LONGEST_VISIT, |line| {
@@ -103,18 +103,18 @@ fn visits(from: impl BufRead) -> io::Result<(Vec<Visited>, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::row::Ended;
+    use super::super::row::RunStatus;
     use super::*;
 
-    fn visited(cell: u32) -> Visited {
+    fn visited(cell: u32) -> CompletedVisit {
         let visit = Visit { cell, round: 1 };
-        Visited {
+        CompletedVisit {
             visit,
             seconds: 1.5,
             rows: vec![RunRow::without_figures(
                 cell,
                 1,
-                Ended::TimedOut,
+                RunStatus::TimedOut,
                 "it \"took\" long\n".to_owned(),
             )],
         }

@@ -31,7 +31,7 @@ const KEYS_KEY: &str = "switchover.keys";
 
 /// A run as it comes out of a file.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Read {
+pub struct ResultRow {
     /// What makes its cell this cell.
     pub settings: Vec<Setting>,
     /// Which of its cell's.
@@ -227,7 +227,7 @@ pub enum ResultsError {
 ///
 /// # Errors
 /// [`ResultsError`].
-pub fn read(path: &Path) -> Result<(String, Vec<Read>), ResultsError> {
+pub fn read(path: &Path) -> Result<(String, Vec<ResultRow>), ResultsError> {
     let named = path.display().to_string();
     let broken = |source| ResultsError::Parquet { path: named.clone(), source };
     let file =
@@ -251,7 +251,7 @@ pub fn read(path: &Path) -> Result<(String, Vec<Read>), ResultsError> {
     Ok((said(NAME_KEY).unwrap_or_default(), rows))
 }
 
-fn read_row(row: &Row, keys: &[String], names: &[String]) -> Read {
+fn read_row(row: &Row, keys: &[String], names: &[String]) -> ResultRow {
     let fields: BTreeMap<&str, &Field> =
         row.get_column_iter().map(|(name, field)| (name.as_str(), field)).collect();
     let text = |name: &str| match fields.get(name) {
@@ -266,7 +266,7 @@ fn read_row(row: &Row, keys: &[String], names: &[String]) -> Read {
         Some(Field::Long(repeat)) => u32::try_from(*repeat).unwrap_or(0),
         _ => 0,
     };
-    Read {
+    ResultRow {
         settings: keys
             .iter()
             .filter_map(|key| Some(Setting { key: key.clone(), value: text(&set_column(key))? }))
@@ -281,7 +281,7 @@ fn read_row(row: &Row, keys: &[String], names: &[String]) -> Read {
 
 #[cfg(test)]
 mod tests {
-    use super::super::row::Ended;
+    use super::super::row::RunStatus;
     use super::*;
     use crate::record::Outcome;
 
@@ -301,10 +301,14 @@ mod tests {
             keys: &keys,
             cells: BTreeMap::from([(2, &postcopy[..]), (3, &odd[..])]),
         };
-        let mut row =
-            RunRow::without_figures(2, 7, Ended::Ran(Outcome::Completed), "completed".to_owned());
+        let mut row = RunRow::without_figures(
+            2,
+            7,
+            RunStatus::Migrated(Outcome::Completed),
+            "completed".to_owned(),
+        );
         row.values[1] = Some(1234.5);
-        let never = RunRow::without_figures(3, 1, Ended::NotStarted, "no QEMU".to_owned());
+        let never = RunRow::without_figures(3, 1, RunStatus::NotStarted, "no QEMU".to_owned());
         write(&path, &campaign, &[&row, &never]).unwrap();
         let (name, rows) = read(&path).unwrap();
         assert_eq!((name.as_str(), rows.len()), ("n", 2));

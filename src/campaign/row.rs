@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 /// How a run of a campaign ended: also one that never began is a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Ended {
+pub enum RunStatus {
     /// There was none: it was refused, or the lab did not start.
     NotStarted,
     /// The campaign's time-out for a visit ended it.
     TimedOut,
     /// There was a migration.
     #[serde(untagged)]
-    Ran(Outcome),
+    Migrated(Outcome),
 }
 
-impl Ended {
+impl RunStatus {
     /// As in the results.
     #[must_use]
     pub fn name(self) -> String {
@@ -28,8 +28,8 @@ impl Ended {
     #[must_use]
     pub fn outcome(self) -> Outcome {
         match self {
-            Ended::Ran(outcome) => outcome,
-            Ended::NotStarted | Ended::TimedOut => Outcome::Failed,
+            RunStatus::Migrated(outcome) => outcome,
+            RunStatus::NotStarted | RunStatus::TimedOut => Outcome::Failed,
         }
     }
 }
@@ -44,7 +44,7 @@ pub struct RunRow {
     /// RFC 3339, UTC; empty if it never began.
     pub started: String,
     /// How it ended.
-    pub ended: Ended,
+    pub ended: RunStatus,
     /// Why, in a sentence.
     pub reason: String,
     /// Whether post-copy really happened.
@@ -76,7 +76,7 @@ impl RunRow {
 
     /// Makes the row of a run that never began: it has no figures.
     #[must_use]
-    pub fn without_figures(cell: u32, repeat: u32, ended: Ended, reason: String) -> RunRow {
+    pub fn without_figures(cell: u32, repeat: u32, ended: RunStatus, reason: String) -> RunRow {
         RunRow {
             cell,
             repeat,
@@ -95,7 +95,8 @@ impl RunRow {
     /// Completed, and its memory is not known to be wrong.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.ended == Ended::Ran(Outcome::Completed) && self.integrity != Integrity::Corrupt
+        self.ended == RunStatus::Migrated(Outcome::Completed)
+            && self.integrity != Integrity::Corrupt
     }
 }
 
@@ -106,16 +107,16 @@ mod tests {
     #[test]
     fn a_row_comes_back_as_it_was() {
         for ended in [
-            Ended::Ran(Outcome::NotConverged),
-            Ended::Ran(Outcome::Completed),
-            Ended::NotStarted,
-            Ended::TimedOut,
+            RunStatus::Migrated(Outcome::NotConverged),
+            RunStatus::Migrated(Outcome::Completed),
+            RunStatus::NotStarted,
+            RunStatus::TimedOut,
         ] {
             let row = RunRow::without_figures(3, 2, ended, "why".to_owned());
             let text = serde_json::to_string(&row).unwrap();
             assert_eq!(serde_json::from_str::<RunRow>(&text).unwrap(), row, "{text}");
         }
-        assert_eq!(Ended::NotStarted.name(), "not-started");
-        assert_eq!(Ended::Ran(Outcome::NotConverged).name(), "not-converged");
+        assert_eq!(RunStatus::NotStarted.name(), "not-started");
+        assert_eq!(RunStatus::Migrated(Outcome::NotConverged).name(), "not-converged");
     }
 }

@@ -42,7 +42,7 @@ impl std::str::FromStr for Shard {
 impl Definition {
     /// Runs of a visit of this round, measured ones.
     #[must_use]
-    pub fn runs_of(&self, round: u32) -> u32 {
+    pub fn runs_in_round(&self, round: u32) -> u32 {
         self.together.min(self.repeats.saturating_sub((round - 1) * self.together))
     }
 
@@ -102,7 +102,7 @@ mod tests {
     use std::path::Path;
 
     fn defined(text: &str) -> Definition {
-        Definition::text("c", "c", Path::new("."), text, &Overrides::default()).unwrap()
+        Definition::from_toml("c", "c", Path::new("."), text, &Overrides::default()).unwrap()
     }
 
     #[test]
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(cells, [(1, 1), (2, 1), (1, 2), (2, 2), (1, 3), (2, 3)]);
         assert_eq!(
             (1..=3)
-                .map(|round| (definition.first_repeat(round), definition.runs_of(round)))
+                .map(|round| (definition.first_repeat(round), definition.runs_in_round(round)))
                 .collect::<Vec<_>>(),
             [(1, 2), (3, 2), (5, 1)]
         );
@@ -163,7 +163,7 @@ mod tests {
             let shards: Vec<Visit> = (1..=of).flat_map(|number| definition.visits(Some(Shard { number, of }))).collect();
             prop_assert_eq!(shards.len(), all.len());
             prop_assert_eq!(shards.into_iter().collect::<BTreeSet<_>>(), wanted);
-            prop_assert_eq!((1..=rounds).map(|round| definition.runs_of(round)).sum::<u32>(), repeats);
+            prop_assert_eq!((1..=rounds).map(|round| definition.runs_in_round(round)).sum::<u32>(), repeats);
         }
     }
 }

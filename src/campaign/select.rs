@@ -4,7 +4,7 @@
 //! run's directory (one row for each of its migrations), or a table that was kept. Knows nothing of what is compared with what.
 
 use super::directory::{CAMPAIGN_JSON, CampaignOutline, MAX_CAMPAIGN_JSON_BYTES, RESULTS};
-use super::results::{self, Read, ResultsError};
+use super::results::{self, ResultRow, ResultsError};
 use super::setting::{Setting, join_settings};
 use super::{Metric, Row, Table, metrics};
 use crate::record::{Outcome, RUN_JSON, RecordError, Run};
@@ -62,7 +62,7 @@ impl fmt::Display for Selection {
 /// Why there is no table.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum SelectError {
+pub enum SelectionError {
     /// The results cannot be read.
     #[error(transparent)]
     Results(#[from] ResultsError),
@@ -96,20 +96,20 @@ impl Selection {
     /// The rows as a table, with all metrics.
     ///
     /// # Errors
-    /// [`SelectError`].
-    pub fn table(&self) -> Result<Table, SelectError> {
+    /// [`SelectionError`].
+    pub fn table(&self) -> Result<Table, SelectionError> {
         let rows = match self.path.extension().and_then(|extension| extension.to_str()) {
             Some("json") if self.path.is_file() => return kept(&self.path),
             _ if self.path.join(RUN_JSON).exists() => return of_run(&self.path),
             _ => self.rows()?,
         };
         let (name, rows) = rows;
-        let chosen: Vec<&Read> = rows
+        let chosen: Vec<&ResultRow> = rows
             .iter()
             .filter(|row| self.settings.iter().all(|setting| row.settings.contains(setting)))
             .collect();
         if chosen.is_empty() {
-            return Err(SelectError::Empty {
+            return Err(SelectionError::Empty {
                 selection: self.to_string(),
                 there: what_there_is(&rows),
             });
@@ -122,7 +122,7 @@ impl Selection {
         })
     }
 
-    fn rows(&self) -> Result<(String, Vec<Read>), SelectError> {
+    fn rows(&self) -> Result<(String, Vec<ResultRow>), SelectionError> {
         if self.path.is_file() {
             return Ok(results::read(&self.path)?);
         }
@@ -131,7 +131,7 @@ impl Selection {
             return Ok(results::read(&own)?);
         }
         let mut shards: Vec<PathBuf> = std::fs::read_dir(&self.path)
-            .map_err(|_| SelectError::Nothing(self.path.clone()))?
+            .map_err(|_| SelectionError::Nothing(self.path.clone()))?
             .filter_map(|entry| Some(entry.ok()?.path().join(RESULTS)))
             .filter(|path| path.exists())
             .collect();
@@ -141,10 +141,10 @@ impl Selection {
             let (name, rows) = results::read(&shard)?;
             all.get_or_insert_with(|| (name, Vec::new())).1.extend(rows);
         }
-        all.ok_or_else(|| SelectError::Nothing(self.path.clone()))
+        all.ok_or_else(|| SelectionError::Nothing(self.path.clone()))
     }
 
-    fn row(&self, read: &Read) -> Row {
+    fn row(&self, read: &ResultRow) -> Row {
         let is_chosen =
             |setting: &&Setting| !self.settings.iter().any(|chosen| chosen.key == setting.key);
         Row {
@@ -168,7 +168,7 @@ fn name_of_values(settings: &[Setting]) -> String {
     settings.iter().map(|setting| setting.value.as_str()).collect::<Vec<_>>().join(" ")
 }
 
-fn what_there_is(rows: &[Read]) -> String {
+fn what_there_is(rows: &[ResultRow]) -> String {
     let all: BTreeSet<String> = rows
         .iter()
         .flat_map(|row| &row.settings)
@@ -181,15 +181,15 @@ fn what_there_is(rows: &[Read]) -> String {
     }
 }
 
-fn kept(path: &Path) -> Result<Table, SelectError> {
-    let broken = |detail: String| SelectError::Kept { path: path.to_owned(), detail };
+fn kept(path: &Path) -> Result<Table, SelectionError> {
+    let broken = |detail: String| SelectionError::Kept { path: path.to_owned(), detail };
     let text =
         read_all(path, MAX_CAMPAIGN_JSON_BYTES).map_err(|error| broken(error.to_string()))?;
     serde_json::from_str(&text).map_err(|error| broken(error.to_string()))
 }
 
 /// One run, or many by `--repeat`.
-fn of_run(path: &Path) -> Result<Table, SelectError> {
+fn of_run(path: &Path) -> Result<Table, SelectionError> {
     let run = Run::open(path);
     let switchovers = run.switchovers()?;
     let summary = run.summary()?;
@@ -212,9 +212,9 @@ impl Selection {
     /// What each other value of the campaign's baseline keys is compared with, and that value; nothing without a baseline.
     ///
     /// # Errors
-    /// [`SelectError::Nothing`] for what is no campaign's directory.
-    pub fn against_baseline(&self) -> Result<Vec<(Selection, Selection)>, SelectError> {
-        let nothing = || SelectError::Nothing(self.path.clone());
+    /// [`SelectionError::Nothing`] for what is no campaign's directory.
+    pub fn baseline_comparisons(&self) -> Result<Vec<(Selection, Selection)>, SelectionError> {
+        let nothing = || SelectionError::Nothing(self.path.clone());
         let shards = std::fs::read_dir(&self.path)
             .map_err(|_| nothing())?
             .filter_map(Result::ok)

@@ -1,16 +1,16 @@
 //! Makes the runs of a campaign, one visit after the other.
 //!
 //! Takes a definition and a directory; gives the campaign's directory with a line of the journal for each visit and the results as Parquet. A run that
-//! fails, or cannot even start, is a row like any other, and the rest goes on. Ended at any moment, by whatever, it goes on with `resume` where it was: what is
+//! fails, or cannot even start, is a row like any other, and the rest goes on. RunStatus at any moment, by whatever, it goes on with `resume` where it was: what is
 //! in the journal is not done again, and what is not in it is.
 
 use super::definition::{Cell, Definition, Keep};
 use super::directory::{CAMPAIGN_JSON, JOURNAL, MAX_CAMPAIGN_JSON_BYTES, RESULTS, RUNS};
-use super::journal::{Journal, Visited};
+use super::journal::{CompletedVisit, Journal};
+use super::progress::{self, SweepProgress};
 use super::results::ResultsHeader;
-use super::row::{Ended, RunRow};
+use super::row::{RunRow, RunStatus};
 use super::schedule::{Shard, Visit};
-use super::standing::{self, Standing};
 use super::{metrics, results};
 use crate::causes::with_causes;
 use crate::clock::monotonic_ns;
@@ -48,7 +48,7 @@ pub struct SweepOptions {
     /// The user's way out.
     pub interrupt: Interrupt,
     /// Called before each visit.
-    pub on_visit: Box<dyn FnMut(&Standing) + Send>,
+    pub on_visit: Box<dyn FnMut(&SweepProgress) + Send>,
     /// Makes what is called while a migration goes on.
     pub progress: Box<dyn FnMut() -> OnProgress + Send>,
 }
@@ -62,16 +62,16 @@ impl std::fmt::Debug for SweepOptions {
     }
 }
 
-/// What became of it.
+/// What a sweep did.
 #[derive(Debug)]
-pub struct Swept {
-    /// All rows there are now, in the order in which they were made.
+pub struct SweepOutcome {
+    /// All rows of the campaign so far, in the order in which the runs were made.
     pub rows: Vec<RunRow>,
-    /// Visits that were made by this call.
-    pub made: usize,
-    /// Visits that are still to be made: the user wanted out.
-    pub open: usize,
-    /// From the first visit of this call to the end of the last, s.
+    /// The number of visits that this call made.
+    pub visits_made: usize,
+    /// The number of visits that are still to be made, because the user interrupted the sweep.
+    pub visits_remaining: usize,
+    /// The time from the first visit of this call to the end of its last, in seconds.
     pub seconds: f64,
 }
 
@@ -122,7 +122,7 @@ pub enum SweepError {
 pub async fn sweep(
     definition: &Definition,
     mut options: SweepOptions,
-) -> Result<Swept, SweepError> {
+) -> Result<SweepOutcome, SweepError> {
     let mut journal = open(definition, &options)?;
     let visits = definition.visits(options.shard);
     let mut sweep = Sweep { definition, out: &options.out, refused: Vec::new(), known: Vec::new() };
@@ -136,17 +136,17 @@ pub async fn sweep(
             break;
         };
         let waiting: Vec<Visit> = open.iter().rev().copied().collect();
-        (options.on_visit)(&Standing {
-            done: visits.len() - open.len(),
-            of: visits.len(),
-            bad: journal
+        (options.on_visit)(&SweepProgress {
+            visits_done: visits.len() - open.len(),
+            visits_total: visits.len(),
+            failed_runs: journal
                 .done
                 .iter()
                 .flat_map(|visited| &visited.rows)
                 .filter(|row| !row.is_good())
                 .count(),
             cell: cell.name(),
-            left: standing::left(definition, &journal.done, &waiting),
+            remaining: progress::estimate_remaining(definition, &journal.done, &waiting),
         });
         let began = monotonic_ns();
         let Some(rows) =
@@ -155,7 +155,7 @@ pub async fn sweep(
             break;
         };
         journal
-            .add(Visited { visit, seconds: seconds_since(began), rows })
+            .add(CompletedVisit { visit, seconds: seconds_since(began), rows })
             .map_err(|source| write_error(&options.out.join(JOURNAL), source))?;
         open.pop();
         made += 1;
@@ -166,7 +166,7 @@ pub async fn sweep(
     write_results(definition, &options.out, &journal.done)?;
     let seconds = seconds_since(began_ns);
     let rows = journal.done.into_iter().flat_map(|visited| visited.rows).collect();
-    Ok(Swept { rows, made, open: open.len(), seconds })
+    Ok(SweepOutcome { rows, visits_made: made, visits_remaining: open.len(), seconds })
 }
 
 #[expect(
@@ -181,7 +181,11 @@ fn write_error(path: &Path, source: io::Error) -> SweepError {
     SweepError::Write { path: path.to_owned(), source }
 }
 
-fn write_results(definition: &Definition, out: &Path, done: &[Visited]) -> Result<(), SweepError> {
+fn write_results(
+    definition: &Definition,
+    out: &Path,
+    done: &[CompletedVisit],
+) -> Result<(), SweepError> {
     let rows: Vec<&RunRow> = done.iter().flat_map(|visited| &visited.rows).collect();
     let path = out.join(RESULTS);
     let campaign = ResultsHeader {
@@ -270,7 +274,7 @@ impl Sweep<'_> {
         interrupt: &mut Interrupt,
         progress: &mut (dyn FnMut() -> OnProgress + Send),
     ) -> Result<Option<Vec<RunRow>>, SweepError> {
-        let repeats: Vec<u32> = (0..self.definition.runs_of(visit.round))
+        let repeats: Vec<u32> = (0..self.definition.runs_in_round(visit.round))
             .map(|run| self.definition.first_repeat(visit.round) + run)
             .collect();
         let mut rows = Vec::new();
@@ -307,7 +311,7 @@ impl Sweep<'_> {
                 .collect()
         };
         if let Some((_, reason)) = self.refused.iter().find(|(cell, _)| *cell == visit.cell) {
-            return Ok(Some(none(Ended::NotStarted, reason)));
+            return Ok(Some(none(RunStatus::NotStarted, reason)));
         }
         let more = if guest > 1 { format!("-{guest}") } else { String::new() };
         let directory = format!("{RUNS}/{:03}-{:03}{more}", visit.cell, visit.round);
@@ -333,14 +337,14 @@ impl Sweep<'_> {
                 rows(&finished, self.definition.warm_up, visit, repeats, &directory, timed_out)
             }
             Err(RunError::Drive(DriveError::Interrupted)) => {
-                none(Ended::TimedOut, &format!("not over within {}", self.definition.timeout))
+                none(RunStatus::TimedOut, &format!("not over within {}", self.definition.timeout))
             }
             Err(error) => {
                 let reason = with_causes(&error);
                 if matches!(error, RunError::Refused(_)) {
                     self.refused.push((visit.cell, reason.clone()));
                 }
-                none(Ended::NotStarted, &reason)
+                none(RunStatus::NotStarted, &reason)
             }
         };
         self.keep(&rows, &out);
@@ -429,9 +433,9 @@ fn rows(
         repeat,
         started: switchover.started.clone(),
         ended: if timed_out && switchover.outcome == Outcome::Cancelled {
-            Ended::TimedOut
+            RunStatus::TimedOut
         } else {
-            Ended::Ran(switchover.outcome)
+            RunStatus::Migrated(switchover.outcome)
         },
         reason: switchover.reason.clone(),
         postcopy_happened: switchover.postcopy_happened,
@@ -457,7 +461,7 @@ fn rows(
         return rows;
     }
     // It ended while it warmed up, and would do so again.
-    let ended = if timed_out { Ended::TimedOut } else { Ended::NotStarted };
+    let ended = if timed_out { RunStatus::TimedOut } else { RunStatus::NotStarted };
     let reason = format!("the series had ended: {}", summary.reason);
     repeats
         .iter()

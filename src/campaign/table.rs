@@ -25,13 +25,13 @@ pub struct Metric {
     /// What sentences call it: `blackout`.
     pub label: String,
     /// Of all its values.
-    pub unit: Unit,
+    pub unit: MetricUnit,
 }
 
 /// What a value counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Unit {
+pub enum MetricUnit {
     /// Microseconds.
     Us,
     /// Bytes.

@@ -4,7 +4,7 @@ use super::args::CompareArgs;
 use super::exit::{Exit, ExitCode};
 use super::output;
 use std::path::Path;
-use switchover::campaign::compare::{Pairing, Test};
+use switchover::campaign::compare::{Pairing, SignificanceTest};
 use switchover::campaign::{self, CompareOptions, Comparison, Selection, Table, metrics};
 use switchover::record::Check;
 use switchover::report;
@@ -13,7 +13,7 @@ use switchover::report;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CompareError {
     #[error(transparent)]
-    Select(#[from] campaign::SelectError),
+    Select(#[from] campaign::SelectionError),
     #[error(
         "there is no figure `{0}`; run.json's names are meant, such as downtime.best.us or time_us.total"
     )]
@@ -58,7 +58,7 @@ pub(super) fn compare(args: &CompareArgs) -> Exit {
 fn compared(args: &CompareArgs) -> Result<Vec<Comparison>, CompareError> {
     let options = CompareOptions {
         pairing: if args.not_paired { Pairing::Never } else { Pairing::IfThereAreKeys },
-        test: if args.medians { Test::Medians } else { Test::Ranks },
+        test: if args.medians { SignificanceTest::Medians } else { SignificanceTest::Ranks },
         seed: args.seed,
     };
     let Some(b) = &args.b else {
@@ -104,7 +104,7 @@ pub(super) fn by_baseline(
     let compare = |(a, b): (Selection, Selection)| {
         Ok(campaign::compare(&shown(a.table()?, names)?, &shown(b.table()?, names)?, options))
     };
-    selection.against_baseline()?.into_iter().map(compare).collect()
+    selection.baseline_comparisons()?.into_iter().map(compare).collect()
 }
 
 /// Limits on comparisons, each on all of them.

@@ -3,7 +3,7 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
-use switchover::campaign::Standing;
+use switchover::campaign::SweepProgress;
 use switchover::drive::Progress;
 use switchover::report::{self, ProgressLine};
 use switchover::text::{Shown, cut, printable};
@@ -61,10 +61,10 @@ pub(super) fn progress() -> Box<dyn FnMut(&Progress) + Send> {
 }
 
 /// How far a campaign is, on stderr: a line that is written over if a person watches, else a line for each visit.
-pub(super) fn standing() -> Box<dyn FnMut(&Standing) + Send> {
+pub(super) fn sweep_progress() -> Box<dyn FnMut(&SweepProgress) + Send> {
     let ends_with = if io::stderr().is_terminal() { "\r\x1b[K" } else { "\n" };
-    Box::new(move |standing| {
-        let line = report::standing(standing);
+    Box::new(move |progress| {
+        let line = report::sweep_progress(progress);
         let line = printable(&line);
         let mut out = io::stderr().lock();
         let _ = if ends_with == "\n" {

@@ -8,13 +8,14 @@ use serde_json::json;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use switchover::campaign::{
-    self, CompareOptions, Definition, Ended, RunRow, Selection, SweepError, SweepOptions, Swept,
+    self, CompareOptions, Definition, RunRow, RunStatus, Selection, SweepError, SweepOptions,
+    SweepOutcome,
 };
 use switchover::drive::Interrupt;
 use switchover::report;
 
 pub(super) async fn sweep(args: SweepArgs, interrupt: Interrupt) -> Exit {
-    let definition = match Definition::file(&args.campaign, &args.overrides()) {
+    let definition = match Definition::from_file(&args.campaign, &args.overrides()) {
         Ok(definition) => definition,
         Err(error) => return Exit::usage(&error),
     };
@@ -28,7 +29,7 @@ pub(super) async fn sweep(args: SweepArgs, interrupt: Interrupt) -> Exit {
         resume: args.resume,
         shard: args.shard,
         interrupt,
-        on_visit: output::standing(),
+        on_visit: output::sweep_progress(),
         progress: Box::new(output::progress),
     };
     match campaign::sweep(&definition, options).await {
@@ -45,7 +46,7 @@ fn dry_run(definition: &Definition, args: &SweepArgs) -> String {
         let cells: Vec<_> = definition
             .cells
             .iter()
-            .map(|cell| json!({"number": cell.number, "name": cell.name(), "seconds_a_visit": campaign::expected_seconds(definition, cell, 1)}))
+            .map(|cell| json!({"number": cell.number, "name": cell.name(), "seconds_a_visit": campaign::predict_visit_seconds(definition, cell, 1)}))
             .collect();
         return format!(
             "{}\n",
@@ -55,7 +56,7 @@ fn dry_run(definition: &Definition, args: &SweepArgs) -> String {
     report::dry_run(definition, args.shard)
 }
 
-fn conclude(definition: &Definition, swept: &Swept, out: &Path, args: &SweepArgs) -> Exit {
+fn conclude(definition: &Definition, swept: &SweepOutcome, out: &Path, args: &SweepArgs) -> Exit {
     match concluded(definition, swept, out, args) {
         Ok(code) => Exit::with_code(code),
         Err(error) => Exit::usage(error.as_ref()),
@@ -64,14 +65,14 @@ fn conclude(definition: &Definition, swept: &Swept, out: &Path, args: &SweepArgs
 
 fn concluded(
     definition: &Definition,
-    swept: &Swept,
+    swept: &SweepOutcome,
     out: &Path,
     args: &SweepArgs,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let options = CompareOptions::default();
     let all = Selection { path: out.to_owned(), settings: Vec::new() };
     // A campaign that was ended before its end may lack what is compared.
-    let is_whole = swept.open == 0 && !swept.rows.is_empty() && args.shard.is_none();
+    let is_whole = swept.visits_remaining == 0 && !swept.rows.is_empty() && args.shard.is_none();
     let comparisons = if is_whole { by_baseline(&all, &[], &options)? } else { Vec::new() };
     let checks = match comparisons.as_slice() {
         [] if args.fail_if.is_empty() || !is_whole => Vec::new(),
@@ -84,7 +85,7 @@ fn concluded(
     };
     if args.json {
         let json = json!({
-            "schema": "switchover.sweep/1", "name": definition.name, "directory": out, "visits_made": swept.made, "visits_open": swept.open,
+            "schema": "switchover.sweep/1", "name": definition.name, "directory": out, "visits_made": swept.visits_made, "visits_open": swept.visits_remaining,
             "seconds": swept.seconds, "cells": report::cells_json(definition, &swept.rows), "comparisons": comparisons, "checks": checks,
         });
         output::result(&format!("{json:#}\n"));
@@ -108,6 +109,6 @@ fn concluded(
 
 /// A campaign of which not one run could begin lacks something.
 fn code(rows: &[RunRow]) -> ExitCode {
-    let began = rows.iter().any(|row| row.ended != Ended::NotStarted);
+    let began = rows.iter().any(|row| row.ended != RunStatus::NotStarted);
     if rows.is_empty() || began { ExitCode::Success } else { ExitCode::Environment }
 }

@@ -1,9 +1,10 @@
 //! A campaign for the terminal: what it will take, how far it is, what came of each cell.
 
 use super::comparison::words;
-use crate::campaign::statistics::Ascending;
+use crate::campaign::statistics::SortedValues;
 use crate::campaign::{
-    Definition, Ended, RunRow, Shard, Standing, Swept, Unit, expected_seconds, metrics,
+    Definition, MetricUnit, RunRow, RunStatus, Shard, SweepOutcome, SweepProgress, metrics,
+    predict_visit_seconds,
 };
 use crate::record::{Check, Host, Outcome};
 use serde_json::{Value, json};
@@ -24,15 +25,15 @@ pub fn dry_run(definition: &Definition, shard: Option<Shard>) -> String {
     let mut all = 0.0;
     for cell in &definition.cells {
         let count = visits.iter().filter(|visit| visit.cell == cell.number).count();
-        let seconds = expected_seconds(definition, cell, 1);
+        let seconds = predict_visit_seconds(definition, cell, 1);
         all += visits
             .iter()
             .filter(|visit| visit.cell == cell.number)
-            .map(|visit| expected_seconds(definition, cell, visit.round))
+            .map(|visit| predict_visit_seconds(definition, cell, visit.round))
             .sum::<f64>();
         rows.push([cell.number.to_string(), count.to_string(), time(seconds), cell.name()]);
     }
-    let runs: u32 = visits.iter().map(|visit| definition.runs_of(visit.round)).sum();
+    let runs: u32 = visits.iter().map(|visit| definition.runs_in_round(visit.round)).sum();
     let mut text = format!(
         "{}: {} cells, {} visits, {runs} runs, about {}\n",
         definition.name,
@@ -49,10 +50,11 @@ pub fn dry_run(definition: &Definition, shard: Option<Shard>) -> String {
 
 /// One line.
 #[must_use]
-pub fn standing(standing: &Standing) -> String {
-    let Standing { done, of, bad, cell, left } = standing;
-    let bad = if *bad == 0 { String::new() } else { format!(", {bad} runs not good") };
-    format!("{}/{of}{bad}, {} left: {cell}", done + 1, between(*left))
+pub fn sweep_progress(progress: &SweepProgress) -> String {
+    let SweepProgress { visits_done, visits_total, failed_runs, cell, remaining } = progress;
+    let failed =
+        if *failed_runs == 0 { String::new() } else { format!(", {failed_runs} failed runs") };
+    format!("{}/{visits_total}{failed}, {} left: {cell}", visits_done + 1, between(*remaining))
 }
 
 fn between((least, most): (Duration, Duration)) -> String {
@@ -72,15 +74,17 @@ fn time(seconds: f64) -> String {
 
 /// What came of each cell.
 #[must_use]
-pub fn swept(definition: &Definition, swept: &Swept, out: &Path) -> String {
+pub fn swept(definition: &Definition, swept: &SweepOutcome, out: &Path) -> String {
     let mut text = head(definition, swept);
     let mut table =
         vec![["cell", "completed", "blackout", "total time", "bytes sent"].map(str::to_owned)];
     for cell in &definition.cells {
         let rows: Vec<&RunRow> = swept.rows.iter().filter(|row| row.cell == cell.number).collect();
         if !rows.is_empty() {
-            let completed =
-                rows.iter().filter(|row| row.ended == Ended::Ran(Outcome::Completed)).count();
+            let completed = rows
+                .iter()
+                .filter(|row| row.ended == RunStatus::Migrated(Outcome::Completed))
+                .count();
             let [blackout, total, bytes] = SHOWN.map(|column| figure(&rows, column));
             table.push([
                 cell.name(),
@@ -97,8 +101,8 @@ pub fn swept(definition: &Definition, swept: &Swept, out: &Path) -> String {
         let _ = writeln!(text, "  {count} × {reason}");
     }
     text.push_str(&neighbours(&swept.rows));
-    let again = if swept.open > 0 {
-        format!("\n  {} visits are still to be made: go on with --resume", swept.open)
+    let again = if swept.visits_remaining > 0 {
+        format!("\n  {} visits are still to be made: go on with --resume", swept.visits_remaining)
     } else {
         String::new()
     };
@@ -118,13 +122,13 @@ fn neighbours(rows: &[RunRow]) -> String {
     )
 }
 
-fn head(definition: &Definition, swept: &Swept) -> String {
+fn head(definition: &Definition, swept: &SweepOutcome) -> String {
     let runs = swept.rows.len();
     let good = swept.rows.iter().filter(|row| row.is_good()).count();
-    let made = if swept.made == 0 {
+    let made = if swept.visits_made == 0 {
         String::new()
     } else {
-        format!(", {} visits in {}", swept.made, time(swept.seconds))
+        format!(", {} visits in {}", swept.visits_made, time(swept.seconds))
     };
     format!(
         "{}: {good} of {runs} runs completed with their memory right or unchecked{made}\n",
@@ -134,10 +138,10 @@ fn head(definition: &Definition, swept: &Swept) -> String {
 
 /// Median and interval of what completed.
 fn figure(rows: &[&RunRow], column: usize) -> String {
-    let unit = metrics::all().get(column).map_or(Unit::Count, |metric| metric.unit);
-    let completed = rows.iter().filter(|row| row.ended == Ended::Ran(Outcome::Completed));
+    let unit = metrics::all().get(column).map_or(MetricUnit::Count, |metric| metric.unit);
+    let completed = rows.iter().filter(|row| row.ended == RunStatus::Migrated(Outcome::Completed));
     let values =
-        Ascending::of(completed.filter_map(|row| row.values.get(column).copied().flatten()));
+        SortedValues::new(completed.filter_map(|row| row.values.get(column).copied().flatten()));
     values.quantile(50).map(|estimate| words::estimate(&estimate, unit)).unwrap_or_default()
 }
 
@@ -145,7 +149,7 @@ fn figure(rows: &[&RunRow], column: usize) -> String {
 fn reasons(rows: &[RunRow]) -> Vec<(String, usize)> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for row in rows.iter().filter(|row| !row.is_good()) {
-        let corrupt = if row.ended == Ended::Ran(Outcome::Completed) {
+        let corrupt = if row.ended == RunStatus::Migrated(Outcome::Completed) {
             ", and its memory is corrupt"
         } else {
             ""
@@ -167,10 +171,12 @@ pub fn cells_json(definition: &Definition, rows: &[RunRow]) -> Vec<Value> {
             *outcomes.entry(row.ended.name()).or_default() += 1;
         }
         let busy = Host::busiest(rows.iter().map(|row| row.host())).map_or(0, |(busy, _)| busy);
-        let completed: Vec<&&RunRow> =
-            rows.iter().filter(|row| row.ended == Ended::Ran(Outcome::Completed)).collect();
+        let completed: Vec<&&RunRow> = rows
+            .iter()
+            .filter(|row| row.ended == RunStatus::Migrated(Outcome::Completed))
+            .collect();
         let figures = metrics::all().into_iter().enumerate().map(|(column, metric)| {
-            let values = Ascending::of(completed.iter().filter_map(|row| row.values.get(column).copied().flatten()));
+            let values = SortedValues::new(completed.iter().filter_map(|row| row.values.get(column).copied().flatten()));
             (metric.name, json!({"values": values.values().len(), "p50": values.quantile(50), "p90": values.quantile(90)}))
         });
         let figures: BTreeMap<String, Value> =

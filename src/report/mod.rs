@@ -16,7 +16,7 @@ mod regression;
 mod terminal;
 mod timeline;
 
-pub use campaign::{cells_json, checks, dry_run, standing, swept};
+pub use campaign::{cells_json, checks, dry_run, sweep_progress, swept};
 pub use check::{CheckError, check};
 pub use histogram::histogram;
 pub use inspection::inspection;

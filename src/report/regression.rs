@@ -23,8 +23,8 @@
 use super::check::{CheckError, Expression, compare, number};
 use super::comparison::words;
 use crate::campaign::Comparison;
-use crate::campaign::compare::{Change, Figures, Verdict};
-use crate::campaign::statistics::{Estimate, Share};
+use crate::campaign::compare::{Change, MetricComparison, Verdict};
+use crate::campaign::statistics::{Estimate, Proportion};
 use crate::record::Check;
 
 /// Evaluates an expression; the check passes if it is not true.
@@ -76,7 +76,7 @@ fn completed(parsed: &Expression<'_>, comparison: &Comparison) -> Result<Seen, C
         parsed.refuse("`completed` is a share of all runs: write it like 'completed < 95 %'")
     })?;
     let share = comparison.completion.b.share;
-    let ends = share.map(|Share { low, high, .. }| (low * 100.0, high * 100.0));
+    let ends = share.map(|Proportion { low, high, .. }| (low * 100.0, high * 100.0));
     let actual = share.map(|share| words::share(&share)).unwrap_or_default();
     Ok(Seen { broken: ends.map(|ends| beyond(parsed, ends, limit)), actual })
 }
@@ -178,7 +178,13 @@ fn finite(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|number| number.is_finite())
 }
 
-fn change(parsed: &Expression<'_>, figures: &Figures, of: Of, limit: f64, place: &str) -> Seen {
+fn change(
+    parsed: &Expression<'_>,
+    figures: &MetricComparison,
+    of: Of,
+    limit: f64,
+    place: &str,
+) -> Seen {
     let change = match of {
         Of::Median => figures.change,
         Of::P90 => figures.tails.p90,
@@ -196,7 +202,13 @@ fn change(parsed: &Expression<'_>, figures: &Figures, of: Of, limit: f64, place:
     Seen { broken, actual: format!("{actual} in {place}") }
 }
 
-fn own(parsed: &Expression<'_>, figures: &Figures, of: Of, limit: f64, place: &str) -> Seen {
+fn own(
+    parsed: &Expression<'_>,
+    figures: &MetricComparison,
+    of: Of,
+    limit: f64,
+    place: &str,
+) -> Seen {
     let quantile = figures.b.quantiles.map(|quantiles| match of {
         Of::Median => quantiles.p50,
         Of::P90 => quantiles.p90,

@@ -2,8 +2,8 @@
 
 use super::scale::Scale;
 use crate::campaign::definition::{self, Definition};
-use crate::campaign::results::Read;
-use crate::campaign::statistics::{Ascending, Estimate};
+use crate::campaign::results::ResultRow;
+use crate::campaign::statistics::{Estimate, SortedValues};
 use crate::convergence::{Prediction, Setup, predict};
 use crate::record::{Integrity, Outcome};
 use crate::scenario::{Mode, spelling};
@@ -83,7 +83,7 @@ impl Cell {
     /// Median of the runs that completed, with its interval of 95 %.
     #[must_use]
     pub fn median(&self, figure: Figure) -> Option<Estimate> {
-        Ascending::of(self.completed().filter_map(figure)).quantile(50)
+        SortedValues::new(self.completed().filter_map(figure)).quantile(50)
     }
 
     /// Runs that completed.
@@ -106,11 +106,11 @@ impl Cell {
 
 /// The cells of a campaign that name a link and stressed memory.
 #[must_use]
-pub fn cells(definition: &Definition, scale: Scale, rows: &[Read]) -> Vec<Cell> {
+pub fn cells(definition: &Definition, scale: Scale, rows: &[ResultRow]) -> Vec<Cell> {
     definition.cells.iter().filter_map(|cell| of(cell, scale, rows)).collect()
 }
 
-fn of(cell: &definition::Cell, scale: Scale, rows: &[Read]) -> Option<Cell> {
+fn of(cell: &definition::Cell, scale: Scale, rows: &[ResultRow]) -> Option<Cell> {
     let setting = |key: &str| {
         cell.settings.iter().find(|setting| setting.key == key).map(|setting| setting.value.clone())
     };
@@ -141,7 +141,7 @@ fn gigabytes(label: &str) -> Option<f64> {
     }
 }
 
-fn run(row: &Read, scale: Scale) -> Run {
+fn run(row: &ResultRow, scale: Scale) -> Run {
     let value = |name: &str| row.values.get(name).copied();
     Run {
         repeat: row.repeat,

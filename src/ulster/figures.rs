@@ -5,7 +5,7 @@ use super::plot::{Plot, Point, Series, Stroke};
 use super::scale::Scale;
 use super::store::{Curve, Evidence};
 use super::tables::STATED;
-use crate::campaign::statistics::{Ascending, Estimate};
+use crate::campaign::statistics::{Estimate, SortedValues};
 use crate::scenario::Mode;
 
 /// Links, and their colours for hybrid and for post-copy.
@@ -74,7 +74,8 @@ fn sixth(cells: &[Cell]) -> Plot {
         let stuck =
             mine.iter().filter(|cell| !cell.runs.is_empty() && cell.completed().count() == 0);
         let given_up = |cell: &&&Cell| {
-            let seen = Ascending::of(cell.runs.iter().filter_map(|run| run.total)).quantile(50)?;
+            let seen =
+                SortedValues::new(cell.runs.iter().filter_map(|run| run.total)).quantile(50)?;
             Some(Point { ends: None, ..point(cell.stressed, seen, 1.0) })
         };
         let points = stuck.filter_map(|cell| given_up(&cell)).collect();
@@ -177,6 +178,6 @@ fn ninth(curves: &[Curve]) -> Plot {
 fn at(curves: &[&Curve], slot: usize, scale: Scale) -> Option<Point> {
     let gbit =
         |curve: &&Curve| scale.gbit(curve.bytes.get(slot).copied().unwrap_or(0) as f64 * SLOTS);
-    let seen = Ascending::of(curves.iter().map(gbit)).quantile(50)?;
+    let seen = SortedValues::new(curves.iter().map(gbit)).quantile(50)?;
     Some(point((slot as f64 + 0.5) / SLOTS * scale.time, seen, 1.0))
 }

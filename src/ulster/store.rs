@@ -99,7 +99,7 @@ impl Evidence {
 /// # Errors
 /// [`StoreError`].
 pub fn campaign(file: &Path, results: &Path) -> Result<Vec<Cell>, StoreError> {
-    let definition = Definition::file(file, &Overrides::default())?;
+    let definition = Definition::from_file(file, &Overrides::default())?;
     let (name, rows) = results::read(results)?;
     let scale = Scale::of_campaign(&name).ok_or(StoreError::Scale(name))?;
     Ok(cells::cells(&definition, scale, &rows))

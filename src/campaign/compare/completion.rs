@@ -2,23 +2,23 @@
 //!
 //! Takes outcomes; gives shares with intervals, and whether they differ. Runs that failed are results like all others.
 
-use super::comparison::{Completed, Completion, Verdict};
-use crate::campaign::statistics::{ALPHA, Design, fisher, holm, least_p, real, share};
+use super::comparison::{Completion, CompletionCount, Verdict};
+use crate::campaign::statistics::{ALPHA, Design, fisher_exact, holm, min_p, share, to_f64};
 use crate::record::Outcome;
 
 pub(super) fn of(a: &[Outcome], b: &[Outcome]) -> Completion {
     let (a, b) = (completed(a), completed(b));
-    let p = fisher((a.completed, a.runs), (b.completed, b.runs));
+    let p = fisher_exact((a.completed, a.runs), (b.completed, b.runs));
     Completion { a, b, p, p_corrected: None, verdict: Verdict::TooFew }
 }
 
-fn completed(outcomes: &[Outcome]) -> Completed {
+fn completed(outcomes: &[Outcome]) -> CompletionCount {
     let mut counted = std::collections::BTreeMap::new();
     for outcome in outcomes {
         *counted.entry(outcome.name()).or_insert(0) += 1;
     }
     let completed = outcomes.iter().filter(|outcome| **outcome == Outcome::Completed).count();
-    Completed {
+    CompletionCount {
         runs: outcomes.len(),
         completed,
         share: share(completed, outcomes.len()),
@@ -42,7 +42,7 @@ fn verdict(completion: &Completion, tests: usize) -> Verdict {
         return Verdict::TooFew;
     };
     // All on one side and none on the other is as clear as it gets.
-    let clearest = least_p(Design::Independent, a.runs, b.runs) * real(tests);
+    let clearest = min_p(Design::Independent, a.runs, b.runs) * to_f64(tests);
     if p <= ALPHA {
         if in_b.share < in_a.share { Verdict::Lower } else { Verdict::Higher }
     } else if clearest > ALPHA {

@@ -2,19 +2,23 @@
 //!
 //! Takes values; gives figures with p, of which `verdict` says what may be claimed once all of the family are there.
 
-use super::comparison::{Figures, LeftOut, OneSide, Quantiles, Tails, Verdict};
+use super::comparison::{
+    ExcludedValues, MetricComparison, Quantiles, SampleSummary, TailChanges, Verdict,
+};
 use super::histogram::histograms;
 use super::matching::{Column, Matched, Values};
-use super::{How, Test};
+use super::{How, SignificanceTest};
 use crate::campaign::statistics::bootstrap::{self, Change, ratio, sayable};
 use crate::campaign::statistics::{
-    Ascending, Shift, Tested, modes, permutation, rank_sum, real, signed_rank, signs,
+    PairedChange, SortedValues, TestResult, modes, permutation, rank_sum, signed_rank, signs,
+    to_f64,
 };
 
 /// Of one cell.
-pub(super) fn figures(column: &Column<'_>, rows: &Matched<'_>, how: &How) -> Figures {
+pub(super) fn figures(column: &Column<'_>, rows: &Matched<'_>, how: &How) -> MetricComparison {
     let values = column.values(rows, how.paired);
-    let (a, b) = (Ascending::of(values.a.iter().copied()), Ascending::of(values.b.iter().copied()));
+    let (a, b) =
+        (SortedValues::new(values.a.iter().copied()), SortedValues::new(values.b.iter().copied()));
     let mut figures = if how.paired {
         of_pairs(column, &values, how)
     } else {
@@ -31,32 +35,37 @@ pub(super) fn figures(column: &Column<'_>, rows: &Matched<'_>, how: &How) -> Fig
 }
 
 /// Of the pairs of all cells: only changes, since the values have no common scale.
-pub(super) fn pooled(column: &Column<'_>, rows: &Matched<'_>, how: &How) -> Figures {
+pub(super) fn pooled(column: &Column<'_>, rows: &Matched<'_>, how: &How) -> MetricComparison {
     of_pairs(column, &column.values(rows, true), how)
 }
 
 fn of_samples(
     column: &Column<'_>,
     values: &Values,
-    a: &Ascending,
-    b: &Ascending,
+    a: &SortedValues,
+    b: &SortedValues,
     how: &How,
-) -> Figures {
+) -> MetricComparison {
     let ranks = rank_sum(&values.a, &values.b);
     let tested = match how.test {
-        Test::Ranks => ranks,
-        Test::Medians => permutation::medians(&values.a, &values.b, how.permutations, how.seed),
+        SignificanceTest::Ranks => ranks,
+        SignificanceTest::Medians => {
+            permutation::medians(&values.a, &values.b, how.permutations, how.seed)
+        }
     };
     let probability_lower = ranks.map(|ranks| ranks.lower);
-    Figures { probability_lower, ..plain(column, values, bootstrap::independent(a, b, 50), tested) }
+    MetricComparison {
+        probability_lower,
+        ..plain(column, values, bootstrap::independent(a, b, 50), tested)
+    }
 }
 
-fn of_pairs(column: &Column<'_>, values: &Values, how: &How) -> Figures {
+fn of_pairs(column: &Column<'_>, values: &Values, how: &How) -> MetricComparison {
     let pairs = || values.a.iter().copied().zip(values.b.iter().copied());
-    let shifts: Vec<Shift> = pairs().map(|(a, b)| Shift::of_pair(a, b)).collect();
+    let shifts: Vec<PairedChange> = pairs().map(|(a, b)| PairedChange::of_pair(a, b)).collect();
     let tested = match how.test {
-        Test::Ranks => signed_rank(&shifts),
-        Test::Medians => signs(&shifts),
+        SignificanceTest::Ranks => signed_rank(&shifts),
+        SignificanceTest::Medians => signs(&shifts),
     };
     let lower: f64 = pairs()
         .map(|(a, b)| {
@@ -69,13 +78,14 @@ fn of_pairs(column: &Column<'_>, values: &Values, how: &How) -> Figures {
             }
         })
         .sum();
-    let probability_lower = (!shifts.is_empty()).then(|| lower / real(shifts.len()));
-    let change = Ascending::of(pairs().map(|(a, b)| b - a)).quantile(50).map(|difference| {
+    let probability_lower = (!shifts.is_empty()).then(|| lower / to_f64(shifts.len()));
+    let change = SortedValues::new(pairs().map(|(a, b)| b - a)).quantile(50).map(|difference| {
         // Something from nothing is infinitely many times as much, and has its place in the order.
-        let ratio = Ascending::of(pairs().map(|(a, b)| ratio(a, b))).quantile(50).and_then(sayable);
+        let ratio =
+            SortedValues::new(pairs().map(|(a, b)| ratio(a, b))).quantile(50).and_then(sayable);
         Change { ratio, difference }
     });
-    Figures { probability_lower, ..plain(column, values, change, Some(tested)) }
+    MetricComparison { probability_lower, ..plain(column, values, change, Some(tested)) }
 }
 
 /// With what both designs have.
@@ -83,18 +93,18 @@ fn plain(
     column: &Column<'_>,
     values: &Values,
     change: Option<Change>,
-    tested: Option<Tested>,
-) -> Figures {
+    tested: Option<TestResult>,
+) -> MetricComparison {
     // Without an interval nothing is claimed, and then p would only mislead.
     let tested = tested.filter(|_| change.is_some_and(|change| change.difference.low.is_some()));
-    Figures {
+    MetricComparison {
         metric: column.metric.name.clone(),
         label: column.metric.label.clone(),
         unit: column.metric.unit,
         a: one_side(&values.a, values.left_out_a),
         b: one_side(&values.b, values.left_out_b),
         change,
-        tails: Tails::default(),
+        tails: TailChanges::default(),
         probability_lower: None,
         p: tested.map(|tested| tested.p),
         p_corrected: None,
@@ -105,11 +115,11 @@ fn plain(
     }
 }
 
-fn one_side(values: &[f64], left_out: LeftOut) -> OneSide {
-    OneSide { values: values.len(), left_out, quantiles: None, modes: None, histogram: None }
+fn one_side(values: &[f64], left_out: ExcludedValues) -> SampleSummary {
+    SampleSummary { values: values.len(), left_out, quantiles: None, modes: None, histogram: None }
 }
 
-fn quantiles(values: &Ascending) -> Option<Quantiles> {
+fn quantiles(values: &SortedValues) -> Option<Quantiles> {
     Some(Quantiles {
         p50: values.quantile(50)?,
         p90: values.quantile(90)?,
@@ -117,7 +127,7 @@ fn quantiles(values: &Ascending) -> Option<Quantiles> {
     })
 }
 
-fn tails(values: &Values, a: &Ascending, b: &Ascending, how: &How) -> Tails {
+fn tails(values: &Values, a: &SortedValues, b: &SortedValues, how: &How) -> TailChanges {
     let pairs: Vec<(f64, f64)> = values.a.iter().copied().zip(values.b.iter().copied()).collect();
     let change = |hundredths| {
         let change = match how.paired {
@@ -126,5 +136,5 @@ fn tails(values: &Values, a: &Ascending, b: &Ascending, how: &How) -> Tails {
         };
         change.filter(|change| change.difference.low.is_some())
     };
-    Tails { p90: change(90), p99: change(99) }
+    TailChanges { p90: change(90), p99: change(99) }
 }

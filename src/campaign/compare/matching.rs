@@ -4,7 +4,7 @@
 //! what has no counterpart is named, and values that cannot be used are counted.
 
 use super::Pairing;
-use super::comparison::{LeftOut, OnlyIn};
+use super::comparison::{ExcludedValues, Unmatched};
 use crate::campaign::{Metric, Row, Table};
 use crate::record::Outcome;
 use std::collections::{HashMap, HashSet};
@@ -14,8 +14,8 @@ pub(super) struct Matching<'a> {
     pub(super) cells: Vec<Matched<'a>>,
     pub(super) columns: Vec<Column<'a>>,
     pub(super) paired: bool,
-    pub(super) only_in_a: OnlyIn,
-    pub(super) only_in_b: OnlyIn,
+    pub(super) only_in_a: Unmatched,
+    pub(super) only_in_b: Unmatched,
 }
 
 /// The rows of a cell.
@@ -39,8 +39,8 @@ pub(super) struct Column<'a> {
 pub(super) struct Values {
     pub(super) a: Vec<f64>,
     pub(super) b: Vec<f64>,
-    pub(super) left_out_a: LeftOut,
-    pub(super) left_out_b: LeftOut,
+    pub(super) left_out_a: ExcludedValues,
+    pub(super) left_out_b: ExcludedValues,
 }
 
 impl<'a> Matching<'a> {
@@ -70,8 +70,14 @@ impl<'a> Matching<'a> {
             cells,
             columns: columns(a, b),
             paired,
-            only_in_a: OnlyIn { cells: missing(&cells_a, &rows_b), metrics: metrics_missing(a, b) },
-            only_in_b: OnlyIn { cells: missing(&cells_b, &rows_a), metrics: metrics_missing(b, a) },
+            only_in_a: Unmatched {
+                cells: missing(&cells_a, &rows_b),
+                metrics: metrics_missing(a, b),
+            },
+            only_in_b: Unmatched {
+                cells: missing(&cells_b, &rows_a),
+                metrics: metrics_missing(b, a),
+            },
         }
     }
 
@@ -104,8 +110,8 @@ impl Column<'_> {
         Values {
             a: paired_a,
             b: paired_b,
-            left_out_a: LeftOut { without_partner: without_partner.0, ..left_out_a },
-            left_out_b: LeftOut { without_partner: without_partner.1, ..left_out_b },
+            left_out_a: ExcludedValues { without_partner: without_partner.0, ..left_out_a },
+            left_out_b: ExcludedValues { without_partner: without_partner.1, ..left_out_b },
         }
     }
 }
@@ -157,10 +163,10 @@ fn place(table: &Table, metric: &Metric) -> Option<usize> {
 }
 
 /// Values that can be compared, and how many cannot.
-fn usable(rows: &[&Row], column: usize) -> (Vec<f64>, LeftOut) {
+fn usable(rows: &[&Row], column: usize) -> (Vec<f64>, ExcludedValues) {
     let values: Vec<f64> = rows.iter().filter_map(|row| value(row, column)).collect();
     let completed = rows.iter().filter(|row| row.outcome == Outcome::Completed).count();
-    let left_out = LeftOut {
+    let left_out = ExcludedValues {
         not_completed: rows.len() - completed,
         not_measured: completed - values.len(),
         without_partner: 0,

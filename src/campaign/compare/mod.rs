@@ -25,8 +25,9 @@ mod matching;
 mod verdict;
 
 pub use comparison::{
-    COLUMNS, Cell, Change, Comparison, Completed, Completion, Figures, LeftOut, OneSide, OnlyIn,
-    Quantiles, SCHEMA, Side, Tails, Verdict,
+    CellComparison, Change, ComparedTable, Comparison, Completion, CompletionCount, ExcludedValues,
+    HISTOGRAM_BINS, MetricComparison, Quantiles, SCHEMA, SampleSummary, TailChanges, Unmatched,
+    Verdict,
 };
 
 use super::Table;
@@ -40,14 +41,14 @@ pub struct CompareOptions {
     /// Whether runs have partners.
     pub pairing: Pairing,
     /// What is tested.
-    pub test: Test,
+    pub test: SignificanceTest,
     /// Of what is random. Each interval and each test starts from it, so none depends on which others there are.
     pub seed: u64,
 }
 
 impl Default for CompareOptions {
     fn default() -> CompareOptions {
-        CompareOptions { pairing: Pairing::IfThereAreKeys, test: Test::Ranks, seed: 1 }
+        CompareOptions { pairing: Pairing::IfThereAreKeys, test: SignificanceTest::Ranks, seed: 1 }
     }
 }
 
@@ -63,7 +64,7 @@ pub enum Pairing {
 /// What is tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Test {
+pub enum SignificanceTest {
     /// Whether values are rather lower: Mann-Whitney; Wilcoxon's signed ranks for pairs.
     Ranks,
     /// Whether the medians differ: by permutations; by signs alone for pairs.
@@ -78,7 +79,7 @@ const PERMUTATIONS_A_TEST: usize = 25;
 /// The same for each metric.
 struct How {
     paired: bool,
-    test: Test,
+    test: SignificanceTest,
     permutations: usize,
     seed: u64,
 }
@@ -94,9 +95,9 @@ pub fn compare(a: &Table, b: &Table, options: &CompareOptions) -> Comparison {
     let all = matching.together();
     let several = matching.cells.len() > 1;
     let columns = matching.columns.iter().filter(|_| paired && several);
-    let mut pooled: Vec<Figures> =
+    let mut pooled: Vec<MetricComparison> =
         columns.map(|column| figures::pooled(column, &all, &how)).collect();
-    let mut cells: Vec<Cell> =
+    let mut cells: Vec<CellComparison> =
         matching.cells.iter().map(|matched| cell(&matching, matched, &how)).collect();
     let mut completion = completion::of(&outcomes(&all.a), &outcomes(&all.b));
     verdict::settle(cells.iter_mut().flat_map(|cell| cell.metrics.iter_mut()).collect(), paired);
@@ -105,8 +106,8 @@ pub fn compare(a: &Table, b: &Table, options: &CompareOptions) -> Comparison {
     completion::settle(vec![&mut completion]);
     Comparison {
         schema: SCHEMA.to_owned(),
-        a: Side { name: a.name.clone(), runs: a.rows.len() },
-        b: Side { name: b.name.clone(), runs: b.rows.len() },
+        a: ComparedTable { name: a.name.clone(), runs: a.rows.len() },
+        b: ComparedTable { name: b.name.clone(), runs: b.rows.len() },
         paired,
         pairs: paired.then_some(all.pairs.len()),
         test: options.test,
@@ -119,8 +120,8 @@ pub fn compare(a: &Table, b: &Table, options: &CompareOptions) -> Comparison {
     }
 }
 
-fn cell(matching: &Matching<'_>, matched: &Matched<'_>, how: &How) -> Cell {
-    Cell {
+fn cell(matching: &Matching<'_>, matched: &Matched<'_>, how: &How) -> CellComparison {
+    CellComparison {
         cell: matched.cell.to_owned(),
         completion: completion::of(&outcomes(&matched.a), &outcomes(&matched.b)),
         metrics: matching

@@ -27,7 +27,7 @@ fn half_the_blackout_is_lower_and_the_way_back_is_higher() {
     let (a, b) = (blackouts("a", 30, 1, 4000.0), blackouts("b", 30, 2, 2000.0));
     assert_eq!(verdicts(&compared(&a, &b)), [Lower, NoDifferenceShown, NoDifferenceShown, TooFew]);
     assert_eq!(verdicts(&compared(&b, &a)), [Higher, NoDifferenceShown, NoDifferenceShown, TooFew]);
-    let medians = CompareOptions { test: Test::Medians, ..CompareOptions::default() };
+    let medians = CompareOptions { test: SignificanceTest::Medians, ..CompareOptions::default() };
     assert_eq!(
         verdicts(&compare(&a, &b, &medians)),
         [Lower, NoDifferenceShown, NoDifferenceShown, TooFew]
@@ -166,7 +166,7 @@ fn two_samples_of_the_same_are_called_different_in_no_more_than_five_of_a_hundre
             compared(&side("a", 2 * seed), &side("b", 2 * seed + 1)).cells[0]
                 .metrics
                 .iter()
-                .any(Figures::claims)
+                .any(MetricComparison::shows_difference)
         };
         (0..200).filter(|seed| one(*seed)).count()
     };
@@ -178,7 +178,7 @@ fn two_samples_of_the_same_are_called_different_in_no_more_than_five_of_a_hundre
 fn what_only_one_side_has_is_named() {
     let a = blackouts("a", 6, 1, 4000.0).runs("gone", 6, 2, [Nothing; 4]);
     let mut b = blackouts("b", 6, 3, 4000.0);
-    b.metrics[1].unit = crate::campaign::Unit::Count;
+    b.metrics[1].unit = crate::campaign::MetricUnit::Count;
     let comparison = compared(&a, &b);
     let names = |names: &[String]| names.join(" ");
     assert_eq!(names(&comparison.only_in_a.cells), "gone");

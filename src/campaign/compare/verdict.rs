@@ -2,12 +2,14 @@
 //!
 //! Takes the metrics of a family, tested; corrects their p-values and fills in the verdicts.
 
-use super::comparison::{Figures, Verdict};
-use crate::campaign::statistics::{ALPHA, Design, Estimate, enough, holm, least_p, real};
+use super::comparison::{MetricComparison, Verdict};
+use crate::campaign::statistics::{
+    ALPHA, Design, Estimate, holm, min_p, min_values_per_side, to_f64,
+};
 use std::cmp::Ordering;
 
 /// Corrects p for the family, and says what may be claimed of each.
-pub(super) fn settle(mut family: Vec<&mut Figures>, paired: bool) {
+pub(super) fn settle(mut family: Vec<&mut MetricComparison>, paired: bool) {
     let design = if paired { Design::Paired } else { Design::Independent };
     let p: Vec<Option<f64>> = family.iter().map(|figures| figures.p).collect();
     let tests = p.iter().flatten().count();
@@ -18,11 +20,12 @@ pub(super) fn settle(mut family: Vec<&mut Figures>, paired: bool) {
         figures.p_corrected = corrected;
         figures.family = tests;
         figures.verdict = verdict(figures, design);
-        figures.needed = (figures.verdict == Verdict::TooFew).then(|| enough(design, would_be));
+        figures.needed =
+            (figures.verdict == Verdict::TooFew).then(|| min_values_per_side(design, would_be));
     }
 }
 
-fn verdict(figures: &Figures, design: Design) -> Verdict {
+fn verdict(figures: &MetricComparison, design: Design) -> Verdict {
     let (Some(p), Some(change)) = (figures.p_corrected, &figures.change) else {
         return Verdict::TooFew;
     };
@@ -30,7 +33,7 @@ fn verdict(figures: &Figures, design: Design) -> Verdict {
     match (direction, figures.weight_lower) {
         (Some(Ordering::Less), Some(lower)) if lower > 0.5 => Verdict::Lower,
         (Some(Ordering::Greater), Some(lower)) if lower < 0.5 => Verdict::Higher,
-        _ if least_p(design, figures.a.values, figures.b.values) * real(figures.family) > ALPHA => {
+        _ if min_p(design, figures.a.values, figures.b.values) * to_f64(figures.family) > ALPHA => {
             Verdict::TooFew
         }
         _ => Verdict::NoDifferenceShown,

@@ -129,19 +129,19 @@ impl Definition {
     ///
     /// # Errors
     /// [`DefinitionError`].
-    pub fn file(path: &Path, overrides: &Overrides) -> Result<Definition, DefinitionError> {
+    pub fn from_file(path: &Path, overrides: &Overrides) -> Result<Definition, DefinitionError> {
         let read = |source| DefinitionError::Read { path: path.to_owned(), source };
         let text = read_all(path, LONGEST_SCENARIO).map_err(read)?;
         let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let place = path.parent().unwrap_or(Path::new("."));
-        Definition::text(&path.display().to_string(), &stem, place, &text, overrides)
+        Definition::from_toml(&path.display().to_string(), &stem, place, &text, overrides)
     }
 
     /// Reads text; `origin` names it in errors, `name` it is called unless it says itself, and files that it names are looked for in `place`.
     ///
     /// # Errors
     /// [`DefinitionError`].
-    pub fn text(
+    pub fn from_toml(
         origin: &str,
         name: &str,
         place: &Path,

@@ -3,7 +3,7 @@ use super::*;
 use std::path::Path;
 
 fn defined(text: &str) -> Result<Definition, DefinitionError> {
-    Definition::text("c.toml", "c", Path::new("/nonexistent"), text, &Overrides::default())
+    Definition::from_toml("c.toml", "c", Path::new("/nonexistent"), text, &Overrides::default())
 }
 
 fn names(text: &str) -> String {
@@ -51,7 +51,8 @@ fn what_a_cell_varies_goes_over_what_all_have() {
     let text = "[set]\nmode = \"hybrid\"\nguest.rate = \"7MiB/s\"\n[set.capabilities]\nxbzrle = true\n[vary]\nmode = [\"precopy\"]\n";
     let set = vec!["guest.rate=9MiB/s".to_owned(), "guest.seed=4".to_owned()];
     let overrides = Overrides { repeats: Some(3), seed: Some(8), set };
-    let definition = Definition::text("c.toml", "c", Path::new("."), text, &overrides).unwrap();
+    let definition =
+        Definition::from_toml("c.toml", "c", Path::new("."), text, &overrides).unwrap();
     let scenario = &definition.cells[0].scenario;
     assert_eq!(
         (scenario.guest.rate.bytes_per_second(), scenario.guest.seed, scenario.mode),
@@ -103,7 +104,7 @@ fn the_campaigns_that_come_with_it_can_be_run() {
     files.sort();
     assert!(files.len() > 10, "{files:?}");
     for file in files {
-        let definition = Definition::file(&file, &Overrides::default())
+        let definition = Definition::from_file(&file, &Overrides::default())
             .unwrap_or_else(|error| panic!("{}: {error:?}", file.display()));
         assert!(definition.cells.len() > 1, "{}", file.display());
         // What is compared has something to be compared with.

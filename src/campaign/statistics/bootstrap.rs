@@ -9,7 +9,7 @@
 //!
 //! **Pairs** are drawn together, with a seed: their two quantiles move together, and that has no such formula.
 
-use super::{Ascending, Estimate, real};
+use super::{Estimate, SortedValues, to_f64};
 use crate::downtime::{rank, rank_interval};
 use fastrand::Rng;
 
@@ -31,7 +31,7 @@ pub struct Change {
 
 /// Between the quantiles of two samples that have nothing to do with each other. `None` of an empty one.
 #[must_use]
-pub fn independent(a: &Ascending, b: &Ascending, hundredths: u32) -> Option<Change> {
+pub fn independent(a: &SortedValues, b: &SortedValues, hundredths: u32) -> Option<Change> {
     let (from, to) = (a.quantile(hundredths)?.value, b.quantile(hundredths)?.value);
     let resampled = from_enough(a, b, hundredths)
         .then(|| products(&resampled(a, hundredths), &resampled(b, hundredths)));
@@ -44,8 +44,8 @@ pub fn paired(pairs: &[(f64, f64)], hundredths: u32, seed: u64) -> Option<Change
     let pairs: Vec<(f64, f64)> =
         pairs.iter().copied().filter(|pair| !pair.0.is_nan() && !pair.1.is_nan()).collect();
     let (a, b) = (
-        Ascending::of(pairs.iter().map(|pair| pair.0)),
-        Ascending::of(pairs.iter().map(|pair| pair.1)),
+        SortedValues::new(pairs.iter().map(|pair| pair.0)),
+        SortedValues::new(pairs.iter().map(|pair| pair.1)),
     );
     let (from, to) = (a.quantile(hundredths)?.value, b.quantile(hundredths)?.value);
     let resampled = from_enough(&a, &b, hundredths).then(|| draw(&pairs, &a, &b, hundredths, seed));
@@ -59,7 +59,7 @@ pub(super) struct Resampled {
     pub(super) share: f64,
 }
 
-fn from_enough(a: &Ascending, b: &Ascending, hundredths: u32) -> bool {
+fn from_enough(a: &SortedValues, b: &SortedValues, hundredths: u32) -> bool {
     [a, b].iter().all(|sample| rank_interval(sample.values().len(), hundredths).is_some())
 }
 
@@ -91,14 +91,14 @@ fn difference(a: f64, b: f64) -> f64 {
 }
 
 /// Values, and the share of resamples that have them as their quantile.
-pub(super) fn resampled(sample: &Ascending, hundredths: u32) -> Vec<(f64, f64)> {
+pub(super) fn resampled(sample: &SortedValues, hundredths: u32) -> Vec<(f64, f64)> {
     let values = sample.values();
     let count = values.len();
     let Some(rank) = rank(count, hundredths) else { return Vec::new() };
     let mut shares: Vec<(f64, f64)> = Vec::new();
     let mut below = 0.0;
     for (index, value) in values.iter().enumerate() {
-        let at_most = at_least(rank, count, real(index + 1) / real(count));
+        let at_most = at_least(rank, count, to_f64(index + 1) / to_f64(count));
         let share = at_most - below;
         below = at_most;
         match shares.last_mut().filter(|last| last.0 == *value) {
@@ -118,7 +118,7 @@ pub(super) fn at_least(least: usize, count: usize, probability: f64) -> f64 {
     if probability >= 1.0 {
         return 1.0;
     }
-    let (n, first) = (real(count), real(least));
+    let (n, first) = (to_f64(count), to_f64(least));
     let ln_choose =
         libm::lgamma(n + 1.0) - libm::lgamma(first + 1.0) - libm::lgamma(n - first + 1.0);
     let mut term = libm::exp(
@@ -127,7 +127,7 @@ pub(super) fn at_least(least: usize, count: usize, probability: f64) -> f64 {
     let odds = probability / (1.0 - probability);
     let mut sum = term;
     for successes in least..count {
-        let s = real(successes);
+        let s = to_f64(successes);
         let factor = (n - s) / (s + 1.0) * odds;
         term *= factor;
         sum += term;
@@ -166,12 +166,13 @@ fn past_the_tail<'a>(mut shares: impl Iterator<Item = &'a (f64, f64)>) -> Option
 /// Both quantiles of each resample of pairs. Ranks are drawn and counted, so that nothing is sorted again.
 pub(super) fn draw(
     pairs: &[(f64, f64)],
-    a: &Ascending,
-    b: &Ascending,
+    a: &SortedValues,
+    b: &SortedValues,
     hundredths: u32,
     seed: u64,
 ) -> Vec<Resampled> {
-    let place = |all: &Ascending, value: f64| all.values().partition_point(|other| *other < value);
+    let place =
+        |all: &SortedValues, value: f64| all.values().partition_point(|other| *other < value);
     let places: Vec<(usize, usize)> =
         pairs.iter().map(|pair| (place(a, pair.0), place(b, pair.1))).collect();
     let Some(rank) = rank(pairs.len(), hundredths) else { return Vec::new() };
@@ -188,7 +189,7 @@ pub(super) fn draw(
         }
         let at_a = reaches(counts.iter().map(|both| both.0), rank);
         let at_b = reaches(counts.iter().map(|both| both.1), rank);
-        Resampled { a: a.values()[at_a], b: b.values()[at_b], share: 1.0 / real(RESAMPLES) }
+        Resampled { a: a.values()[at_a], b: b.values()[at_b], share: 1.0 / to_f64(RESAMPLES) }
     };
     (0..RESAMPLES).map(|_| resample()).collect()
 }
@@ -216,7 +217,7 @@ mod tests {
     #[test]
     fn all_resamples_of_three_counted_out() {
         // 27 resamples of 1, 2, 3: the median is 1 in 7 of them, 2 in 13, 3 in 7.
-        let shares = resampled(&Ascending::of([1.0, 2.0, 3.0]), 50);
+        let shares = resampled(&SortedValues::new([1.0, 2.0, 3.0]), 50);
         let expected = [(1.0, 7.0 / 27.0), (2.0, 13.0 / 27.0), (3.0, 7.0 / 27.0)];
         assert!(
             shares.iter().zip(expected).all(|(one, two)| one.0 == two.0 && close(one.1, two.1)),
@@ -227,16 +228,16 @@ mod tests {
 
     #[test]
     fn five_values_have_no_interval() {
-        let five = Ascending::of((1..=5).map(f64::from));
+        let five = SortedValues::new((1..=5).map(f64::from));
         let change = independent(&five, &five, 50).unwrap();
         assert_eq!(change.ratio, Some(Estimate { value: 1.0, low: None, high: None }));
-        assert_eq!(independent(&five, &Ascending::default(), 50), None);
+        assert_eq!(independent(&five, &SortedValues::default(), 50), None);
         assert_eq!((paired(&[], 50, 1), paired(&[(f64::NAN, 1.0); 9], 50, 1)), (None, None));
     }
 
     #[test]
     fn a_ratio_to_nothing_is_not_said() {
-        let (none, some) = (Ascending::of([0.0; 10]), Ascending::of([4.0; 10]));
+        let (none, some) = (SortedValues::new([0.0; 10]), SortedValues::new([4.0; 10]));
         let change = independent(&none, &some, 50).unwrap();
         assert_eq!(change.ratio, None);
         assert_eq!(change.difference, Estimate { value: 4.0, low: Some(4.0), high: Some(4.0) });
@@ -258,8 +259,8 @@ mod tests {
     fn pairs_that_move_together_tell_more() {
         let pairs: Vec<(f64, f64)> = (1..=60).map(|n| (f64::from(n), f64::from(n) + 1.0)).collect();
         let (a, b) = (
-            Ascending::of(pairs.iter().map(|pair| pair.0)),
-            Ascending::of(pairs.iter().map(|pair| pair.1)),
+            SortedValues::new(pairs.iter().map(|pair| pair.0)),
+            SortedValues::new(pairs.iter().map(|pair| pair.1)),
         );
         let together = paired(&pairs, 50, 1).unwrap().difference;
         assert_eq!((together.low, together.high), (Some(1.0), Some(1.0)));
@@ -270,7 +271,7 @@ mod tests {
     proptest! {
         #[test]
         fn shares_are_those_of_all_resamples(values in prop::collection::vec(0u8..50, 1..120), hundredths in 1u32..100) {
-            let shares = resampled(&Ascending::of(values.iter().map(|value| f64::from(*value))), hundredths);
+            let shares = resampled(&SortedValues::new(values.iter().map(|value| f64::from(*value))), hundredths);
             let sum: f64 = shares.iter().map(|share| share.1).sum();
             prop_assert!((sum - 1.0).abs() < 1e-9, "{}", sum);
         }
@@ -279,7 +280,7 @@ mod tests {
         fn the_way_back_is_the_same_way(
             a in prop::collection::vec(1f64..1e6, 6..40), b in prop::collection::vec(1f64..1e6, 6..40)
         ) {
-            let (a, b) = (Ascending::of(a), Ascending::of(b));
+            let (a, b) = (SortedValues::new(a), SortedValues::new(b));
             let there = independent(&a, &b, 50).unwrap().difference;
             let back = independent(&b, &a, 50).unwrap().difference;
             prop_assert_eq!((there.value, there.low, there.high), (-back.value, back.high.map(|high| -high), back.low.map(|low| -low)));

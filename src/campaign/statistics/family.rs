@@ -2,7 +2,7 @@
 //!
 //! Takes p-values and sample sizes; gives Holm's corrected p-values, and the least numbers of values.
 
-use super::{ALPHA, real};
+use super::{ALPHA, to_f64};
 
 /// The median has no interval below this (`downtime::rank_interval`), so nothing is claimed.
 const FEWEST: usize = 6;
@@ -27,7 +27,7 @@ pub fn holm(p: &[Option<f64>]) -> Vec<Option<f64>> {
     let mut corrected = vec![None; p.len()];
     let mut least: f64 = 0.0;
     for (before, index) in order.iter().enumerate() {
-        least = least.max(p[*index].unwrap_or(1.0) * real(order.len() - before)).min(1.0);
+        least = least.max(p[*index].unwrap_or(1.0) * to_f64(order.len() - before)).min(1.0);
         corrected[*index] = Some(least);
     }
     corrected
@@ -35,13 +35,13 @@ pub fn holm(p: &[Option<f64>]) -> Vec<Option<f64>> {
 
 /// The least p that samples of this size can give: all of one side are below all of the other. With pairs both have the same size.
 #[must_use]
-pub fn least_p(design: Design, a: usize, b: usize) -> f64 {
+pub fn min_p(design: Design, a: usize, b: usize) -> f64 {
     let all = a + b;
     let ln = match design {
-        Design::Paired => -real(a.min(b)) * std::f64::consts::LN_2,
+        Design::Paired => -to_f64(a.min(b)) * std::f64::consts::LN_2,
         Design::Independent => {
-            libm::lgamma(real(a) + 1.0) + libm::lgamma(real(b) + 1.0)
-                - libm::lgamma(real(all) + 1.0)
+            libm::lgamma(to_f64(a) + 1.0) + libm::lgamma(to_f64(b) + 1.0)
+                - libm::lgamma(to_f64(all) + 1.0)
         }
     };
     (2.0 * libm::exp(ln)).min(1.0)
@@ -49,9 +49,9 @@ pub fn least_p(design: Design, a: usize, b: usize) -> f64 {
 
 /// How many values each side needs before anything can be claimed, with so many tests in the family.
 #[must_use]
-pub fn enough(design: Design, family: usize) -> usize {
+pub fn min_values_per_side(design: Design, family: usize) -> usize {
     (FEWEST..MOST)
-        .find(|count| least_p(design, *count, *count) * real(family) <= ALPHA)
+        .find(|count| min_p(design, *count, *count) * to_f64(family) <= ALPHA)
         .unwrap_or(MOST)
 }
 
@@ -73,11 +73,11 @@ mod tests {
 
     #[test]
     fn more_tests_need_more_values() {
-        let needed = |design| [1, 8, 400].map(|family| enough(design, family));
+        let needed = |design| [1, 8, 400].map(|family| min_values_per_side(design, family));
         assert_eq!(needed(Design::Independent), [6, 6, 9]);
         assert_eq!(needed(Design::Paired), [6, 9, 14]);
-        assert!((least_p(Design::Independent, 4, 4) - 2.0 / 70.0).abs() < 1e-12);
-        assert!((least_p(Design::Paired, 5, 5) - 2.0 / 32.0).abs() < 1e-12);
+        assert!((min_p(Design::Independent, 4, 4) - 2.0 / 70.0).abs() < 1e-12);
+        assert!((min_p(Design::Paired, 5, 5) - 2.0 / 32.0).abs() < 1e-12);
     }
 
     proptest! {

@@ -15,7 +15,6 @@
 //! them counted out · `rank_sum` Mann-Whitney · `signed_rank` Wilcoxon and signs, for pairs · `permutation` of medians · `proportion` Wilson,
 //! Fisher · `family` Holm, and from how many values on a claim is possible at all · `modes` one hill or several.
 
-mod ascending;
 pub mod bootstrap;
 mod family;
 mod modes;
@@ -24,13 +23,14 @@ mod proportion;
 mod rank_sum;
 mod ranks;
 mod signed_rank;
+mod sorted_values;
 
-pub use ascending::Ascending;
-pub use family::{Design, enough, holm, least_p};
+pub use family::{Design, holm, min_p, min_values_per_side};
 pub use modes::{Mode, modes};
-pub use proportion::{Share, fisher, share};
+pub use proportion::{Proportion, fisher_exact, share};
 pub use rank_sum::rank_sum;
-pub use signed_rank::{Shift, signed_rank, signs};
+pub use signed_rank::{PairedChange, signed_rank, signs};
+pub use sorted_values::SortedValues;
 
 use serde::Serialize;
 
@@ -50,7 +50,7 @@ pub struct Estimate {
 
 /// What a test found.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Tested {
+pub struct TestResult {
     /// How often chance alone would give as much or more, in either direction.
     pub p: f64,
     /// The share of what the test weighs that says that the second sample is lower: above a half, and it is lower.
@@ -63,7 +63,7 @@ fn normal_tails(distance: f64) -> f64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of runs fit into 53 bits")]
-pub(super) fn real(count: usize) -> f64 {
+pub(super) fn to_f64(count: usize) -> f64 {
     count as f64
 }
 

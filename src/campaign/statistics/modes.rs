@@ -16,7 +16,7 @@
 //!
 //! On the logarithm, because durations scatter in proportion; values of 0 and below make it plain.
 
-use super::{Ascending, real};
+use super::{SortedValues, to_f64};
 use serde::Serialize;
 
 /// Stricter than for claims: each side of each metric in each cell is looked at.
@@ -41,7 +41,7 @@ pub struct Mode {
 
 /// The modes in ascending order: one where no second one was shown. `None` where there are too few values to show one.
 #[must_use]
-pub fn modes(values: &Ascending) -> Option<Vec<Mode>> {
+pub fn modes(values: &SortedValues) -> Option<Vec<Mode>> {
     let all = values.values();
     if all.len() < 2 * FEWEST {
         return None;
@@ -52,14 +52,14 @@ pub fn modes(values: &Ascending) -> Option<Vec<Mode>> {
     edges.sort_unstable();
     let mode = |ends: &[usize]| {
         let part = &all[ends[0]..ends[1]];
-        let center = Ascending::of(part.iter().copied()).quantile(50)?.value;
+        let center = SortedValues::new(part.iter().copied()).quantile(50)?.value;
         let (least, greatest) = (*part.first()?, *part.last()?);
         Some(Mode {
             center,
             least,
             greatest,
             count: part.len(),
-            share: real(part.len()) / real(all.len()),
+            share: to_f64(part.len()) / to_f64(all.len()),
         })
     };
     edges.windows(2).map(mode).collect()
@@ -84,7 +84,7 @@ fn gap(places: &[f64]) -> Option<usize> {
         let width = first - last;
         let up = one_side(width, above.len(), |place| above[place] - first);
         let down = one_side(width, below.len(), |place| last - below[below.len() - 1 - place]);
-        up.max(down) * real(gaps)
+        up.max(down) * to_f64(gaps)
     };
     let clearest = (FEWEST..=places.len() - FEWEST)
         .map(|at| (at, clarity(&at)))
@@ -99,7 +99,7 @@ fn one_side(gap: f64, points: usize, span: impl Fn(usize) -> f64) -> f64 {
     let (mut groups, mut clearest) = (0, 1.0_f64);
     for size in smaller.chain([points]) {
         let span = span(size - 1);
-        clearest = clearest.min(libm::exp(real(size - 1) * libm::log(span / (gap + span))));
+        clearest = clearest.min(libm::exp(to_f64(size - 1) * libm::log(span / (gap + span))));
         groups += 1;
     }
     if gap > 0.0 { clearest * f64::from(groups) } else { 1.0 }
@@ -124,8 +124,8 @@ fn places(all: &[f64]) -> Vec<f64> {
             }),
             place(value + step / 2.0),
         );
-        let each = (to - from) / real(equal.len());
-        places.extend((0..equal.len()).map(|index| from + (real(index) + 0.5) * each));
+        let each = (to - from) / to_f64(equal.len());
+        places.extend((0..equal.len()).map(|index| from + (to_f64(index) + 0.5) * each));
     }
     places
 }
@@ -136,7 +136,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn counts(values: impl IntoIterator<Item = f64>) -> Option<Vec<(f64, usize)>> {
-        modes(&Ascending::of(values))
+        modes(&SortedValues::new(values))
             .map(|modes| modes.iter().map(|mode| (mode.center, mode.count)).collect())
     }
 
@@ -187,7 +187,7 @@ mod tests {
     proptest! {
         #[test]
         fn each_value_is_in_one_mode(values in prop::collection::vec(prop_oneof![1f64..2.0, 50f64..60.0, -3f64..0.0, Just(1.5)], 6..80)) {
-            let found = modes(&Ascending::of(values.clone())).unwrap();
+            let found = modes(&SortedValues::new(values.clone())).unwrap();
             prop_assert_eq!(found.iter().map(|mode| mode.count).sum::<usize>(), values.len());
             prop_assert!(found.windows(2).all(|pair| pair[0].greatest < pair[1].least));
             prop_assert!((found.iter().map(|mode| mode.share).sum::<f64>() - 1.0).abs() < 1e-9);

@@ -3,18 +3,18 @@
 //! For those who ask for the medians themselves rather than whether values are rather lower. p is (1 + permutations at least as far out) /
 //! (1 + permutations), which is never 0. The same seed gives the same p.
 
-use super::{Ascending, Tested, real};
+use super::{SortedValues, TestResult, to_f64};
 use crate::downtime::rank;
 use fastrand::Rng;
 
 /// Tests whether the medians of two independent samples differ: their values are mixed and dealt again. `None` if one is empty.
 #[must_use]
-pub fn medians(a: &[f64], b: &[f64], permutations: usize, seed: u64) -> Option<Tested> {
+pub fn medians(a: &[f64], b: &[f64], permutations: usize, seed: u64) -> Option<TestResult> {
     let median = |values: &[f64]| {
-        Ascending::of(values.iter().copied()).quantile(50).map(|median| median.value)
+        SortedValues::new(values.iter().copied()).quantile(50).map(|median| median.value)
     };
     let observed = median(b)? - median(a)?;
-    let all = Ascending::of(a.iter().chain(b).copied());
+    let all = SortedValues::new(a.iter().chain(b).copied());
     let mut deck = Deck::of(all.values(), a.len())?;
     let mut random = Rng::with_seed(seed);
     let beyond =
@@ -24,7 +24,7 @@ pub fn medians(a: &[f64], b: &[f64], permutations: usize, seed: u64) -> Option<T
         less if less < 0.0 => 1.0,
         _ => 0.0,
     };
-    Some(Tested { p: real(1 + beyond) / real(1 + permutations), lower })
+    Some(TestResult { p: to_f64(1 + beyond) / to_f64(1 + permutations), lower })
 }
 
 /// Values of both samples in ascending order, to be dealt: places are, so that nothing is sorted again.
@@ -82,8 +82,8 @@ mod tests {
     fn samples_far_apart_are_found_and_equal_ones_are_not() {
         let (low, high): (Vec<f64>, Vec<f64>) =
             ((1..=20).map(f64::from).collect(), (101..=120).map(f64::from).collect());
-        assert_eq!(medians(&high, &low, 9999, 1), Some(Tested { p: 1e-4, lower: 1.0 }));
-        assert_eq!(medians(&low, &low, 9999, 1), Some(Tested { p: 1.0, lower: 0.5 }));
+        assert_eq!(medians(&high, &low, 9999, 1), Some(TestResult { p: 1e-4, lower: 1.0 }));
+        assert_eq!(medians(&low, &low, 9999, 1), Some(TestResult { p: 1.0, lower: 0.5 }));
         assert_eq!(medians(&[], &low, 9999, 1), None);
     }
 

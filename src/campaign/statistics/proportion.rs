@@ -1,6 +1,6 @@
 //! Shares: k of n, with Wilson's interval, and Fisher's exact test of two of them.
 
-use super::real;
+use super::to_f64;
 use serde::Serialize;
 
 /// A normal variable lies within this many standard deviations with 95 %.
@@ -8,7 +8,7 @@ const Z: f64 = 1.959_963_984_540_054;
 
 /// A share, and where it lies with 95 %.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Share {
+pub struct Proportion {
     /// As counted.
     pub share: f64,
     /// Lower end.
@@ -19,29 +19,31 @@ pub struct Share {
 
 /// `some` of `all`, with Wilson's interval: unlike the textbook's it stays within 0 and 1, and 20 of 20 is not 100 ± 0 %. `None` of nothing.
 #[must_use]
-pub fn share(some: usize, all: usize) -> Option<Share> {
+pub fn share(some: usize, all: usize) -> Option<Proportion> {
     if all == 0 {
         return None;
     }
-    let (n, share) = (real(all), real(some) / real(all));
+    let (n, share) = (to_f64(all), to_f64(some) / to_f64(all));
     let middle = (share + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
     let half = Z / (1.0 + Z * Z / n) * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
     // 0 and 1 are reached only up to rounding.
     let low = if some == 0 { 0.0 } else { (middle - half).max(0.0) };
     let high = if some == all { 1.0 } else { (middle + half).min(1.0) };
-    Some(Share { share, low, high })
+    Some(Proportion { share, low, high })
 }
 
 /// Fisher's exact test, two-sided: whether `a` of `of_a` and `b` of `of_b` are the same share. Adds up all tables with the same sums that are
 /// no more likely than this one. `None` if there is nothing on one side.
 #[must_use]
-pub fn fisher((a, of_a): (usize, usize), (b, of_b): (usize, usize)) -> Option<f64> {
+pub fn fisher_exact((a, of_a): (usize, usize), (b, of_b): (usize, usize)) -> Option<f64> {
     if of_a == 0 || of_b == 0 {
         return None;
     }
     let some = a + b;
     let ln_choose = |n: usize, k: usize| {
-        libm::lgamma(real(n) + 1.0) - libm::lgamma(real(k) + 1.0) - libm::lgamma(real(n - k) + 1.0)
+        libm::lgamma(to_f64(n) + 1.0)
+            - libm::lgamma(to_f64(k) + 1.0)
+            - libm::lgamma(to_f64(n - k) + 1.0)
     };
     let probability = |a: usize| {
         libm::exp(ln_choose(of_a, a) + ln_choose(of_b, some - a) - ln_choose(of_a + of_b, some))
@@ -67,8 +69,8 @@ mod tests {
     #[test]
     fn the_lady_tasting_tea() {
         // Fisher 1935: 3 of 4 against 1 of 4.
-        let p = fisher((3, 4), (1, 4)).unwrap();
+        let p = fisher_exact((3, 4), (1, 4)).unwrap();
         assert!((p - 34.0 / 70.0).abs() < 1e-12, "{p}");
-        assert_eq!((fisher((5, 5), (7, 7)), fisher((0, 0), (1, 2))), (Some(1.0), None));
+        assert_eq!((fisher_exact((5, 5), (7, 7)), fisher_exact((0, 0), (1, 2))), (Some(1.0), None));
     }
 }

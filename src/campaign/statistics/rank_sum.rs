@@ -4,24 +4,24 @@
 //! corrections for ties and for continuity.
 
 use super::ranks::{chosen, ranked};
-use super::{Tested, normal_tails, real};
+use super::{TestResult, normal_tails, to_f64};
 
 /// Steps to count out: up to 22 values in each sample, or 6 and 63.
 const COUNTABLE: usize = 1_000_000;
 
-/// Tests two samples. [`Tested::lower`] is the probability that a value of `b` is below one of `a` (half of equal ones counted), which is
+/// Tests two samples. [`TestResult::lower`] is the probability that a value of `b` is below one of `a` (half of equal ones counted), which is
 /// half of Cliff's delta and a half more. `None` if one is empty.
 #[must_use]
-pub fn rank_sum(a: &[f64], b: &[f64]) -> Option<Tested> {
+pub fn rank_sum(a: &[f64], b: &[f64]) -> Option<TestResult> {
     if a.is_empty() || b.is_empty() {
         return None;
     }
     let all: Vec<f64> = a.iter().chain(b).copied().collect();
     let ranks = ranked(&all);
-    let (n, m, both) = (real(a.len()), real(b.len()), real(all.len()));
+    let (n, m, both) = (to_f64(a.len()), to_f64(b.len()), to_f64(all.len()));
     let of_a: usize = ranks.doubled[..a.len()].iter().sum();
     // How many pairs have the value of b below that of a.
-    let below = real(of_a) / 2.0 - n * (n + 1.0) / 2.0;
+    let below = to_f64(of_a) / 2.0 - n * (n + 1.0) / 2.0;
     let fewer = a.len().min(b.len());
     let p = if all.len() * fewer * all.len() * (all.len() + 1) / 2 <= COUNTABLE {
         let observed = if a.len() == fewer { of_a } else { ranks.doubled[a.len()..].iter().sum() };
@@ -33,7 +33,7 @@ pub fn rank_sum(a: &[f64], b: &[f64]) -> Option<Tested> {
             n * m / 12.0 * (both + 1.0 - ranks.ties / (both * (both - 1.0))),
         )
     };
-    Some(Tested { p, lower: below / (n * m) })
+    Some(TestResult { p, lower: below / (n * m) })
 }
 
 /// By the normal distribution; half a step towards the middle, because sums of ranks come in steps.
@@ -65,16 +65,17 @@ mod tests {
 
     #[test]
     fn all_alike_is_no_difference() {
-        assert_eq!(rank_sum(&[5.0; 7], &[5.0; 9]), Some(Tested { p: 1.0, lower: 0.5 }));
-        assert_eq!(rank_sum(&[5.0; 70], &[5.0; 90]), Some(Tested { p: 1.0, lower: 0.5 }));
+        assert_eq!(rank_sum(&[5.0; 7], &[5.0; 9]), Some(TestResult { p: 1.0, lower: 0.5 }));
+        assert_eq!(rank_sum(&[5.0; 70], &[5.0; 90]), Some(TestResult { p: 1.0, lower: 0.5 }));
         assert_eq!(rank_sum(&[], &[1.0]), None);
     }
 
     proptest! {
         #[test]
         fn exchanged_samples_give_the_same_p(a in prop::collection::vec(0u8..20, 1..60), b in prop::collection::vec(0u8..20, 1..60)) {
-            let real = |values: &[u8]| values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>();
-            let (there, back) = (rank_sum(&real(&a), &real(&b)).unwrap(), rank_sum(&real(&b), &real(&a)).unwrap());
+            let floats = |values: &[u8]| values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>();
+            let there = rank_sum(&floats(&a), &floats(&b)).unwrap();
+            let back = rank_sum(&floats(&b), &floats(&a)).unwrap();
             prop_assert!((there.p - back.p).abs() < 1e-9 && (there.lower + back.lower - 1.0).abs() < 1e-9);
             prop_assert!((0.0..=1.0).contains(&there.p) && (0.0..=1.0).contains(&there.lower));
         }

@@ -3,7 +3,7 @@
 //! Takes values; gives ranks, doubled: values that are equal share the mean of their ranks, which may be a half, and whole numbers can be
 //! counted out.
 
-use super::real;
+use super::to_f64;
 
 /// Values' ranks, each twice.
 pub(super) struct Ranked {
@@ -25,7 +25,7 @@ pub(super) fn ranked(values: &[f64]) -> Ranked {
             // Twice the mean of before + 1 .. before + size.
             doubled[*index] = 2 * before + size + 1;
         }
-        ties += real(size) * real(size) * real(size) - real(size);
+        ties += to_f64(size) * to_f64(size) * to_f64(size) - to_f64(size);
         before += size;
     }
     Ranked { doubled, ties }

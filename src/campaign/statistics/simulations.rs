@@ -27,7 +27,7 @@ fn sample(count: usize, mut value: impl FnMut() -> f64) -> Vec<f64> {
 }
 
 fn share_of(trials: usize, mut trial: impl FnMut() -> bool) -> f64 {
-    real((0..trials).filter(|_| trial()).count()) / real(trials)
+    to_f64((0..trials).filter(|_| trial()).count()) / to_f64(trials)
 }
 
 /// One line of figures.
@@ -46,8 +46,8 @@ fn the_interval_of_a_ratio_holds_the_true_one_about_as_often_as_it_says() {
     ] {
         let held = sizes.map(|(a, b)| {
             let held = share_of(400, || {
-                let before = Ascending::of(sample(a, || one_hill(&mut random, 4.0)));
-                let after = Ascending::of(sample(b, || one_hill(&mut random, 2.0)));
+                let before = SortedValues::new(sample(a, || one_hill(&mut random, 4.0)));
+                let after = SortedValues::new(sample(b, || one_hill(&mut random, 2.0)));
                 let ratio =
                     bootstrap::independent(&before, &after, hundredths).unwrap().ratio.unwrap();
                 ratio.low.unwrap() <= 0.5 && 0.5 <= ratio.high.unwrap()
@@ -71,7 +71,8 @@ fn tests_find_a_difference_that_is_not_there_in_no_more_than_five_of_a_hundred()
             rank_sum(&a, &b).unwrap().p <= ALPHA
         });
         let signs = share_of(500, || {
-            let pair = |_| Shift::of_pair(two_hills(&mut random, 0.3), two_hills(&mut random, 0.3));
+            let pair =
+                |_| PairedChange::of_pair(two_hills(&mut random, 0.3), two_hills(&mut random, 0.3));
             signed_rank(&(0..count).map(pair).collect::<Vec<_>>()).p <= ALPHA
         });
         assert!(ranks <= 0.075 && signs <= 0.075, "{count}: {ranks}, {signs}");
@@ -96,7 +97,7 @@ fn one_hill_is_taken_for_two_in_less_than_one_of_a_hundred() {
     for (name, shape) in shapes {
         let wrong = [6, 10, 20, 50, 200].map(|count| {
             let wrong = share_of(300, || {
-                modes(&Ascending::of(sample(count, || shape(&mut random)))).unwrap().len() > 1
+                modes(&SortedValues::new(sample(count, || shape(&mut random)))).unwrap().len() > 1
             });
             assert!(wrong <= 0.01, "{name}, {count}: {wrong}");
             (count, wrong)
@@ -117,7 +118,7 @@ fn two_hills_are_found_the_sooner_the_more_there_are_in_both() {
         let mut least = at_least.into_iter();
         let found = [10, 20, 50, 100].map(|count| {
             let found = share_of(200, || {
-                modes(&Ascending::of(sample(count, || two_hills(&mut random, share))))
+                modes(&SortedValues::new(sample(count, || two_hills(&mut random, share))))
                     .unwrap()
                     .len()
                     == 2
@@ -141,7 +142,7 @@ fn hills_that_overlap_are_left_to_the_eye() {
             center * (0.2 * normal(&mut random)).exp()
         };
         let found = share_of(200, || {
-            modes(&Ascending::of(sample(count, &mut overlapping))).unwrap().len() > 1
+            modes(&SortedValues::new(sample(count, &mut overlapping))).unwrap().len() > 1
         });
         assert!(found <= 0.2, "{count}: {found}");
         (count, found)
@@ -161,9 +162,10 @@ fn a_blackout_shorter_by_a_fifth_is_seen_in_forty_runs_more_often_than_not() {
                 let a = sample(count, || one_hill(&mut random, 4.0));
                 let b = sample(count, || one_hill(&mut random, 4.0 * (1.0 - less)));
                 let p = rank_sum(&a, &b).unwrap().p;
-                let difference = bootstrap::independent(&Ascending::of(a), &Ascending::of(b), 50)
-                    .unwrap()
-                    .difference;
+                let difference =
+                    bootstrap::independent(&SortedValues::new(a), &SortedValues::new(b), 50)
+                        .unwrap()
+                        .difference;
                 p <= ALPHA && difference.high < Some(0.0)
             });
             assert!(least.next().is_some_and(|least| seen >= least), "{less} of {count}: {seen}");

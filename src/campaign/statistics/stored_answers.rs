@@ -38,7 +38,7 @@ struct TwoSamples {
 fn mann_whitney_is_that_of_scipy_and_r() {
     for case in stored::<TwoSamples>("rank_sum") {
         let tested = rank_sum(&case.a, &case.b).unwrap();
-        let below = tested.lower * real(case.a.len()) * real(case.b.len());
+        let below = tested.lower * to_f64(case.a.len()) * to_f64(case.b.len());
         assert!(
             same(tested.p, case.p) && same(below, case.below),
             "{}: {tested:?}, not {}",
@@ -52,7 +52,8 @@ fn mann_whitney_is_that_of_scipy_and_r() {
 fn signed_ranks_are_those_of_scipy_and_r() {
     for case in stored::<TwoSamples>("signed_rank") {
         let rounded = |difference: f64| (difference * 1e9).round() / 1e9;
-        let shift = |(a, b): (&f64, &f64)| Shift { size: rounded((b - a).abs()), lower: b < a };
+        let shift =
+            |(a, b): (&f64, &f64)| PairedChange { size: rounded((b - a).abs()), lower: b < a };
         let tested = signed_rank(&case.a.iter().zip(&case.b).map(shift).collect::<Vec<_>>());
         assert!(same(tested.p, case.p), "{}: {tested:?}, not {}", case.name, case.p);
     }
@@ -62,7 +63,12 @@ fn signed_ranks_are_those_of_scipy_and_r() {
 fn signs_are_those_of_scipy() {
     for case in stored::<TwoSamples>("signs") {
         let tested = signs(
-            &case.a.iter().zip(&case.b).map(|(a, b)| Shift::of_pair(*a, *b)).collect::<Vec<_>>(),
+            &case
+                .a
+                .iter()
+                .zip(&case.b)
+                .map(|(a, b)| PairedChange::of_pair(*a, *b))
+                .collect::<Vec<_>>(),
         );
         assert!(same(tested.p, case.p), "{}: {tested:?}, not {}", case.name, case.p);
     }
@@ -103,7 +109,8 @@ fn bootstrap_intervals_agree_with_scipy_within_the_error_of_drawing() {
     for case in stored::<Resamples>("bootstrap") {
         let hundredths = if case.hundredths == 90.0 { 90 } else { 50 };
         let pairs: Vec<(f64, f64)> = case.a.iter().copied().zip(case.b.iter().copied()).collect();
-        let (a, b) = (Ascending::of(case.a.iter().copied()), Ascending::of(case.b.iter().copied()));
+        let (a, b) =
+            (SortedValues::new(case.a.iter().copied()), SortedValues::new(case.b.iter().copied()));
         // How much of our resamples may lie beyond scipy's ends: there were 99,999 there, and of pairs 2000 here. Four standard deviations.
         let (change, resampled, error) = match case.design.as_str() {
             "paired" => (
@@ -175,7 +182,7 @@ struct Proportions {
 #[test]
 fn fisher_and_wilson_are_those_of_scipy_and_statsmodels() {
     for case in stored::<Proportions>("proportion") {
-        let p = fisher((case.a, case.of_a), (case.b, case.of_b)).unwrap();
+        let p = fisher_exact((case.a, case.of_a), (case.b, case.of_b)).unwrap();
         let share = share(case.a, case.of_a).unwrap();
         assert!(
             same(p, case.p),
@@ -207,7 +214,7 @@ struct Quantiled {
 #[test]
 fn quantiles_are_those_of_numpy() {
     for case in stored::<Quantiled>("quantiles") {
-        let values = Ascending::of(case.values);
+        let values = SortedValues::new(case.values);
         let ours =
             [1, 25, 50, 75, 90, 99].map(|hundredths| values.quantile(hundredths).unwrap().value);
         assert_eq!(ours, [case.p1, case.p25, case.p50, case.p75, case.p90, case.p99]);

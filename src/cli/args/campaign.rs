@@ -64,7 +64,7 @@ pub(in crate::cli) struct CompareArgs {
     /// Take runs for independent, though they have partners.
     #[arg(long)]
     pub(in crate::cli) not_paired: bool,
-    /// Test whether the medians differ, by permutations, instead of whether values are rather lower (Mann-Whitney, Wilcoxon).
+    /// SignificanceTest whether the medians differ, by permutations, instead of whether values are rather lower (Mann-Whitney, Wilcoxon).
     #[arg(long)]
     pub(in crate::cli) medians: bool,
     /// Of what is drawn.

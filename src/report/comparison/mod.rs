@@ -13,7 +13,7 @@ mod table;
 pub(super) mod words;
 
 use crate::campaign::Comparison;
-use crate::campaign::compare::{Cell, Figures, OneSide};
+use crate::campaign::compare::{CellComparison, MetricComparison, SampleSummary};
 use std::fmt::Write;
 
 /// A page.
@@ -57,15 +57,18 @@ fn columns(comparison: &Comparison) -> std::ops::Range<usize> {
 
 /// Whether A and B have any value of a column.
 fn sides_with(comparison: &Comparison, column: usize) -> [bool; 2] {
-    let has = |side: &OneSide| side.values + side.left_out.without_partner > 0;
-    let any = |of: fn(&Figures) -> &OneSide| {
+    let has = |side: &SampleSummary| side.values + side.left_out.without_partner > 0;
+    let any = |of: fn(&MetricComparison) -> &SampleSummary| {
         of_column(&comparison.cells, column).any(|(_, figures)| has(of(figures)))
     };
     [any(|figures| &figures.a), any(|figures| &figures.b)]
 }
 
 /// One metric in all cells.
-fn of_column(cells: &[Cell], column: usize) -> impl Iterator<Item = (&str, &Figures)> {
+fn of_column(
+    cells: &[CellComparison],
+    column: usize,
+) -> impl Iterator<Item = (&str, &MetricComparison)> {
     cells.iter().filter_map(move |cell| Some((cell.cell.as_str(), cell.metrics.get(column)?)))
 }
 

@@ -3,7 +3,7 @@
 use super::of_column;
 use super::words::value;
 use crate::campaign::Comparison;
-use crate::campaign::compare::{Figures, OneSide};
+use crate::campaign::compare::{MetricComparison, SampleSummary};
 use std::fmt::Write;
 
 /// Drawings. All modes are in the JSON.
@@ -27,7 +27,7 @@ pub(super) fn drawings(comparison: &Comparison) -> Vec<String> {
     drawn
 }
 
-fn drawing(comparison: &Comparison, figures: &Figures, place: &str) -> Option<String> {
+fn drawing(comparison: &Comparison, figures: &MetricComparison, place: &str) -> Option<String> {
     let (a, b) = (figures.a.histogram.as_ref()?, figures.b.histogram.as_ref()?);
     let name_width = comparison.a.name.chars().count().max(comparison.b.name.chars().count());
     let mut text =
@@ -50,7 +50,7 @@ fn drawing(comparison: &Comparison, figures: &Figures, place: &str) -> Option<St
 }
 
 /// "4.01 ms (65 %), 43.1 ms (35 %)".
-fn named(side: &OneSide, figures: &Figures) -> String {
+fn named(side: &SampleSummary, figures: &MetricComparison) -> String {
     let Some(modes) = &side.modes else { return "too few to tell modes apart".to_owned() };
     if let [only] = modes.as_slice() {
         return value(only.center, figures.unit);

@@ -3,9 +3,10 @@
 use super::words::{by_how_much, change_alone, share, within};
 use super::{columns, measured, of_column, sides_with};
 use crate::campaign::compare::{
-    Cell, Change, Completed, Completion, Figures, LeftOut, OnlyIn, Verdict,
+    CellComparison, Change, Completion, CompletionCount, ExcludedValues, MetricComparison,
+    Unmatched, Verdict,
 };
-use crate::campaign::{Comparison, Unit};
+use crate::campaign::{Comparison, MetricUnit};
 
 /// Cells that are named. All of them are in the JSON.
 const NAMED: usize = 3;
@@ -32,7 +33,7 @@ pub(super) fn sentences(comparison: &Comparison) -> Vec<String> {
 fn missing(comparison: &Comparison) -> Vec<String> {
     let sides =
         [(&comparison.a.name, &comparison.only_in_a), (&comparison.b.name, &comparison.only_in_b)];
-    let line = |(name, only): (&String, &OnlyIn)| {
+    let line = |(name, only): (&String, &Unmatched)| {
         let kinds = [("cells", &only.cells), ("metrics", &only.metrics)];
         let named = kinds
             .iter()
@@ -61,8 +62,9 @@ fn completion(comparison: &Comparison) -> Vec<String> {
         lines.push(completed(comparison, all, ""));
     }
     if comparison.cells.len() > 1 {
-        let differ =
-            |cell: &&Cell| matches!(cell.completion.verdict, Verdict::Lower | Verdict::Higher);
+        let differ = |cell: &&CellComparison| {
+            matches!(cell.completion.verdict, Verdict::Lower | Verdict::Higher)
+        };
         let cells = comparison.cells.iter().filter(differ).take(NAMED);
         lines.extend(
             cells.map(|cell| {
@@ -74,7 +76,7 @@ fn completion(comparison: &Comparison) -> Vec<String> {
 }
 
 fn completed(comparison: &Comparison, completion: &Completion, place: &str) -> String {
-    let of = |side: &Completed| {
+    let of = |side: &CompletionCount| {
         let percent =
             side.share.as_ref().map(|all| format!(" ({})", share(all))).unwrap_or_default();
         format!("{} of {} runs{percent}", side.completed, side.runs)
@@ -90,8 +92,8 @@ fn completed(comparison: &Comparison, completion: &Completion, place: &str) -> S
 }
 
 /// Claims, then what was not shown, then what cannot be said.
-fn plain(comparison: &Comparison, metrics: &[Figures], over: &str) -> Vec<String> {
-    let measured: Vec<&Figures> =
+fn plain(comparison: &Comparison, metrics: &[MetricComparison], over: &str) -> Vec<String> {
+    let measured: Vec<&MetricComparison> =
         measured(comparison).into_iter().filter_map(|column| metrics.get(column)).collect();
     let mut lines: Vec<String> =
         measured.iter().filter_map(|figures| claim(comparison, figures, over)).collect();
@@ -101,7 +103,7 @@ fn plain(comparison: &Comparison, metrics: &[Figures], over: &str) -> Vec<String
 }
 
 /// "B cuts the blackout by 61 % (55 to 66 %), 95 % sure".
-fn claim(comparison: &Comparison, figures: &Figures, over: &str) -> Option<String> {
+fn claim(comparison: &Comparison, figures: &MetricComparison, over: &str) -> Option<String> {
     let verb = match figures.verdict {
         Verdict::Lower => "cuts",
         Verdict::Higher => "raises",
@@ -115,12 +117,12 @@ fn claim(comparison: &Comparison, figures: &Figures, over: &str) -> Option<Strin
     ))
 }
 
-fn has_several_modes(figures: &Figures) -> bool {
+fn has_several_modes(figures: &MetricComparison) -> bool {
     figures.a.histogram.is_some()
 }
 
-fn not_shown(metrics: &[&Figures]) -> Option<String> {
-    let of = |figures: &&Figures| {
+fn not_shown(metrics: &[&MetricComparison]) -> Option<String> {
+    let of = |figures: &&MetricComparison| {
         let several = if has_several_modes(figures) { ", several modes" } else { "" };
         Some(format!(
             "{} ({}{several})",
@@ -136,11 +138,11 @@ fn not_shown(metrics: &[&Figures]) -> Option<String> {
     (!all.is_empty()).then(|| format!("no difference shown: {}", all.join(", ")))
 }
 
-fn too_few(metrics: &[&Figures]) -> Option<String> {
-    let mut few: Vec<&Figures> =
+fn too_few(metrics: &[&MetricComparison]) -> Option<String> {
+    let mut few: Vec<&MetricComparison> =
         metrics.iter().copied().filter(|figures| figures.verdict == Verdict::TooFew).collect();
     let needed = few.iter().filter_map(|figures| figures.needed).max()?;
-    let values = |figures: &Figures| (figures.b.values, figures.a.values);
+    let values = |figures: &MetricComparison| (figures.b.values, figures.a.values);
     few.sort_by_key(|figures| values(figures));
     let together = few.chunk_by(|one, two| values(one) == values(two)).map(|alike| {
         let labels: Vec<&str> = alike.iter().map(|figures| figures.label.as_str()).collect();
@@ -160,10 +162,11 @@ fn by_cell(comparison: &Comparison) -> Vec<String> {
 }
 
 fn counted(comparison: &Comparison, column: usize) -> Option<String> {
-    let all: Vec<&Figures> =
+    let all: Vec<&MetricComparison> =
         of_column(&comparison.cells, column).map(|(_, figures)| figures).collect();
-    let with =
-        |verdict| all.iter().copied().filter(move |figures: &&Figures| figures.verdict == verdict);
+    let with = |verdict| {
+        all.iter().copied().filter(move |figures: &&MetricComparison| figures.verdict == verdict)
+    };
     let mut parts = Vec::new();
     for (verdict, words) in [(Verdict::Lower, "lower"), (Verdict::Higher, "higher")] {
         let found = with(verdict).count();
@@ -187,8 +190,8 @@ fn counted(comparison: &Comparison, column: usize) -> Option<String> {
 }
 
 /// From the least to the greatest change.
-fn spread<'a>(figures: impl Iterator<Item = &'a Figures>) -> String {
-    let mut changes: Vec<(&Change, Unit)> =
+fn spread<'a>(figures: impl Iterator<Item = &'a MetricComparison>) -> String {
+    let mut changes: Vec<(&Change, MetricUnit)> =
         figures.filter_map(|figures| Some((figures.change.as_ref()?, figures.unit))).collect();
     let size = |change: &Change| {
         change
@@ -196,7 +199,7 @@ fn spread<'a>(figures: impl Iterator<Item = &'a Figures>) -> String {
             .map_or(change.difference.value.abs(), |ratio| ratio.value.max(1.0 / ratio.value))
     };
     changes.sort_by(|one, two| size(one.0).total_cmp(&size(two.0)));
-    let short = |(change, unit): &(&Change, Unit)| change_alone(change, *unit);
+    let short = |(change, unit): &(&Change, MetricUnit)| change_alone(change, *unit);
     match changes.as_slice() {
         [] => String::new(),
         [only] => format!(" ({})", short(only)),
@@ -207,8 +210,9 @@ fn spread<'a>(figures: impl Iterator<Item = &'a Figures>) -> String {
 /// Over all pairs, and in which of the cells something shows by itself.
 fn together(comparison: &Comparison) -> Vec<String> {
     let mut lines = plain(comparison, &comparison.pooled, ", pair by pair");
-    let shows =
-        |column: &usize| of_column(&comparison.cells, *column).any(|(_, figures)| figures.claims());
+    let shows = |column: &usize| {
+        of_column(&comparison.cells, *column).any(|(_, figures)| figures.shows_difference())
+    };
     let columns = measured(comparison).into_iter().filter(shows);
     lines.extend(
         columns
@@ -230,19 +234,19 @@ fn left_out(comparison: &Comparison) -> Vec<String> {
 fn left_out_of(
     comparison: &Comparison,
     name: &str,
-    of: impl Fn(&Figures) -> LeftOut,
+    of: impl Fn(&MetricComparison) -> ExcludedValues,
 ) -> Option<String> {
     let measured = measured(comparison);
     let mut parts = Vec::new();
     let counts = |column: usize| {
         of_column(&comparison.cells, column)
-            .fold(LeftOut::default(), |sum, (_, figures)| sum.and(of(figures)))
+            .fold(ExcludedValues::default(), |sum, (_, figures)| sum.and(of(figures)))
     };
     let not_completed = counts(0).not_completed;
     if not_completed > 0 {
         parts.push(format!("runs that did not complete: {not_completed}"));
     }
-    let mut add = |reason: &str, part: &dyn Fn(LeftOut) -> usize| {
+    let mut add = |reason: &str, part: &dyn Fn(ExcludedValues) -> usize| {
         let labels = measured
             .iter()
             .map(|column| (part(counts(*column)), &comparison.cells[0].metrics[*column].label));

@@ -2,7 +2,7 @@
 
 use super::{measured, of_column, words};
 use crate::campaign::Comparison;
-use crate::campaign::compare::{Change, Figures, Test, Verdict};
+use crate::campaign::compare::{Change, MetricComparison, SignificanceTest, Verdict};
 use crate::campaign::statistics::Estimate;
 
 /// Rows for each metric. All cells are in the JSON.
@@ -29,10 +29,10 @@ pub(super) fn table(comparison: &Comparison) -> String {
 
 fn legend(comparison: &Comparison) -> String {
     let test = match (comparison.test, comparison.paired) {
-        (Test::Ranks, false) => "Mann-Whitney",
-        (Test::Ranks, true) => "Wilcoxon's signed ranks",
-        (Test::Medians, false) => "permutations of medians",
-        (Test::Medians, true) => "signs",
+        (SignificanceTest::Ranks, false) => "Mann-Whitney",
+        (SignificanceTest::Ranks, true) => "Wilcoxon's signed ranks",
+        (SignificanceTest::Medians, false) => "permutations of medians",
+        (SignificanceTest::Medians, true) => "signs",
     };
     let cells = comparison
         .cells
@@ -52,7 +52,7 @@ fn legend(comparison: &Comparison) -> String {
 }
 
 /// The median, and what is rare where there are enough values to say.
-fn with_tail(figures: &Figures) -> Vec<Row> {
+fn with_tail(figures: &MetricComparison) -> Vec<Row> {
     let mut rows = vec![row(&figures.label, figures)];
     let quantiles = figures.a.quantiles.zip(figures.b.quantiles);
     for (name, change, of) in [
@@ -66,7 +66,7 @@ fn with_tail(figures: &Figures) -> Vec<Row> {
     rows
 }
 
-fn row(name: &str, figures: &Figures) -> Row {
+fn row(name: &str, figures: &MetricComparison) -> Row {
     let medians = (figures.a.quantiles.map(|of| of.p50), figures.b.quantiles.map(|of| of.p50));
     let mut row =
         cells(name, figures, (medians.0.as_ref(), medians.1.as_ref()), figures.change.as_ref());
@@ -82,7 +82,7 @@ fn row(name: &str, figures: &Figures) -> Row {
 
 fn cells(
     name: &str,
-    figures: &Figures,
+    figures: &MetricComparison,
     (a, b): (Option<&Estimate>, Option<&Estimate>),
     change: Option<&Change>,
 ) -> Row {
@@ -95,14 +95,14 @@ fn cells(
 
 /// The metric over all cells, if that was computed, and then the cells: first those that differ.
 fn of_cells(comparison: &Comparison, column: usize) -> Vec<Row> {
-    let all: Vec<(&str, &Figures)> = of_column(&comparison.cells, column).collect();
+    let all: Vec<(&str, &MetricComparison)> = of_column(&comparison.cells, column).collect();
     let Some((_, first)) = all.first() else { return Vec::new() };
     let head = match comparison.pooled.get(column) {
         Some(pooled) => row(&format!("{}, all pairs", first.label), pooled),
         None => named(&first.label),
     };
     let (differing, others): (Vec<_>, Vec<_>) =
-        all.iter().copied().partition(|(_, figures)| figures.claims());
+        all.iter().copied().partition(|(_, figures)| figures.shows_difference());
     let others = if all.len() * measured(comparison).len() > ROWS { Vec::new() } else { others };
     let shown = differing.into_iter().chain(others).take(CELLS);
     let mut rows = vec![head];

@@ -1,7 +1,7 @@
 //! Pages as they look. The same seeds give the same figures on every platform.
 
 use super::text;
-use crate::campaign::compare::Test;
+use crate::campaign::compare::SignificanceTest;
 use crate::campaign::examples::Shape::{Always, Hill, Hills, Nothing};
 use crate::campaign::examples::table;
 use crate::campaign::{CompareOptions, Row, Table, compare};
@@ -307,7 +307,7 @@ proptest! {
         };
         let (one, other) = rows.split_at(rows.len() / 2);
         let side = |rows: &[_]| Table { rows: rows.iter().map(row).collect(), ..table("side") };
-        let test = if medians { Test::Medians } else { Test::Ranks };
+        let test = if medians { SignificanceTest::Medians } else { SignificanceTest::Ranks };
         let comparison = compare(&side(one), &side(other), &CompareOptions { test, ..CompareOptions::default() });
         prop_assert!(text(&comparison).lines().count() > 1);
         prop_assert!(serde_json::to_string(&comparison).is_ok());

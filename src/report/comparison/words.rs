@@ -1,38 +1,38 @@
-//! Figures, changes and intervals as text.
+//! MetricComparison, changes and intervals as text.
 //!
 //! A figure is not more precise than its interval: the width of that says how many decimals there are.
 
-use crate::campaign::Unit;
+use crate::campaign::MetricUnit;
 use crate::campaign::compare::Change;
-use crate::campaign::statistics::{Estimate, Share};
+use crate::campaign::statistics::{Estimate, Proportion};
 use crate::units::{human_bytes, human_micros};
 
 /// From this on, "by 240 %" is harder to read than "3.4 times".
 const TIMES: f64 = 3.0;
 
 /// `4.20 ms`.
-pub(super) fn value(value: f64, unit: Unit) -> String {
+pub(super) fn value(value: f64, unit: MetricUnit) -> String {
     let sign = if value < 0.0 { "−" } else { "" };
     let magnitude = whole(value.abs());
     let text = match unit {
-        Unit::Us => human_micros(magnitude),
-        Unit::Bytes => human_bytes(magnitude),
-        Unit::BytesPerSecond => format!("{}/s", human_bytes(magnitude)),
+        MetricUnit::Us => human_micros(magnitude),
+        MetricUnit::Bytes => human_bytes(magnitude),
+        MetricUnit::BytesPerSecond => format!("{}/s", human_bytes(magnitude)),
         // A count of passes may be a median of medians.
-        Unit::Count => number(value.abs(), if value.fract() == 0.0 { 0 } else { 1 }),
+        MetricUnit::Count => number(value.abs(), if value.fract() == 0.0 { 0 } else { 1 }),
     };
     format!("{sign}{text}")
 }
 
 /// `4.20 ms [4.01 ms, 4.44 ms]`, or that there are too few values for an interval.
-pub(in crate::report) fn estimate(estimate: &Estimate, unit: Unit) -> String {
+pub(in crate::report) fn estimate(estimate: &Estimate, unit: MetricUnit) -> String {
     let ends =
         ends(estimate).map(|(low, high)| format!("[{}, {}]", value(low, unit), value(high, unit)));
     format!("{} {}", value(estimate.value, unit), ends.unwrap_or_else(|| "[too few]".to_owned()))
 }
 
 /// `−61 % [−66, −55]`, in the unit where there is no ratio.
-pub(in crate::report) fn change(change: &Change, unit: Unit) -> String {
+pub(in crate::report) fn change(change: &Change, unit: MetricUnit) -> String {
     match &change.ratio {
         Some(ratio) if in_times(ratio) => {
             let all = Shown::of(ratio, |ratio| ratio);
@@ -48,7 +48,7 @@ pub(in crate::report) fn change(change: &Change, unit: Unit) -> String {
 }
 
 /// `−61 %`: without an interval, to say over what cells' changes spread.
-pub(super) fn change_alone(change: &Change, unit: Unit) -> String {
+pub(super) fn change_alone(change: &Change, unit: MetricUnit) -> String {
     match &change.ratio {
         Some(ratio) if in_times(ratio) => format!("{} ×", number(ratio.value, 1)),
         Some(ratio) => {
@@ -59,7 +59,7 @@ pub(super) fn change_alone(change: &Change, unit: Unit) -> String {
 }
 
 /// `by 61 % (55 to 66 %)`, `to 3.4 times (3.1 to 3.8) as much`.
-pub(super) fn by_how_much(change: &Change, unit: Unit) -> String {
+pub(super) fn by_how_much(change: &Change, unit: MetricUnit) -> String {
     match &change.ratio {
         Some(ratio) if in_times(ratio) => {
             let all = Shown::of(ratio, |ratio| ratio);
@@ -86,7 +86,7 @@ pub(super) fn by_how_much(change: &Change, unit: Unit) -> String {
 }
 
 /// `−2.1 to +3.0 %`: how large a difference there may still be.
-pub(super) fn within(change: &Change, unit: Unit) -> String {
+pub(super) fn within(change: &Change, unit: MetricUnit) -> String {
     match &change.ratio {
         Some(ratio) if in_times(ratio) => {
             format!("{} ×", Shown::of(ratio, |ratio| ratio).range(number, ""))
@@ -101,7 +101,7 @@ pub(super) fn within(change: &Change, unit: Unit) -> String {
 }
 
 /// `70 %, 55 to 82 %`.
-pub(in crate::report) fn share(share: &Share) -> String {
+pub(in crate::report) fn share(share: &Proportion) -> String {
     let percent = |share: f64| number(share * 100.0, 0);
     format!("{} %, {} to {} %", percent(share.share), percent(share.low), percent(share.high))
 }
@@ -209,30 +209,33 @@ mod tests {
 
     #[test]
     fn an_interval_says_how_many_decimals_there_are() {
-        let shown = |value, low, high| change(&ratio(of(value, low, high)), Unit::Us);
+        let shown = |value, low, high| change(&ratio(of(value, low, high)), MetricUnit::Us);
         assert_eq!(shown(0.389, 0.342, 0.447), "−61 % [−66, −55]");
         assert_eq!(shown(1.004, 0.979, 1.030), "+0.4 % [−2.1, +3.0]");
         assert_eq!(shown(1.0, 0.9991, 1.0004), "0.00 % [−0.09, +0.04]");
         assert_eq!(shown(44.0, 41.2, 47.9), "44.0 × [41.2, 47.9]");
         assert_eq!(
-            change(&ratio(Estimate { value: 0.5, low: None, high: None }), Unit::Us),
+            change(&ratio(Estimate { value: 0.5, low: None, high: None }), MetricUnit::Us),
             "−50 % [too few]"
         );
     }
 
     #[test]
     fn sentences_have_their_figures_without_a_sign() {
-        assert_eq!(by_how_much(&ratio(of(0.389, 0.342, 0.447)), Unit::Us), "by 61 % (55 to 66 %)");
         assert_eq!(
-            by_how_much(&ratio(of(3.42, 3.1, 3.8)), Unit::Us),
+            by_how_much(&ratio(of(0.389, 0.342, 0.447)), MetricUnit::Us),
+            "by 61 % (55 to 66 %)"
+        );
+        assert_eq!(
+            by_how_much(&ratio(of(3.42, 3.1, 3.8)), MetricUnit::Us),
             "to 3.42 times (3.10 to 3.80) as much"
         );
-        assert_eq!(within(&ratio(of(1.004, 0.979, 1.03)), Unit::Us), "−2.1 to +3.0 %");
+        assert_eq!(within(&ratio(of(1.004, 0.979, 1.03)), MetricUnit::Us), "−2.1 to +3.0 %");
         let from_nothing = Change { ratio: None, difference: of(51.0, 48.0, 55.0) };
-        assert_eq!(by_how_much(&from_nothing, Unit::Count), "by 51 (48 to 55)");
-        assert_eq!(change(&from_nothing, Unit::Count), "+51 [48, 55]");
+        assert_eq!(by_how_much(&from_nothing, MetricUnit::Count), "by 51 (48 to 55)");
+        assert_eq!(change(&from_nothing, MetricUnit::Count), "+51 [48, 55]");
         let to_nothing = Change { ratio: None, difference: of(-5100.0, -5500.0, -4800.0) };
-        assert_eq!(by_how_much(&to_nothing, Unit::Us), "by 5.10 ms (4.80 ms to 5.50 ms)");
+        assert_eq!(by_how_much(&to_nothing, MetricUnit::Us), "by 5.10 ms (4.80 ms to 5.50 ms)");
     }
 
     #[test]

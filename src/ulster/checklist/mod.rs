@@ -10,7 +10,7 @@ pub(super) use warrant::warrant;
 use super::cells::{Cell, Figure};
 use super::store::{Evidence, Throughput};
 use super::tables::{STATED, bracketed, digits, seconds};
-use crate::campaign::statistics::{Ascending, Estimate};
+use crate::campaign::statistics::{Estimate, SortedValues};
 use crate::scenario::Mode;
 use std::fmt::Write;
 
@@ -90,8 +90,8 @@ fn throughput(
     links: &[Throughput],
 ) -> Row {
     let mine = || links.iter().filter(|row| row.link == link);
-    let rate = Ascending::of(mine().map(|row| row.gbit)).quantile(50);
-    let trip = Ascending::of(mine().map(|row| row.round_trip_ms)).quantile(50);
+    let rate = SortedValues::new(mine().map(|row| row.gbit)).quantile(50);
+    let trip = SortedValues::new(mine().map(|row| row.round_trip_ms)).quantile(50);
     let both = rate.zip(trip).map(|(rate, trip)| {
         format!("{}, {}", bracketed(rate, "Gb/s", 2), bracketed(trip, "ms", 2))
     });
@@ -182,7 +182,7 @@ fn total(id: &'static str, link: &str, label: &str, paper: f64, cells: &[Cell]) 
 fn slope(cells: &[Cell], mode: Mode, link: &str, figure: Figure) -> Option<Estimate> {
     let mine: Vec<&Cell> =
         cells.iter().filter(|cell| cell.mode == mode && cell.link == link).collect();
-    Ascending::of(super::laws::slopes(&mine, figure)).quantile(50)
+    SortedValues::new(super::laws::slopes(&mine, figure)).quantile(50)
 }
 
 fn linear(cells: &[Cell]) -> Row {
@@ -220,7 +220,7 @@ fn level(cells: &[Cell]) -> Row {
         let mine = cells.iter().filter(|cell| {
             cell.mode == mode && cell.link == link && cell.completed().all(|run| run.postcopy)
         });
-        let medians = Ascending::of(
+        let medians = SortedValues::new(
             mine.filter_map(|cell| Some(cell.median(|run| run.blackout)?.value * 1e3)),
         );
         let ends = medians
@@ -236,8 +236,9 @@ fn level(cells: &[Cell]) -> Row {
     let model = cells
         .iter()
         .filter(|cell| cell.is_postcopy() && cell.link != "gigabit" && cell.label != "thin");
-    let model =
-        Ascending::of(model.filter_map(|cell| cell.whole.blackout).map(|seconds| seconds * 1e3));
+    let model = SortedValues::new(
+        model.filter_map(|cell| cell.whole.blackout).map(|seconds| seconds * 1e3),
+    );
     let ends = model
         .values()
         .first()

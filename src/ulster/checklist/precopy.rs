@@ -3,7 +3,7 @@
 use super::super::cells::Cell;
 use super::super::tables::{millis, seconds};
 use super::{Row, find};
-use crate::campaign::statistics::Ascending;
+use crate::campaign::statistics::SortedValues;
 use crate::scenario::Mode;
 
 /// The paper's links, the fastest first.
@@ -130,7 +130,7 @@ fn blackout(cells: &[Cell]) -> Row {
         let medians = of(cells, link)
             .filter(|cell| cell.all_completed())
             .filter_map(|cell| cell.median(|run| run.blackout));
-        let medians = Ascending::of(medians.map(|seen| seen.value));
+        let medians = SortedValues::new(medians.map(|seen| seen.value));
         inside += medians.values().iter().filter(|seconds| BLACKOUT.contains(seconds)).count();
         all += medians.values().len();
         let Some(largest) = bracket(cells, link).0 else { continue };

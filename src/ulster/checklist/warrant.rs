@@ -1,7 +1,7 @@
 //! How near the model comes to what was run, cell by cell: then its word on the full size counts.
 
 use super::super::cells::Cell;
-use crate::campaign::statistics::Ascending;
+use crate::campaign::statistics::SortedValues;
 use crate::scenario::{Mode, spelling};
 use std::fmt::Write;
 
@@ -38,7 +38,7 @@ pub(in crate::ulster) fn warrant(cells: &[Cell]) -> String {
 
 /// `1.04 (0.98 to 1.21)`: the median of the cells, the least and the most.
 fn spread(values: impl Iterator<Item = f64>, decimals: usize, unit: &str) -> String {
-    let all = Ascending::of(values);
+    let all = SortedValues::new(values);
     let ends = all.values().first().zip(all.values().last());
     match all.quantile(50).zip(ends) {
         Some((median, (low, high))) => {

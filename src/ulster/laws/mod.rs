@@ -11,7 +11,7 @@ mod precopy;
 pub(super) use postcopy::{line, slopes};
 
 use super::cells::Cell;
-use crate::campaign::statistics::{Ascending, Estimate};
+use crate::campaign::statistics::{Estimate, SortedValues};
 use crate::scenario::{Mode, spelling};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -116,7 +116,7 @@ pub fn laws(cells: &[Cell]) -> Vec<Finding> {
 
 /// What is left open of a figure.
 fn open(values: &[f64]) -> Option<Estimate> {
-    let ascending = Ascending::of(values.iter().copied());
+    let ascending = SortedValues::new(values.iter().copied());
     let range = (ascending.values().len() >= LEAST)
         .then(|| ascending.values().first().zip(ascending.values().last()))
         .flatten();

@@ -3,7 +3,7 @@
 use super::super::cells::{Cell, Figure, Run};
 use super::super::scale::GB;
 use super::{Finding, LEAST, Law, Verdict, mb, open, shown, too_few, within};
-use crate::campaign::statistics::{Ascending, Estimate};
+use crate::campaign::statistics::{Estimate, SortedValues};
 use crate::scenario::Mode;
 use std::collections::BTreeMap;
 
@@ -145,7 +145,7 @@ pub(super) fn level(of: &str, cells: &[&Cell]) -> Finding {
         .filter_map(|run| Some(run.blackout? - blackout(smallest, run.repeat)?))
         .filter(|_| largest.stressed > smallest.stressed)
         .collect();
-    let mean = Ascending::of(largest.completed().filter_map(|run| run.mean)).quantile(50);
+    let mean = SortedValues::new(largest.completed().filter_map(|run| run.mean)).quantile(50);
     let (Some(seen), Some(mean)) = (open(&grown), mean) else {
         return too_few(law, of, "two sizes in each of two repeats are needed");
     };

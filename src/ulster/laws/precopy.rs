@@ -3,7 +3,7 @@
 use super::super::cells::Cell;
 use super::super::scale::GB;
 use super::{Finding, LEAST, Law, Verdict, mb, open, shown, too_few, within};
-use crate::campaign::statistics::Ascending;
+use crate::campaign::statistics::SortedValues;
 
 /// So near to the threshold either may happen: QEMU's bandwidth is that of one window.
 const MARGIN: f64 = 0.03;
@@ -21,7 +21,7 @@ pub(super) fn bandwidth(cells: &[&Cell]) -> Option<f64> {
     let means = |completed: bool| {
         let runs =
             cells.iter().flat_map(|cell| &cell.runs).filter(|run| run.completed == completed);
-        Ascending::of(runs.filter_map(|run| run.mean)).quantile(50)
+        SortedValues::new(runs.filter_map(|run| run.mean)).quantile(50)
     };
     means(false).or_else(|| means(true)).map(|gbit| gbit.value * 1e9 / 8.0 / GB)
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
-use switchover::campaign::{Ended, Journal, RunRow, results};
+use switchover::campaign::{Journal, RunRow, RunStatus, results};
 use switchover::record::Outcome;
 
 const SMALL: &str = "[set]\nguest.memory = \"64MiB\"\nguest.working_set = \"16MiB\"\nguest.rate = \"20MiB/s\"\nqemu.accel = \"tcg\"\n";
@@ -108,7 +108,7 @@ fn where_a_guest_goes_on_and_on_each_run_that_does_not_converge_counts() {
     done.assert_code(0);
     assert_eq!(counts(&rows(&done)), each_once(1, 3), "{}", done.story());
     assert!(
-        rows(&done).iter().all(|row| row.ended == Ended::Ran(Outcome::NotConverged)),
+        rows(&done).iter().all(|row| row.ended == RunStatus::Migrated(Outcome::NotConverged)),
         "{:?}",
         rows(&done)
     );

@@ -1,7 +1,7 @@
 //! How far a campaign is, and how long it will take. Pure.
 
 use super::definition::{Cell, Definition};
-use super::journal::Visited;
+use super::journal::CompletedVisit;
 use super::schedule::Visit;
 use crate::convergence::{Setup, predict};
 use std::time::Duration;
@@ -9,39 +9,39 @@ use std::time::Duration;
 /// Everything of a visit that is no migration: two QEMUs, the guest's start, what it is asked before and after, the record.
 const OVERHEAD: f64 = 0.6;
 
-/// How far it is.
+/// How much of a campaign is done.
 #[derive(Clone, Debug)]
-pub struct Standing {
-    /// Visits made, also earlier ones that were found.
-    pub done: usize,
-    /// Of so many.
-    pub of: usize,
-    /// Runs that did not complete, or whose memory is not intact.
-    pub bad: usize,
-    /// The cell that is visited now.
+pub struct SweepProgress {
+    /// Visits that are in the journal, also those of earlier calls.
+    pub visits_done: usize,
+    /// All visits of the campaign, or of its shard.
+    pub visits_total: usize,
+    /// Runs so far that did not complete, or whose memory was found corrupt.
+    pub failed_runs: usize,
+    /// The name of the cell that is visited now.
     pub cell: String,
-    /// Until the end, if it goes on like this; the least and the most.
-    pub left: (Duration, Duration),
+    /// The lower and the upper estimate of the time until the end.
+    pub remaining: (Duration, Duration),
 }
 
 /// How long a visit to a cell should take by the model of QEMU's loop, s.
 #[must_use]
-pub fn expected_seconds(definition: &Definition, cell: &Cell, round: u32) -> f64 {
-    let migrations = f64::from(definition.warm_up + definition.runs_of(round));
+pub fn predict_visit_seconds(definition: &Definition, cell: &Cell, round: u32) -> f64 {
+    let migrations = f64::from(definition.warm_up + definition.runs_in_round(round));
     let of_one = predict(&Setup::of_scenario(&cell.scenario)).total;
     OVERHEAD + migrations * of_one
 }
 
 /// What is left: cells that were visited take what they took, the others what the model says, as far off as it was elsewhere.
 #[must_use]
-pub(super) fn left(
+pub(super) fn estimate_remaining(
     definition: &Definition,
-    done: &[Visited],
+    done: &[CompletedVisit],
     open: &[Visit],
 ) -> (Duration, Duration) {
     let expected = |visit: Visit| {
         let cell = definition.cells.iter().find(|cell| cell.number == visit.cell);
-        cell.map_or(OVERHEAD, |cell| expected_seconds(definition, cell, visit.round)).max(0.01)
+        cell.map_or(OVERHEAD, |cell| predict_visit_seconds(definition, cell, visit.round)).max(0.01)
     };
     let mut off: Vec<f64> =
         done.iter().map(|visited| visited.seconds / expected(visited.visit)).collect();
@@ -79,36 +79,36 @@ mod tests {
 
     fn definition() -> Definition {
         let text = "repeats = 4\n[vary]\nguest.rate = [\"10MiB/s\", \"20MiB/s\"]\n";
-        Definition::text("c", "c", Path::new("."), text, &Overrides::default()).unwrap()
+        Definition::from_toml("c", "c", Path::new("."), text, &Overrides::default()).unwrap()
     }
 
     #[test]
     fn a_cell_that_was_visited_takes_what_it_took() {
-        let done = [3.0, 5.0, 4.0].map(|seconds| Visited {
+        let done = [3.0, 5.0, 4.0].map(|seconds| CompletedVisit {
             visit: Visit { cell: 1, round: 1 },
             seconds,
             rows: Vec::new(),
         });
         let open = [Visit { cell: 1, round: 4 }, Visit { cell: 1, round: 5 }];
         assert_eq!(
-            left(&definition(), &done, &open),
+            estimate_remaining(&definition(), &done, &open),
             (Duration::from_secs(6), Duration::from_secs(10))
         );
-        assert_eq!(left(&definition(), &done, &[]), (Duration::ZERO, Duration::ZERO));
+        assert_eq!(estimate_remaining(&definition(), &done, &[]), (Duration::ZERO, Duration::ZERO));
     }
 
     #[test]
     fn one_that_was_not_takes_what_the_model_says_as_far_off_as_it_was_elsewhere() {
         let definition = definition();
-        let expected = expected_seconds(&definition, &definition.cells[1], 1);
+        let expected = predict_visit_seconds(&definition, &definition.cells[1], 1);
         assert!((0.7..2.0).contains(&expected), "{expected}");
-        let first = expected_seconds(&definition, &definition.cells[0], 1);
-        let done = [Visited {
+        let first = predict_visit_seconds(&definition, &definition.cells[0], 1);
+        let done = [CompletedVisit {
             visit: Visit { cell: 1, round: 1 },
             seconds: first * 2.0,
             rows: Vec::new(),
         }];
-        let (least, most) = left(&definition, &done, &[Visit { cell: 2, round: 1 }]);
+        let (least, most) = estimate_remaining(&definition, &done, &[Visit { cell: 2, round: 1 }]);
         assert!((least.as_secs_f64() - expected * 2.0).abs() < 1e-6 && least == most);
     }
 }

@@ -5,15 +5,15 @@ use crate::downtime::{rank, rank_interval};
 
 /// Values in ascending order. What is no number is left out.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Ascending(Vec<f64>);
+pub struct SortedValues(Vec<f64>);
 
-impl Ascending {
+impl SortedValues {
     /// Puts them in order.
     #[must_use]
-    pub fn of(values: impl IntoIterator<Item = f64>) -> Ascending {
+    pub fn new(values: impl IntoIterator<Item = f64>) -> SortedValues {
         let mut values: Vec<f64> = values.into_iter().filter(|value| !value.is_nan()).collect();
         values.sort_unstable_by(f64::total_cmp);
-        Ascending(values)
+        SortedValues(values)
     }
 
     /// In their order.
@@ -44,22 +44,22 @@ mod tests {
 
     #[test]
     fn it_is_the_one_of_run_json() {
-        let values = Ascending::of((1..=100).rev().map(f64::from));
+        let values = SortedValues::new((1..=100).rev().map(f64::from));
         assert_eq!(
             values.quantile(50),
             Some(Estimate { value: 50.0, low: Some(40.0), high: Some(61.0) })
         );
         assert_eq!(
-            Ascending::of([3.0, 1.0, f64::NAN, 2.0]).quantile(50),
+            SortedValues::new([3.0, 1.0, f64::NAN, 2.0]).quantile(50),
             Some(Estimate { value: 2.0, low: None, high: None })
         );
-        assert_eq!(Ascending::of([f64::NAN]).quantile(50), None);
+        assert_eq!(SortedValues::new([f64::NAN]).quantile(50), None);
     }
 
     proptest! {
         #[test]
         fn a_quantile_was_measured_and_lies_in_its_interval(values in prop::collection::vec(-1e9f64..1e9, 1..80), hundredths in 1u32..100) {
-            let quantile = Ascending::of(values.clone()).quantile(hundredths).unwrap();
+            let quantile = SortedValues::new(values.clone()).quantile(hundredths).unwrap();
             prop_assert!(values.contains(&quantile.value));
             prop_assert!(quantile.low.is_none_or(|low| low <= quantile.value));
             prop_assert!(quantile.high.is_none_or(|high| quantile.value <= high));
