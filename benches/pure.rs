@@ -118,7 +118,7 @@ fn comparisons(runs: usize) {
         let began_ns = monotonic_ns();
         let comparison =
             compare(black_box(&a), black_box(&b), &CompareOptions { pairing, test, seed: 1 });
-        let page = report::comparison::text(&comparison);
+        let page = report::format_comparison(&comparison);
         let seconds = (monotonic_ns() - began_ns) as f64 / 1e9;
         black_box(page);
         verdict(

@@ -1,4 +1,4 @@
-//! The command. All of it is in `cli`; here is only the way in and out.
+//! The `switchover` command. Its code is in `cli`.
 
 mod cli;
 

@@ -176,14 +176,15 @@ fn read_run(path: &Path) {
     if let Ok(scenario) = scenario
         && let Ok(diagnosis) = diagnose(&run, &scenario)
     {
-        let _ = report::diagnosis(&diagnosis);
+        let _ = report::format_diagnosis(&diagnosis);
     }
     match summary {
         Ok(summary) => {
             prints_and_reads(&summary);
-            let _ = report::summary(&summary, &switchovers, &report::Timeline::default(), path);
+            let _ =
+                report::format_summary(&summary, &switchovers, &report::Timeline::default(), path);
             for check in ["downtime.best.us > 300ms", "outcome == completed"] {
-                let _ = report::check(check, &summary);
+                let _ = report::evaluate_check(check, &summary);
             }
         }
         Err(error) => check_error(&error, &named),

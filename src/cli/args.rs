@@ -1,27 +1,38 @@
-//! The arguments. Every flag that sets something is a scenario key by another name, so there is one way in.
+//! The command line's arguments. A flag that sets a scenario key is turned into that key, so the
+//! scenario loader checks flags and files alike.
+//!
+//! One file holds the flags of related subcommands: `migration`, `control`, `model`, `campaign` and
+//! `tools`. `common` has the flags that several subcommands share, `own_guest` those of a guest that
+//! the user brings, `help` the grouped list of commands.
 
 mod campaign;
 mod common;
+mod control;
+mod help;
+mod migration;
+mod model;
+mod own_guest;
+mod tools;
 
 pub(super) use campaign::{CompareArgs, SweepArgs};
-pub(super) use common::{CommonArgs, LabArgs, OutcomeArg, scenario, scenario_over};
+pub(super) use common::{CommonArgs, OutcomeArg, load_scenario, load_scenario_over};
+pub(super) use control::{RecoverArgs, ReviveArgs, StepArgs};
+pub(super) use migration::{AttachArgs, MigrateArgs, RunArgs};
+pub(super) use model::{CaptureArgs, DiagnoseArgs, InspectArgs, PredictArgs, SimulateArgs};
+pub(super) use tools::{CredentialsArgs, DoctorArgs, LinkArgs};
 
-use super::own_args::OwnArgs;
-use clap::{Args, Parser};
-use std::path::PathBuf;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use switchover::qmp::Endpoint;
-use switchover::scenario::{Loader, Scenario, ScenarioError};
-use switchover::sockets::Address;
-use switchover::units::{Micros, Rate};
 
 /// Drives and measures live migration of QEMU virtual machines over QMP.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, propagate_version = true)]
 pub(super) struct Arguments {
-    /// Say what is decided (-v) and everything else (-vv), on stderr.
+    /// Log decisions to stderr (-v), or everything (-vv). Without it, only warnings are logged.
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub(super) verbose: u8,
-    /// Speak QMP over TCP to another host in clear: whoever can listen in or connect there is root on the guest.
+    /// Accept QMP over unencrypted TCP to another host. Whoever can connect to that port, or listen
+    /// to it, has root access to the guest.
     #[arg(long, global = true)]
     pub(super) allow_plain_qmp: bool,
     #[command(subcommand)]
@@ -30,68 +41,88 @@ pub(super) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Subcommand {
-    /// Start a pair of QEMUs with a guest, migrate, measure, write a run directory.
+    /// Start two QEMUs and a test guest, migrate it, and measure the migration.
     Run(RunArgs),
-    /// Migrate between two QEMUs that you started, and measure.
+    /// Migrate between two QEMUs that you started, and measure the migration.
     Migrate(MigrateArgs),
-    /// See a migration through whose driver died, or that somebody else began: find out where it stands, carry on, recover.
+    /// Take over a running migration, for example after its driver died.
     Attach(AttachArgs),
-    /// Break the channel of a post-copy on purpose, to go on over another.
+    /// Pause a post-copy migration, so that it can continue over another network path.
     Pause(StepArgs),
-    /// Cancel a migration, unless that could lose the guest.
+    /// Cancel a migration. It is refused where a cancel could lose the guest.
     Cancel(StepArgs),
-    /// Switch a pre-copy over to post-copy.
+    /// Switch a pre-copy migration to post-copy.
     Switch(StepArgs),
-    /// Let a migration switch over that waits for it in pre-switchover.
+    /// Continue a migration that waits in pre-switchover.
     Continue(StepArgs),
-    /// Bring a post-copy back whose channel broke, over a new one.
+    /// Recover a post-copy migration whose connection broke, over a new connection.
     Recover(RecoverArgs),
-    /// Start a guest that a failed post-copy left standing on its source for good, when the destination never had it (QEMU before 10.2).
+    /// Resume a guest on its source after a failed post-copy (QEMU before 10.2).
+    ///
+    /// QEMU before 10.2 leaves the guest stopped on the source for good if post-copy fails before
+    /// the destination has received it. This command resumes it there.
     Revive(ReviveArgs),
-    /// Run a campaign: many runs over a matrix of settings, in an order that drift does not masquerade in; go on after any interruption.
-    Sweep(SweepArgs),
-    /// Say what differs between runs: of one campaign, of two, of a kept baseline; how much, and how sure that is.
-    Compare(CompareArgs),
-    /// Show capabilities, parameters, what differs between two QEMUs, which combinations don't work.
+    /// Show a QEMU's migration settings, or the differences between two QEMUs.
+    ///
+    /// Shows capabilities, parameters, and the capabilities that cannot be combined.
     Inspect(InspectArgs),
-    /// Say why a run did not converge, or how near it was, and what would help; also while it goes on.
+    /// Explain why a run did not converge, or how near it came, and what would help.
+    ///
+    /// Also works on a run that has not finished.
     Diagnose(DiagnoseArgs),
-    /// Predict a scenario without running it: whether it converges, how long, what blackout, and what would help.
+    /// Predict the migration of a scenario from a model, without running it.
+    ///
+    /// Predicts whether it converges, how long it takes, the blackout, and what would help.
     Simulate(SimulateArgs),
-    /// Measure what a running VM writes, and predict its migration: whether it converges, how long, what blackout.
+    /// Measure how a running VM writes its memory, and predict its migration.
+    ///
+    /// Predicts whether it converges, how long it takes, and the blackout.
     Predict(PredictArgs),
-    /// Make a scenario of a running VM, or of its migration while it goes on: a lab guest that writes alike.
+    /// Write a scenario whose test guest writes its memory as a running VM does.
+    ///
+    /// The VM may be migrating at the time.
     Capture(CaptureArgs),
-    /// Be a network: let connections in, and pass them on with a rate, a delay, a window, outages.
+    /// Run a campaign: many runs over a matrix of settings.
+    ///
+    /// The runs are in random order, so that drift is not mistaken for an effect. A campaign that
+    /// was interrupted continues with --resume.
+    Sweep(SweepArgs),
+    /// Compare runs: what differs, by how much, and how certain that is.
+    ///
+    /// Compares the cells of one campaign with its baseline, two campaigns, or a campaign with a
+    /// baseline that was kept.
+    Compare(CompareArgs),
+    /// Forward TCP or unix connections through an emulated link.
+    ///
+    /// The link has a rate, a delay, a queue and outages.
     Link(LinkArgs),
-    /// Make TLS credentials for tests: a CA, certificates of both sides, a pre-shared key.
+    /// Create TLS credentials for tests: a CA, both sides' certificates, a pre-shared key.
     Credentials(CredentialsArgs),
-    /// Find out whether this machine can do all that, by trying.
+    /// Check what this machine can do by trying it.
     Doctor(DoctorArgs),
 }
 
 impl Subcommand {
-    /// QMP sockets that it was given.
+    /// The QMP endpoints that the user named.
     fn endpoints(&self) -> Vec<&Endpoint> {
-        let all: Vec<Option<&Endpoint>> = match self {
-            Subcommand::Migrate(args) => vec![
-                Some(&args.source),
-                Some(&args.destination),
-                args.source_sampling.as_ref(),
-                args.destination_sampling.as_ref(),
-            ],
-            Subcommand::Attach(args) => vec![Some(&args.source), Some(&args.destination)],
-            Subcommand::Recover(args) => vec![Some(&args.step.source), Some(&args.destination)],
-            Subcommand::Revive(args) => vec![Some(&args.step.source), Some(&args.destination)],
+        match self {
+            Subcommand::Migrate(args) => [&args.source, &args.destination]
+                .into_iter()
+                .chain(&args.source_sampling)
+                .chain(&args.destination_sampling)
+                .collect(),
+            Subcommand::Attach(args) => vec![&args.source, &args.destination],
+            Subcommand::Recover(args) => vec![&args.step.source, &args.destination],
+            Subcommand::Revive(args) => vec![&args.step.source, &args.destination],
             Subcommand::Pause(args)
             | Subcommand::Cancel(args)
             | Subcommand::Switch(args)
-            | Subcommand::Continue(args) => {
-                vec![Some(&args.source)]
+            | Subcommand::Continue(args) => vec![&args.source],
+            Subcommand::Predict(args) => {
+                [&args.source].into_iter().chain(&args.destination).collect()
             }
-            Subcommand::Predict(args) => vec![Some(&args.source), args.destination.as_ref()],
-            Subcommand::Capture(args) => vec![Some(&args.source)],
-            Subcommand::Inspect(args) => args.endpoints.iter().map(Some).collect(),
+            Subcommand::Capture(args) => vec![&args.source],
+            Subcommand::Inspect(args) => args.endpoints.iter().collect(),
             Subcommand::Run(_)
             | Subcommand::Sweep(_)
             | Subcommand::Compare(_)
@@ -100,282 +131,45 @@ impl Subcommand {
             | Subcommand::Link(_)
             | Subcommand::Credentials(_)
             | Subcommand::Doctor(_) => Vec::new(),
-        };
-        all.into_iter().flatten().collect()
+        }
     }
 }
 
-/// QMP in clear to another host.
+/// An endpoint on another host that is neither encrypted nor authenticated.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{0} is on another host, and QMP there is neither encrypted nor authenticated: whoever reaches that port is root on the guest. Give the \
-     VM a unix socket and name it through ssh (ssh:HOST:/run/vm.qmp), or say --allow-plain-qmp"
+    "{0} is on another host, and QMP over TCP is neither encrypted nor authenticated: whoever \
+     reaches that port has root access to the guest. Give the VM a unix socket and name it through \
+     ssh (ssh:HOST:/run/vm.qmp), or accept the risk with --allow-plain-qmp"
 )]
-pub(super) struct PlainQmp(Endpoint);
+pub(super) struct PlainQmpError(Endpoint);
 
 impl Arguments {
+    /// Parses the command line. Where it cannot be used, or asks for help, prints that and exits.
+    pub(super) fn parse_or_exit() -> Arguments {
+        let matches = help::with_grouped_commands(Arguments::command()).get_matches();
+        Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Checks that no endpoint is reached in clear text over a network, unless the user accepts it.
+    ///
     /// # Errors
-    /// [`PlainQmp`], unless that is allowed.
-    pub(super) fn check_endpoints(&self) -> Result<(), PlainQmp> {
-        let plain = self.command.endpoints().into_iter().find(|endpoint| endpoint.is_exposed());
-        plain
-            .filter(|_| !self.allow_plain_qmp)
-            .map_or(Ok(()), |endpoint| Err(PlainQmp(endpoint.clone())))
-    }
-}
-
-#[derive(Debug, Args)]
-pub(super) struct RunArgs {
-    /// A scenario (TOML). Without one: the built-in scenario.
-    pub(super) scenario: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) lab: LabArgs,
-    #[command(flatten)]
-    pub(super) own: OwnArgs,
-    #[command(flatten)]
-    pub(super) common: CommonArgs,
-}
-
-impl RunArgs {
-    pub(super) fn scenario(&self) -> Result<Scenario, ScenarioError> {
-        let mut loader = Loader::new();
-        if let Some(file) = &self.scenario {
-            loader.file(file)?;
+    /// [`PlainQmpError`] names the first such endpoint.
+    pub(super) fn check_endpoints(&self) -> Result<(), PlainQmpError> {
+        if self.allow_plain_qmp {
+            return Ok(());
         }
-        self.own.set(&mut loader)?;
-        scenario_over(loader, None, Some(&self.lab), Some(&self.common))
+        let exposed = self.command.endpoints().into_iter().find(|endpoint| endpoint.is_exposed());
+        exposed.map_or(Ok(()), |endpoint| Err(PlainQmpError(endpoint.clone())))
     }
-}
-
-#[derive(Debug, Args)]
-pub(super) struct MigrateArgs {
-    /// A scenario (TOML) for everything but the QEMUs themselves.
-    #[arg(long)]
-    pub(super) scenario: Option<PathBuf>,
-    /// QMP socket of the source: unix:PATH, tcp:HOST:PORT or ssh:[USER@]HOST:PATH.
-    #[arg(long, value_name = "QMP")]
-    pub(super) source: Endpoint,
-    /// QMP socket of the destination, started with the source's options and `-incoming defer`.
-    #[arg(long, value_name = "QMP")]
-    pub(super) destination: Endpoint,
-    /// A second QMP socket of the source, only for sampling.
-    #[arg(long, value_name = "QMP")]
-    pub(super) source_sampling: Option<Endpoint>,
-    /// A second QMP socket of the destination, only for sampling.
-    #[arg(long, value_name = "QMP")]
-    pub(super) destination_sampling: Option<Endpoint>,
-    /// Trace file of the source (its -D, with -msg timestamp=on): where the blackout went. Since QEMU 8.2.
-    #[arg(long, value_name = "FILE")]
-    pub(super) source_trace: Option<PathBuf>,
-    /// Trace file of the destination.
-    #[arg(long, value_name = "FILE")]
-    pub(super) destination_trace: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) common: CommonArgs,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct AttachArgs {
-    /// QMP socket of the source: unix:PATH, tcp:HOST:PORT or ssh:[USER@]HOST:PATH.
-    #[arg(long, value_name = "QMP")]
-    pub(super) source: Endpoint,
-    /// QMP socket of the destination.
-    #[arg(long, value_name = "QMP")]
-    pub(super) destination: Endpoint,
-    #[command(flatten)]
-    pub(super) common: CommonArgs,
-}
-
-impl AttachArgs {
-    /// The scenario; without a time-out unless one is asked for, for it is not our migration.
-    pub(super) fn scenario(&self) -> Result<Scenario, ScenarioError> {
-        let mut loader = Loader::new();
-        loader.set_text("timeout", "1000h")?;
-        scenario_over(loader, None, None, Some(&self.common))
-    }
-}
-
-#[derive(Debug, Args)]
-pub(super) struct StepArgs {
-    /// QMP socket of the source: unix:PATH, tcp:HOST:PORT or ssh:[USER@]HOST:PATH.
-    #[arg(long, value_name = "QMP")]
-    pub(super) source: Endpoint,
-    /// Print JSON.
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct RecoverArgs {
-    #[command(flatten)]
-    pub(super) step: StepArgs,
-    /// QMP socket of the destination.
-    #[arg(long, value_name = "QMP")]
-    pub(super) destination: Endpoint,
-    /// Where the destination shall listen: tcp:HOST:PORT (port 0 takes a free one) or unix:PATH.
-    #[arg(long)]
-    pub(super) uri: String,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ReviveArgs {
-    #[command(flatten)]
-    pub(super) step: StepArgs,
-    /// QMP socket of the destination, which must have failed before it had the guest.
-    #[arg(long, value_name = "QMP")]
-    pub(super) destination: Endpoint,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct InspectArgs {
-    /// QMP sockets: one, or two to compare.
-    #[arg(required = true, num_args = 1..=2, value_name = "QMP")]
-    pub(super) endpoints: Vec<Endpoint>,
-    /// Print JSON.
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct DiagnoseArgs {
-    /// A run directory.
-    pub(super) run: PathBuf,
-    /// Print JSON.
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct PredictArgs {
-    /// QMP socket of the VM: unix:PATH or tcp:HOST:PORT. What no flag says is as it is set there.
-    #[arg(long, value_name = "QMP")]
-    pub(super) source: Endpoint,
-    /// What the network carries, such as 1GiB/s or 10Gbit/s.
-    #[arg(long, value_name = "RATE")]
-    pub(super) bandwidth: Option<Rate>,
-    /// Then migrate, and print prediction against outcome.
-    #[arg(long, requires = "destination")]
-    pub(super) verify: bool,
-    /// QMP socket of the destination, for --verify.
-    #[arg(long, value_name = "QMP")]
-    pub(super) destination: Option<Endpoint>,
-    /// A scenario (TOML) for everything but the VM.
-    #[arg(long)]
-    pub(super) scenario: Option<PathBuf>,
-    /// How long to watch a migration that goes on already.
-    #[arg(long = "for", value_name = "TIME", default_value = "10s")]
-    pub(super) watch: Micros,
-    #[command(flatten)]
-    pub(super) common: CommonArgs,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct CaptureArgs {
-    /// QMP socket of the VM: unix:PATH, tcp:HOST:PORT or ssh:[USER@]HOST:PATH.
-    #[arg(long, value_name = "QMP")]
-    pub(super) source: Endpoint,
-    /// The scenario to write; stdout unless given.
-    #[arg(long, value_name = "FILE")]
-    pub(super) out: Option<PathBuf>,
-    /// Divide sizes and rates by so much, for VMs that are larger than the lab.
-    #[arg(long, value_name = "K", default_value_t = 1)]
-    pub(super) scale: u32,
-    /// What the network carries, such as 1GiB/s or 10Gbit/s.
-    #[arg(long, value_name = "RATE")]
-    pub(super) bandwidth: Option<Rate>,
-    /// How long to watch a migration that goes on already.
-    #[arg(long = "for", value_name = "TIME", default_value = "10s")]
-    pub(super) watch: Micros,
-    /// Any scenario key: --set timeout=20s.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(super) set: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct SimulateArgs {
-    /// A scenario (TOML). Without one: the built-in scenario.
-    scenario: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) common: CommonArgs,
-    /// A line for each value of a key: --sweep guest.rate=50MiB/s,100MiB/s,200MiB/s.
-    #[arg(long, value_name = "KEY=VALUE,…", value_parser = sweep)]
-    pub(super) sweep: Option<(String, Vec<String>)>,
-}
-
-fn sweep(text: &str) -> Result<(String, Vec<String>), String> {
-    let (key, values) = text.split_once('=').ok_or("write KEY=VALUE,VALUE,…")?;
-    Ok((key.to_owned(), values.split(',').map(str::to_owned).collect()))
-}
-
-impl SimulateArgs {
-    /// The scenario, with one more setting.
-    pub(super) fn scenario(&self, setting: Option<&str>) -> Result<Scenario, ScenarioError> {
-        let mut common = self.common.clone();
-        common.set.extend(setting.map(str::to_owned));
-        scenario(self.scenario.as_ref(), None, Some(&common))
-    }
-}
-
-#[derive(Debug, Args)]
-pub(super) struct LinkArgs {
-    /// A scenario (TOML), of which [link] counts.
-    pub(super) scenario: Option<PathBuf>,
-    /// Where connections come in: unix:PATH or tcp:HOST:PORT; port 0 takes a free one.
-    #[arg(long, value_name = "ADDRESS")]
-    pub(super) listen: Address,
-    /// Where they go on to.
-    #[arg(long, value_name = "ADDRESS")]
-    pub(super) connect: Address,
-    /// A key of the link: --set link.preset=halifax.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Print JSON: the address, and at the end what passed.
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-impl LinkArgs {
-    /// The scenario with the link.
-    pub(super) fn scenario(&self) -> Result<Scenario, ScenarioError> {
-        let mut loader = Loader::new();
-        if let Some(file) = &self.scenario {
-            loader.file(file)?;
-        }
-        for assignment in &self.set {
-            loader.set(assignment)?;
-        }
-        loader.load()
-    }
-}
-
-#[derive(Debug, Args)]
-pub(super) struct CredentialsArgs {
-    /// A directory that is new or empty.
-    pub(super) directory: PathBuf,
-    /// A name or an address of the destination's host, besides localhost: what a URI or tls.hostname says.
-    #[arg(long, value_name = "NAME")]
-    pub(super) host: Vec<String>,
-    /// Print JSON.
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct DoctorArgs {
-    #[command(flatten)]
-    pub(super) lab: LabArgs,
-    /// Print JSON.
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
-    fn qmp_in_clear_to_another_host_needs_a_word() {
+    fn refuses_unencrypted_qmp_to_another_host_unless_it_is_allowed() {
         let check =
             |words: &[&str]| Arguments::try_parse_from(words).unwrap().check_endpoints().is_ok();
         assert!(check(&["switchover", "inspect", "unix:/a", "tcp:localhost:1"]));

@@ -4,7 +4,7 @@ use super::args::CaptureArgs;
 use super::connect::connect;
 use super::exit::{Exit, ExitCode};
 use super::output;
-use switchover::capture::capture as captured;
+use switchover::capture::capture as capture_vm;
 use switchover::convergence::{Setup, judge};
 use switchover::report;
 use switchover::scenario::{Loader, Scenario, ScenarioError};
@@ -14,35 +14,44 @@ pub(super) async fn capture(args: CaptureArgs) -> Exit {
         Ok(session) => session,
         Err(error) => return Exit::environment(&error),
     };
-    let captured = match captured(&session, args.watch.duration()).await {
+    let captured = match capture_vm(&session, args.watch.duration()).await {
         Ok(captured) => captured,
         Err(error) => return Exit::environment(&error),
     };
     let bandwidth = args.bandwidth.map(|rate| rate.0 as f64);
-    let real = judge(&captured.setup(&captured.settings, bandwidth));
-    let scenario = match settled(&captured.lab(args.scale, bandwidth), &args.set) {
+    let of_vm = judge(&captured.setup(&captured.settings, bandwidth));
+    let scenario = match with_settings(&captured.lab(args.scale, bandwidth), &args.set) {
         Ok(scenario) => scenario,
         Err(error) => return Exit::usage(&error),
     };
-    let lab = judge(&Setup::of_scenario(&scenario));
-    let head = report::captured_head(&captured, args.scale, &real, &lab);
-    let text = format!("{head}{}", scenario.to_toml());
+    let of_lab = judge(&Setup::of_scenario(&scenario));
+    let header = report::format_capture_header(&captured, args.scale, &of_vm, &of_lab);
+    let text = format!("{header}{}", scenario.to_toml());
     match &args.out {
-        None => output::result(&text),
+        None => output::print(&text),
         Some(path) => {
-            if let Err(error) = std::fs::write(path, text) {
+            if let Err(source) = std::fs::write(path, text) {
+                let error = WriteError { path: path.clone(), source };
                 return Exit::with_error(ExitCode::ResultsNotWritten, &error);
             }
-            output::result(&head);
+            output::print(&header);
         }
     }
     Exit::success()
 }
 
-/// With the user's own settings over it.
-fn settled(scenario: &Scenario, settings: &[String]) -> Result<Scenario, ScenarioError> {
+/// The scenario could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the scenario to {path} (--out)")]
+struct WriteError {
+    path: std::path::PathBuf,
+    source: std::io::Error,
+}
+
+/// Applies the user's `--set` settings to the captured scenario.
+fn with_settings(scenario: &Scenario, settings: &[String]) -> Result<Scenario, ScenarioError> {
     let mut loader = Loader::new();
-    loader.text("what was captured", &scenario.to_toml())?;
+    loader.text("the captured scenario", &scenario.to_toml())?;
     for setting in settings {
         loader.set(setting)?;
     }

@@ -3,7 +3,9 @@
 use super::args::CompareArgs;
 use super::exit::{Exit, ExitCode};
 use super::output;
-use std::path::Path;
+use serde_json::json;
+use std::io;
+use std::path::{Path, PathBuf};
 use switchover::campaign::compare::{Pairing, SignificanceTest};
 use switchover::campaign::{self, CompareOptions, Comparison, Selection, Table, metrics};
 use switchover::record::Check;
@@ -15,105 +17,108 @@ pub(super) enum CompareError {
     #[error(transparent)]
     Select(#[from] campaign::SelectionError),
     #[error(
-        "there is no figure `{0}`; run.json's names are meant, such as downtime.best.us or time_us.total"
+        "there is no metric `{0}`; use a name of run.json, such as downtime.best.us or time_us.total"
     )]
-    Metric(String),
+    UnknownMetric(String),
     #[error(
-        "{0} has no baseline to compare the others with: name two selections, such as {0}:mode=precopy {0}:mode=postcopy"
+        "{0} has no baseline to compare the others with: name two selections, such as \
+         {0}:mode=precopy {0}:mode=postcopy"
     )]
     NoBaseline(Selection),
-    #[error("cannot write {path}")]
-    Keep { path: std::path::PathBuf, source: std::io::Error },
+    #[error("cannot write the baseline to {path} (--keep)")]
+    Keep { path: PathBuf, source: io::Error },
 }
 
 pub(super) fn compare(args: &CompareArgs) -> Exit {
-    let comparisons = match compared(args) {
+    let comparisons = match compare_selections(args) {
         Ok(comparisons) => comparisons,
         Err(error @ CompareError::Keep { .. }) => {
             return Exit::with_error(ExitCode::ResultsNotWritten, &error);
         }
         Err(error) => return Exit::usage(&error),
     };
-    let checks = match checks(&args.fail_if, &comparisons) {
+    let checks = match evaluate_checks(&args.fail_if, &comparisons) {
         Ok(checks) => checks,
         Err(error) => return Exit::usage(&error),
     };
     if args.json {
-        output::result(&format!(
-            "{:#}\n",
-            serde_json::json!({ "comparisons": comparisons, "checks": checks })
-        ));
+        output::print_json(&json!({ "comparisons": comparisons, "checks": checks }));
     } else {
-        let texts: Vec<String> = comparisons.iter().map(report::comparison::text).collect();
-        output::page(&texts.join("\n"));
-        output::page(&report::checks(&checks));
+        let texts: Vec<String> = comparisons.iter().map(report::format_comparison).collect();
+        output::print_page(&texts.join("\n"));
+        output::print_page(&report::format_checks(&checks));
     }
-    Exit::with_code(if checks.iter().all(|check| check.pass) {
-        ExitCode::Success
-    } else {
-        ExitCode::CheckFailed
-    })
+    let all_pass = checks.iter().all(|check| check.pass);
+    Exit::with_code(if all_pass { ExitCode::Success } else { ExitCode::CheckFailed })
 }
 
-fn compared(args: &CompareArgs) -> Result<Vec<Comparison>, CompareError> {
+/// Compares what the user selected, after `--keep` has written its file. Without B, `--keep` is all
+/// that is done.
+fn compare_selections(args: &CompareArgs) -> Result<Vec<Comparison>, CompareError> {
     let options = CompareOptions {
         pairing: if args.not_paired { Pairing::Never } else { Pairing::IfThereAreKeys },
         test: if args.medians { SignificanceTest::Medians } else { SignificanceTest::Ranks },
         seed: args.seed,
     };
-    let Some(b) = &args.b else {
+    let Some(selection_b) = &args.b else {
         if let Some(file) = &args.keep {
-            keep(file, &args.a.table()?)?;
+            write_table(file, &args.a.table()?)?;
             return Ok(Vec::new());
         }
-        let comparisons = by_baseline(&args.a, &args.metric, &options)?;
+        let comparisons = compare_with_baseline(&args.a, &args.metric, &options)?;
         return if comparisons.is_empty() {
             Err(CompareError::NoBaseline(args.a.clone()))
         } else {
             Ok(comparisons)
         };
     };
-    let (mut a, mut b) = (args.a.table()?, b.table()?);
+    let (mut a, mut b) = (args.a.table()?, selection_b.table()?);
     if let Some(file) = &args.keep {
-        keep(file, &b)?;
+        write_table(file, &b)?;
     }
     if a.name == b.name {
-        (a.name, b.name) =
-            (args.a.to_string(), args.b.as_ref().map(ToString::to_string).unwrap_or_default());
+        (a.name, b.name) = (args.a.to_string(), selection_b.to_string());
     }
-    Ok(vec![campaign::compare(&shown(a, &args.metric)?, &shown(b, &args.metric)?, &options)])
+    let (a, b) = (select_metrics(a, &args.metric)?, select_metrics(b, &args.metric)?);
+    Ok(vec![campaign::compare(&a, &b, &options)])
 }
 
-fn shown(table: Table, names: &[String]) -> Result<Table, CompareError> {
-    let shown: Vec<String> = metrics::shown().into_iter().map(|metric| metric.name).collect();
-    table.only(if names.is_empty() { &shown } else { names }).map_err(CompareError::Metric)
+/// Keeps the named metrics of a table; the most important ones if `names` is empty.
+fn select_metrics(table: Table, names: &[String]) -> Result<Table, CompareError> {
+    let important: Vec<String> = metrics::shown().into_iter().map(|metric| metric.name).collect();
+    let names = if names.is_empty() { &important } else { names };
+    table.only(names).map_err(CompareError::UnknownMetric)
 }
 
-fn keep(path: &Path, table: &Table) -> Result<(), CompareError> {
-    let text = serde_json::to_string(table).unwrap_or_default();
-    std::fs::write(path, text)
+fn write_table(path: &Path, table: &Table) -> Result<(), CompareError> {
+    serde_json::to_string(table)
+        .map_err(io::Error::from)
+        .and_then(|text| std::fs::write(path, text))
         .map_err(|source| CompareError::Keep { path: path.to_owned(), source })
 }
 
-/// Each other value of the baseline's keys against the baseline; nothing if there is none.
-pub(super) fn by_baseline(
+/// Compares every other value of the baseline's keys with the baseline. The result is empty if
+/// there is no baseline.
+pub(super) fn compare_with_baseline(
     selection: &Selection,
     names: &[String],
     options: &CompareOptions,
 ) -> Result<Vec<Comparison>, CompareError> {
     let compare = |(a, b): (Selection, Selection)| {
-        Ok(campaign::compare(&shown(a.table()?, names)?, &shown(b.table()?, names)?, options))
+        let (a, b) = (select_metrics(a.table()?, names)?, select_metrics(b.table()?, names)?);
+        Ok(campaign::compare(&a, &b, options))
     };
     selection.baseline_comparisons()?.into_iter().map(compare).collect()
 }
 
-/// Limits on comparisons, each on all of them.
-pub(super) fn checks(
+/// Evaluates each expression on each comparison.
+pub(super) fn evaluate_checks(
     expressions: &[String],
     comparisons: &[Comparison],
 ) -> Result<Vec<Check>, report::CheckError> {
     let both = expressions
         .iter()
         .flat_map(|expression| comparisons.iter().map(move |comparison| (expression, comparison)));
-    both.map(|(expression, comparison)| report::regression(expression, comparison)).collect()
+    both.map(|(expression, comparison)| report::evaluate_comparison_check(expression, comparison))
+        .collect()
 }

@@ -1,11 +1,11 @@
-//! A session to a QEMU that the user named.
+//! A session with a QEMU that the user named.
 
 use std::time::Duration;
 use switchover::qmp::{Endpoint, QmpError, Session};
 
-const DEADLINE: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What it says unasked goes nowhere.
+/// Connects to one side. `side` is its name in errors. QEMU's events are discarded.
 pub(super) async fn connect(side: &str, endpoint: &Endpoint) -> Result<Session, QmpError> {
-    Ok(Session::connect(side, endpoint, None, DEADLINE).await?.0)
+    Ok(Session::connect(side, endpoint, None, CONNECT_TIMEOUT).await?.0)
 }

@@ -14,12 +14,12 @@ pub(super) fn credentials(args: &CredentialsArgs) -> Exit {
     };
     let directory = std::path::absolute(&args.directory).unwrap_or_else(|_| args.directory.clone());
     if args.json {
-        let json = json!({ "directory": directory, "files": files });
-        output::result(&format!("{}\n", serde_json::to_string_pretty(&json).unwrap_or_default()));
+        output::print_json(&json!({ "directory": directory, "files": files }));
     } else {
         let lines: String = files.iter().map(|file| format!("  {}\n", file.display())).collect();
-        output::result(&format!(
-            "made, for tests, good for a year:\n{lines}\nCopy the directory to the hosts of both QEMUs, readable by their user only. Then:\n  \
+        output::print(&format!(
+            "created, for tests, valid for one year:\n{lines}\n\
+             Copy the directory to the hosts of both QEMUs. Only the QEMUs' user may read it. Then:\n  \
              switchover migrate ... --set tls.credentials=x509 --set tls.dir={}    (or psk)\n",
             directory.display()
         ));

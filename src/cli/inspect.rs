@@ -5,32 +5,31 @@ use super::connect::connect;
 use super::exit::Exit;
 use super::output;
 use serde_json::json;
-use switchover::inspect::{differences, inspect as ask, side_name};
+use switchover::inspect::{Inspection, differences, inspect as inspect_session, side_name};
 use switchover::qmp::{Endpoint, QmpError};
 use switchover::report;
 
 pub(super) async fn inspect(args: InspectArgs) -> Exit {
-    let mut seen = Vec::new();
+    let mut inspections = Vec::new();
     for (index, endpoint) in args.endpoints.iter().enumerate() {
-        match one(side_name(index), endpoint).await {
-            Ok(inspection) => seen.push(inspection),
+        match inspect_endpoint(side_name(index), endpoint).await {
+            Ok(inspection) => inspections.push(inspection),
             Err(error) => return Exit::environment(&error),
         }
     }
-    let differing = match seen.as_slice() {
+    let differences = match inspections.as_slice() {
         [first, second] => differences(first, second),
         _ => Vec::new(),
     };
     if args.json {
-        let json = json!({ "qemus": seen, "differences": differing });
-        output::result(&format!("{}\n", serde_json::to_string_pretty(&json).unwrap_or_default()));
+        output::print_json(&json!({ "qemus": inspections, "differences": differences }));
     } else {
-        output::page(&report::inspection(&seen, &differing));
+        output::print_page(&report::format_inspection(&inspections, &differences));
     }
     Exit::success()
 }
 
-async fn one(side: &str, endpoint: &Endpoint) -> Result<switchover::inspect::Inspection, QmpError> {
+async fn inspect_endpoint(side: &str, endpoint: &Endpoint) -> Result<Inspection, QmpError> {
     let session = connect(side, endpoint).await?;
-    ask(endpoint.to_string(), &session).await
+    inspect_session(endpoint.to_string(), &session).await
 }

@@ -6,53 +6,54 @@ use super::output;
 use serde_json::json;
 use switchover::drive::Interrupt;
 use switchover::link::{Link, LinkError, Totals, stands_alone};
+use switchover::scenario::Link as LinkSettings;
 use switchover::sockets::Address;
 use switchover::units::human_bytes;
 
-/// Runs until a signal comes, which is how it is meant to end.
+/// Forwards connections until a signal ends it, which is the normal end.
 pub(super) async fn link(args: LinkArgs, mut interrupt: Interrupt) -> Exit {
-    let scenario = match args.scenario() {
+    let scenario = match args.load_scenario() {
         Ok(scenario) => scenario,
         Err(error) => return Exit::usage(&error),
     };
     if let Err(error) = stands_alone(&scenario.link) {
         return Exit::usage(&error);
     }
-    let (link, address) = match start(&scenario.link, &args) {
+    let (link, address) = match start_link(&scenario.link, &args) {
         Ok(started) => started,
         Err(error) => return Exit::environment(&error),
     };
-    let (listens, leads) = (address.to_string(), args.connect.to_string());
-    output::result(&match args.json {
-        true => format!("{}\n", json!({ "listen": listens, "connect": leads })),
-        false => format!("{listens} leads to {leads}; end it with Ctrl-C\n"),
+    let (listen, connect) = (address.to_string(), args.connect.to_string());
+    output::print(&match args.json {
+        true => format!("{}\n", json!({ "listen": listen, "connect": connect })),
+        false => format!("{listen} forwards to {connect}; stop it with Ctrl-C\n"),
     });
     interrupt.wait().await;
-    output::result(&passed(&link.stop(), args.json));
+    output::print(&format_totals(&link.stop(), args.json));
     Exit::ended_by_signal()
 }
 
-fn start(
-    asked: &switchover::scenario::Link,
-    args: &LinkArgs,
-) -> Result<(Link, Address), LinkError> {
-    let mut link = Link::start(asked, |_| ()).map_err(|source| LinkError::Start { source })?;
+/// Starts the link, and returns it with the address on which it listens.
+fn start_link(settings: &LinkSettings, args: &LinkArgs) -> Result<(Link, Address), LinkError> {
+    let mut link = Link::start(settings, |_| ()).map_err(|source| LinkError::Start { source })?;
     let address = link
         .serve(&args.listen, args.connect.clone())
         .map_err(|source| LinkError::Listen { at: args.listen.clone(), source })?;
     Ok((link, address))
 }
 
-fn passed(totals: &Totals, json: bool) -> String {
+fn format_totals(totals: &Totals, json: bool) -> String {
     let Totals { channels, there, back } = totals;
     if json {
-        let line = json!({ "channels": channels, "bytes": there.bytes, "back_bytes": back.bytes,
-                           "held_max_bytes": there.most_held.max(back.most_held) });
+        let line = json!({
+            "channels": channels, "bytes": there.bytes, "back_bytes": back.bytes,
+            "held_max_bytes": there.most_held.max(back.most_held),
+        });
         return format!("{line}\n");
     }
     let noun = if *channels == 1 { "connection" } else { "connections" };
     format!(
-        "{channels} {noun}: {} there, {} back\n",
+        "{channels} {noun}: {} forwarded, {} returned\n",
         human_bytes(there.bytes),
         human_bytes(back.bytes)
     )

@@ -1,19 +1,19 @@
 //! `switchover migrate`
 
-use super::args::{MigrateArgs, scenario};
+use super::args::{MigrateArgs, load_scenario};
 use super::exit::Exit;
 use super::output;
-use super::run::conclude;
+use super::run::report_run;
 use switchover::drive::Interrupt;
 use switchover::run::{Attach, Options, attached};
 
 pub(super) async fn migrate(args: MigrateArgs, interrupt: Interrupt) -> Exit {
-    let scenario = match scenario(args.scenario.as_ref(), None, Some(&args.common)) {
+    let scenario = match load_scenario(args.scenario.as_ref(), None, Some(&args.common)) {
         Ok(scenario) => scenario,
         Err(error) => return Exit::usage(&error),
     };
     if args.common.print_scenario {
-        output::result(&scenario.to_toml());
+        output::print(&scenario.to_toml());
         return Exit::success();
     }
     let source =
@@ -23,7 +23,7 @@ pub(super) async fn migrate(args: MigrateArgs, interrupt: Interrupt) -> Exit {
         sampling: args.destination_sampling,
         trace: args.destination_trace,
     };
-    let options =
-        Options { scenario, out: args.common.out.clone(), interrupt, progress: output::progress() };
-    conclude(attached(options, source, destination).await, &args.common)
+    let progress = output::progress_line();
+    let options = Options { scenario, out: args.common.out.clone(), interrupt, progress };
+    report_run(attached(options, source, destination).await, &args.common)
 }

@@ -1,4 +1,5 @@
-//! The command line: one file a subcommand. Parses, calls the library, prints, gives the exit code. No logic of its own.
+//! The command line: one file for each subcommand, which parses its arguments, calls the library,
+//! prints the result and returns the exit code.
 
 mod args;
 mod attach;
@@ -13,7 +14,6 @@ mod inspect;
 mod link;
 mod migrate;
 mod output;
-mod own_args;
 mod predict;
 mod run;
 mod signals;
@@ -22,14 +22,14 @@ mod step;
 mod sweep;
 
 use args::{Arguments, Subcommand};
-use clap::Parser;
 use exit::{Exit, ExitCode};
+use signals::Signals;
 use std::panic::AssertUnwindSafe;
 
-/// Parses, runs, and ends the way the design says: see `exit`.
+/// Parses the command line, runs the subcommand, and returns its exit code.
 pub(crate) fn main() -> std::process::ExitCode {
-    let arguments = Arguments::parse();
-    output::start_log(arguments.verbose);
+    let arguments = Arguments::parse_or_exit();
+    output::init_logging(arguments.verbose);
     if let Err(error) = arguments.check_endpoints() {
         return Exit::environment(&error).finish(None);
     }
@@ -38,39 +38,44 @@ pub(crate) fn main() -> std::process::ExitCode {
         Err(error) => return Exit::internal(&error).finish(None),
     };
     let mut signals = None;
-    // A panic must not skip the clean-up of what lives in the future (unwinding does that) nor look like success.
+    // A panic must neither skip the clean-up that the future's values do when they are dropped
+    // (unwinding drops them), nor look like a success.
     let exit = std::panic::catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {
-            let caught = signals.insert(signals::Signals::listen()?);
-            Ok::<Exit, std::io::Error>(match arguments.command {
-                Subcommand::Run(args) => run::run(args, caught.interrupt()).await,
-                Subcommand::Migrate(args) => migrate::migrate(args, caught.interrupt()).await,
-                Subcommand::Sweep(args) => sweep::sweep(args, caught.interrupt()).await,
-                Subcommand::Compare(args) => compare::compare(&args),
-                Subcommand::Inspect(args) => inspect::inspect(args).await,
-                Subcommand::Attach(args) => attach::attach(args, caught.interrupt()).await,
-                Subcommand::Pause(args) => step::step(args, step::Step::Pause).await,
-                Subcommand::Cancel(args) => step::step(args, step::Step::Cancel).await,
-                Subcommand::Switch(args) => step::step(args, step::Step::Switch).await,
-                Subcommand::Continue(args) => step::step(args, step::Step::Continue).await,
-                Subcommand::Recover(args) => step::recover(args).await,
-                Subcommand::Revive(args) => step::revive(args).await,
-                Subcommand::Predict(args) => predict::predict(args, caught.interrupt()).await,
-                Subcommand::Capture(args) => capture::capture(args).await,
-                Subcommand::Diagnose(args) => diagnose::diagnose(&args),
-                Subcommand::Simulate(args) => simulate::simulate(&args),
-                Subcommand::Link(args) => link::link(args, caught.interrupt()).await,
-                Subcommand::Credentials(args) => credentials::credentials(&args),
-                Subcommand::Doctor(args) => doctor::doctor(args).await,
-            })
+            let signals = signals.insert(Signals::listen()?);
+            Ok::<Exit, std::io::Error>(execute(arguments.command, signals).await)
         })
     }));
-    // Sessions and children that the runtime still holds end here.
+    // Dropping the runtime ends the sessions and child processes that it still holds.
     drop(runtime);
     let exit = match exit {
         Ok(Ok(exit)) => exit,
         Ok(Err(error)) => Exit::internal(&error),
         Err(_) => Exit::with_code(ExitCode::Internal),
     };
-    exit.finish(signals.and_then(|signals| signals.caught()))
+    exit.finish(signals.and_then(|signals| signals.received()))
+}
+
+async fn execute(command: Subcommand, signals: &Signals) -> Exit {
+    match command {
+        Subcommand::Run(args) => run::run(args, signals.interrupt()).await,
+        Subcommand::Migrate(args) => migrate::migrate(args, signals.interrupt()).await,
+        Subcommand::Sweep(args) => sweep::sweep(args, signals.interrupt()).await,
+        Subcommand::Compare(args) => compare::compare(&args),
+        Subcommand::Inspect(args) => inspect::inspect(args).await,
+        Subcommand::Attach(args) => attach::attach(args, signals.interrupt()).await,
+        Subcommand::Pause(args) => step::step(args, step::Step::Pause).await,
+        Subcommand::Cancel(args) => step::step(args, step::Step::Cancel).await,
+        Subcommand::Switch(args) => step::step(args, step::Step::Switch).await,
+        Subcommand::Continue(args) => step::step(args, step::Step::Continue).await,
+        Subcommand::Recover(args) => step::recover(args).await,
+        Subcommand::Revive(args) => step::revive(args).await,
+        Subcommand::Predict(args) => predict::predict(args, signals.interrupt()).await,
+        Subcommand::Capture(args) => capture::capture(args).await,
+        Subcommand::Diagnose(args) => diagnose::diagnose(&args),
+        Subcommand::Simulate(args) => simulate::simulate(&args),
+        Subcommand::Link(args) => link::link(args, signals.interrupt()).await,
+        Subcommand::Credentials(args) => credentials::credentials(&args),
+        Subcommand::Doctor(args) => doctor::doctor(args).await,
+    }
 }

@@ -1,6 +1,6 @@
-//! `switchover run`
+//! `switchover run`, and the end of every subcommand that migrates.
 
-use super::args::{CommonArgs, RunArgs};
+use super::args::{CommonArgs, OutcomeArg, RunArgs};
 use super::exit::{Exit, ExitCode};
 use super::output;
 use switchover::drive::Interrupt;
@@ -9,44 +9,43 @@ use switchover::report;
 use switchover::run::{Finished, Options, RunError, in_lab};
 
 pub(super) async fn run(args: RunArgs, interrupt: Interrupt) -> Exit {
-    let scenario = match args.scenario() {
+    let scenario = match args.load_scenario() {
         Ok(scenario) => scenario,
         Err(error) => return Exit::usage(&error),
     };
     if args.common.print_scenario {
-        output::result(&scenario.to_toml());
+        output::print(&scenario.to_toml());
         return Exit::success();
     }
-    let options =
-        Options { scenario, out: args.common.out.clone(), interrupt, progress: output::progress() };
-    conclude(in_lab(options).await, &args.common)
+    let progress = output::progress_line();
+    let options = Options { scenario, out: args.common.out.clone(), interrupt, progress };
+    report_run(in_lab(options).await, &args.common)
 }
 
-/// Checks, prints, and gives the exit code: `run` and `migrate` end alike.
-pub(super) fn conclude(result: Result<Finished, RunError>, args: &CommonArgs) -> Exit {
+/// Evaluates the checks, prints the summary, and selects the exit code.
+pub(super) fn report_run(result: Result<Finished, RunError>, args: &CommonArgs) -> Exit {
     let mut finished = match result {
         Ok(finished) => finished,
         Err(error) => return Exit::from_run_error(&error),
     };
-    let mut unusable = None;
+    let mut bad_expression = None;
     for expression in &args.fail_if {
-        match report::check(expression, &finished.summary) {
+        match report::evaluate_check(expression, &finished.summary) {
             Ok(check) => finished.summary.checks.push(check),
-            Err(error) => unusable = Some(error),
+            Err(error) => bad_expression = Some(error),
         }
     }
     let mut code = ExitCode::from_summary(&finished.summary);
-    if let Some(expected) = args.expect.map(super::args::OutcomeArg::outcome) {
+    if let Some(expected) = args.expect.map(OutcomeArg::outcome) {
         let actual = finished.summary.outcome;
         let pass = actual == expected;
-        let name = format!("outcome == {}", expected.name());
         finished.summary.checks.push(Check {
-            name,
+            name: format!("outcome == {}", expected.name()),
             limit: expected.name(),
             actual: actual.name(),
             pass,
         });
-        // An outcome that was expected is a success, unless the guest's memory says otherwise.
+        // The expected outcome is a success, unless the guest's memory is corrupt.
         if pass && finished.summary.guest.integrity != Integrity::Corrupt {
             code = ExitCode::Success;
         }
@@ -60,17 +59,16 @@ pub(super) fn conclude(result: Result<Finished, RunError>, args: &CommonArgs) ->
         finished.record_error.get_or_insert(error);
     }
     if args.json {
-        let json = serde_json::to_string_pretty(&finished.summary).unwrap_or_default();
-        output::result(&format!("{json}\n"));
+        output::print_json(&finished.summary);
     } else {
-        output::page(&report::summary(
+        output::print_page(&report::format_summary(
             &finished.summary,
             &finished.switchovers,
             &finished.timeline,
             &finished.path,
         ));
     }
-    match (unusable, finished.record_error) {
+    match (bad_expression, finished.record_error) {
         (Some(error), _) if code == ExitCode::Success => Exit::usage(&error),
         (_, Some(error)) if code == ExitCode::Success => {
             Exit::with_error(ExitCode::ResultsNotWritten, &error)

@@ -1,4 +1,5 @@
-//! Signals: the first one asks the run to end safely; which one it was is kept, to be re-raised.
+//! Signals. The first one asks the run to end safely. Which one it was is kept, so that the command
+//! can end by that signal afterwards.
 
 use std::io;
 use std::sync::Arc;
@@ -7,35 +8,38 @@ use switchover::drive::Interrupt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// Listens for SIGINT, SIGTERM and SIGHUP.
+/// Handlers of SIGINT, SIGTERM and SIGHUP.
 pub(super) struct Signals {
-    wanted: watch::Receiver<bool>,
-    caught: Arc<AtomicI32>,
+    is_interrupted: watch::Receiver<bool>,
+    /// The number of the last signal; 0 before the first one.
+    received: Arc<AtomicI32>,
 }
 
 impl Signals {
+    /// Installs the handlers. It must be called inside a tokio runtime.
     pub(super) fn listen() -> io::Result<Signals> {
-        let (sender, wanted) = watch::channel(false);
-        let caught = Arc::new(AtomicI32::new(0));
+        let (sender, is_interrupted) = watch::channel(false);
+        let received = Arc::new(AtomicI32::new(0));
         for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
             let mut signals = signal(kind)?;
-            let (sender, caught) = (sender.clone(), caught.clone());
+            let (sender, received) = (sender.clone(), received.clone());
             tokio::spawn(async move {
                 if signals.recv().await.is_some() {
-                    caught.store(kind.as_raw_value(), Ordering::Relaxed);
+                    received.store(kind.as_raw_value(), Ordering::Relaxed);
                     let _ = sender.send(true);
                 }
             });
         }
-        Ok(Signals { wanted, caught })
+        Ok(Signals { is_interrupted, received })
     }
 
+    /// What the library watches to end early.
     pub(super) fn interrupt(&self) -> Interrupt {
-        Interrupt(self.wanted.clone())
+        Interrupt(self.is_interrupted.clone())
     }
 
-    /// The signal that came, if one did.
-    pub(super) fn caught(&self) -> Option<i32> {
-        Some(self.caught.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
+    /// The number of the signal that was received, if any.
+    pub(super) fn received(&self) -> Option<i32> {
+        Some(self.received.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
     }
 }

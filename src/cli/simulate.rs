@@ -3,58 +3,57 @@
 use super::args::SimulateArgs;
 use super::exit::Exit;
 use super::output;
-use serde_json::{Value, json};
+use serde_json::json;
 use switchover::convergence::{Setup, judge};
 use switchover::report;
 use switchover::scenario::{Scenario, ScenarioError};
 
 pub(super) fn simulate(args: &SimulateArgs) -> Exit {
-    match simulated(args) {
+    match simulate_to_text(args) {
         Ok(text) => {
-            output::result(&text);
+            output::print(&text);
             Exit::success()
         }
         Err(error) => Exit::usage(&error),
     }
 }
 
-/// The scenario, unless nobody knows what its guest writes.
-fn known(scenario: Scenario) -> Result<Scenario, ScenarioError> {
+/// Refuses a guest whose write rate is unknown.
+fn require_known_guest(scenario: Scenario) -> Result<Scenario, ScenarioError> {
     if scenario.guest.kind.is_ours() {
         return Ok(scenario);
     }
-    let problem = "what a guest of your own writes is not known; start it and measure it with `switchover predict`".to_owned();
+    let problem =
+        "the model does not know how a guest of your own writes its memory; start it and \
+                   measure it with `switchover predict`"
+            .to_owned();
     Err(ScenarioError::Impossible { key: "guest.kind", problem })
 }
 
-fn simulated(args: &SimulateArgs) -> Result<String, ScenarioError> {
+fn simulate_to_text(args: &SimulateArgs) -> Result<String, ScenarioError> {
     let Some((key, values)) = &args.sweep else {
-        let setup = Setup::of_scenario(&known(args.scenario(None)?)?);
-        let judged = judge(&setup);
+        let setup = Setup::of_scenario(&require_known_guest(args.load_scenario(None)?)?);
+        let judgement = judge(&setup);
         return Ok(if args.common.json {
-            line(&judged.to_json())
+            format!("{}\n", judgement.to_json())
         } else {
-            report::judgement(&setup, &judged)
+            report::format_judgement(&setup, &judgement)
         });
     };
     let mut text = String::new();
     if !args.common.json {
-        text.push_str(&report::sweep_head(key));
+        text.push_str(&report::format_value_sweep_header(key));
     }
     for value in values {
-        let scenario = known(args.scenario(Some(&format!("{key}={value}")))?)?;
-        let judged = judge(&Setup::of_scenario(&scenario));
+        let scenario = args.load_scenario(Some(&format!("{key}={value}")))?;
+        let judgement = judge(&Setup::of_scenario(&require_known_guest(scenario)?));
         if args.common.json {
-            let mut object = judged.to_json();
+            let mut object = judgement.to_json();
             object["sweep"] = json!({ key: value });
-            text.push_str(&line(&object));
+            text.push_str(&format!("{object}\n"));
         } else {
-            text.push_str(&report::sweep_line(value, &judged));
+            text.push_str(&report::format_value_sweep_row(value, &judgement));
         }
     }
     Ok(text)
-}
-
-fn line(value: &Value) -> String {
-    format!("{value}\n")
 }

@@ -1,4 +1,5 @@
-//! `switchover pause`, `cancel`, `switch`, `continue`, `recover`, `revive`
+//! `switchover pause`, `cancel`, `switch`, `continue`, `recover`, `revive`: one step of a migration,
+//! made by hand.
 
 use super::args::{RecoverArgs, ReviveArgs, StepArgs};
 use super::connect::connect;
@@ -8,7 +9,7 @@ use serde_json::json;
 use switchover::qmp::Status;
 use switchover::step::{self, StepError};
 
-/// Which.
+/// The steps that need only the source.
 #[derive(Clone, Copy)]
 pub(super) enum Step {
     Pause,
@@ -18,7 +19,7 @@ pub(super) enum Step {
 }
 
 pub(super) async fn step(args: StepArgs, step: Step) -> Exit {
-    let taken = async {
+    let status = async {
         let source = connect("source", &args.source).await?;
         match step {
             Step::Pause => step::pause(&source).await,
@@ -27,49 +28,50 @@ pub(super) async fn step(args: StepArgs, step: Step) -> Exit {
             Step::Continue => step::go_on(&source).await,
         }
     };
-    conclude(taken.await, args.json)
+    report_status(status.await, args.json)
 }
 
 pub(super) async fn recover(args: RecoverArgs) -> Exit {
-    let taken = async {
+    let status = async {
         let source = connect("source", &args.step.source).await?;
         let destination = connect("destination", &args.destination).await?;
         step::recover(&source, &destination, &args.uri).await
     };
-    conclude(taken.await, args.step.json)
+    report_status(status.await, args.step.json)
 }
 
 pub(super) async fn revive(args: ReviveArgs) -> Exit {
-    let taken = async {
+    let run_state = async {
         let source = connect("source", &args.step.source).await?;
         let destination = connect("destination", &args.destination).await?;
         step::revive(&source, &destination).await
     };
-    match taken.await {
+    match run_state.await {
         Ok(run_state) if args.step.json => {
-            output::result(&format!("{}\n", json!({ "run_state": run_state })))
+            output::print(&format!("{}\n", json!({ "run_state": run_state })));
         }
-        Ok(_) => output::page(
-            "the guest runs again, on the source, from where it stood. End the destination. This QEMU will migrate nothing again: let the guest shut \
-             down in its own time\n",
+        Ok(_) => output::print_page(
+            "the guest runs again on the source, from where it was stopped. Stop the destination's \
+             QEMU. The source's QEMU cannot migrate any more: shut the guest down when you can, and \
+             start it in a new QEMU\n",
         ),
-        Err(error) => return refused(&error),
+        Err(error) => return exit_with(&error),
     }
     Exit::success()
 }
 
-fn conclude(taken: Result<Status, StepError>, as_json: bool) -> Exit {
-    match taken {
+fn report_status(status: Result<Status, StepError>, as_json: bool) -> Exit {
+    match status {
         Ok(status) if as_json => {
-            output::result(&format!("{}\n", json!({ "status": status.to_string() })))
+            output::print(&format!("{}\n", json!({ "status": status.to_string() })));
         }
-        Ok(status) => output::page(&format!("the source is now in state {status}\n")),
-        Err(error) => return refused(&error),
+        Ok(status) => output::print_page(&format!("the source is now in state {status}\n")),
+        Err(error) => return exit_with(&error),
     }
     Exit::success()
 }
 
-fn refused(error: &StepError) -> Exit {
+fn exit_with(error: &StepError) -> Exit {
     let code = match error {
         StepError::NoEffect { .. } | StepError::StillStands { .. } => ExitCode::StateUnknown,
         StepError::Unfit(_) | StepError::Qmp(_) => ExitCode::Environment,

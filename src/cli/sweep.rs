@@ -1,7 +1,7 @@
 //! `switchover sweep`
 
 use super::args::SweepArgs;
-use super::compare::{by_baseline, checks};
+use super::compare::{compare_with_baseline, evaluate_checks};
 use super::exit::{Exit, ExitCode};
 use super::output;
 use serde_json::json;
@@ -20,7 +20,7 @@ pub(super) async fn sweep(args: SweepArgs, interrupt: Interrupt) -> Exit {
         Err(error) => return Exit::usage(&error),
     };
     if args.dry_run {
-        output::result(&dry_run(&definition, &args));
+        output::print(&format_dry_run(&definition, &args));
         return Exit::success();
     }
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("campaigns").join(&definition.name));
@@ -30,10 +30,13 @@ pub(super) async fn sweep(args: SweepArgs, interrupt: Interrupt) -> Exit {
         shard: args.shard,
         interrupt,
         on_visit: output::sweep_progress(),
-        progress: Box::new(output::progress),
+        progress: Box::new(output::progress_line),
     };
     match campaign::sweep(&definition, options).await {
-        Ok(swept) => conclude(&definition, &swept, &out, &args),
+        Ok(swept) => match report_sweep(&definition, &swept, &out, &args) {
+            Ok(code) => Exit::with_code(code),
+            Err(error) => Exit::usage(error.as_ref()),
+        },
         Err(error @ SweepError::Write { .. }) => {
             Exit::with_error(ExitCode::ResultsNotWritten, &error)
         }
@@ -41,29 +44,25 @@ pub(super) async fn sweep(args: SweepArgs, interrupt: Interrupt) -> Exit {
     }
 }
 
-fn dry_run(definition: &Definition, args: &SweepArgs) -> String {
-    if args.json {
-        let cells: Vec<_> = definition
-            .cells
-            .iter()
-            .map(|cell| json!({"number": cell.number, "name": cell.name(), "seconds_a_visit": campaign::predict_visit_seconds(definition, cell, 1)}))
-            .collect();
-        return format!(
-            "{}\n",
-            json!({"name": definition.name, "visits": definition.visits(args.shard).len(), "cells": cells})
-        );
+fn format_dry_run(definition: &Definition, args: &SweepArgs) -> String {
+    if !args.json {
+        return report::format_dry_run(definition, args.shard);
     }
-    report::dry_run(definition, args.shard)
+    let cells: Vec<_> = definition
+        .cells
+        .iter()
+        .map(|cell| {
+            let seconds = campaign::predict_visit_seconds(definition, cell, 1);
+            json!({"number": cell.number, "name": cell.name(), "seconds_a_visit": seconds})
+        })
+        .collect();
+    let visits = definition.visits(args.shard).len();
+    format!("{}\n", json!({"name": definition.name, "visits": visits, "cells": cells}))
 }
 
-fn conclude(definition: &Definition, swept: &SweepOutcome, out: &Path, args: &SweepArgs) -> Exit {
-    match concluded(definition, swept, out, args) {
-        Ok(code) => Exit::with_code(code),
-        Err(error) => Exit::usage(error.as_ref()),
-    }
-}
-
-fn concluded(
+/// Compares the cells with the baseline, evaluates the checks, prints the results, and selects the
+/// exit code.
+fn report_sweep(
     definition: &Definition,
     swept: &SweepOutcome,
     out: &Path,
@@ -71,44 +70,48 @@ fn concluded(
 ) -> Result<ExitCode, Box<dyn Error>> {
     let options = CompareOptions::default();
     let all = Selection { path: out.to_owned(), settings: Vec::new() };
-    // A campaign that was ended before its end may lack what is compared.
-    let is_whole = swept.visits_remaining == 0 && !swept.rows.is_empty() && args.shard.is_none();
-    let comparisons = if is_whole { by_baseline(&all, &[], &options)? } else { Vec::new() };
+    // A campaign that was interrupted, or a shard, may lack the runs to compare with.
+    let is_complete = swept.visits_remaining == 0 && !swept.rows.is_empty() && args.shard.is_none();
+    let comparisons =
+        if is_complete { compare_with_baseline(&all, &[], &options)? } else { Vec::new() };
     let checks = match comparisons.as_slice() {
-        [] if args.fail_if.is_empty() || !is_whole => Vec::new(),
-        // Without a baseline all runs are looked at by themselves.
+        [] if args.fail_if.is_empty() || !is_complete => Vec::new(),
+        // Without a baseline the checks apply to all runs together.
         [] => {
             let table = all.table()?;
-            checks(&args.fail_if, &[campaign::compare(&table, &table, &options)])?
+            evaluate_checks(&args.fail_if, &[campaign::compare(&table, &table, &options)])?
         }
-        comparisons => checks(&args.fail_if, comparisons)?,
+        comparisons => evaluate_checks(&args.fail_if, comparisons)?,
     };
     if args.json {
-        let json = json!({
-            "schema": "switchover.sweep/1", "name": definition.name, "directory": out, "visits_made": swept.visits_made, "visits_open": swept.visits_remaining,
-            "seconds": swept.seconds, "cells": report::cells_json(definition, &swept.rows), "comparisons": comparisons, "checks": checks,
-        });
-        output::result(&format!("{json:#}\n"));
+        output::print_json(&json!({
+            "schema": "switchover.sweep/1",
+            "name": definition.name,
+            "directory": out,
+            "visits_made": swept.visits_made,
+            "visits_open": swept.visits_remaining,
+            "seconds": swept.seconds,
+            "cells": report::cells_to_json(definition, &swept.rows),
+            "comparisons": comparisons,
+            "checks": checks,
+        }));
     } else {
         let texts = comparisons
             .iter()
-            .map(|comparison| format!("\n{}", report::comparison::text(comparison)));
-        output::result(&format!(
+            .map(|comparison| format!("\n{}", report::format_comparison(comparison)));
+        output::print(&format!(
             "{}{}{}",
-            report::swept(definition, swept, out),
+            report::format_sweep_summary(definition, swept, out),
             texts.collect::<String>(),
-            report::checks(&checks)
+            report::format_checks(&checks)
         ));
     }
-    Ok(if checks.iter().any(|check| !check.pass) {
-        ExitCode::CheckFailed
-    } else {
-        code(&swept.rows)
-    })
+    let all_pass = checks.iter().all(|check| check.pass);
+    Ok(if all_pass { code_of_rows(&swept.rows) } else { ExitCode::CheckFailed })
 }
 
-/// A campaign of which not one run could begin lacks something.
-fn code(rows: &[RunRow]) -> ExitCode {
-    let began = rows.iter().any(|row| row.ended != RunStatus::NotStarted);
-    if rows.is_empty() || began { ExitCode::Success } else { ExitCode::Environment }
+/// Where not one run could start, the environment lacks something.
+fn code_of_rows(rows: &[RunRow]) -> ExitCode {
+    let has_started = rows.iter().any(|row| row.ended != RunStatus::NotStarted);
+    if rows.is_empty() || has_started { ExitCode::Success } else { ExitCode::Environment }
 }

@@ -1,6 +1,6 @@
 //! The blackout on the summary screen: its views, where it went, and of many their distribution.
 
-use super::histogram::histogram;
+use super::histogram::format_histogram;
 use crate::record::{
     Breakdown, Distribution, Downtime, Outcome, Quantile, Repeat, Summary, Switchover,
 };
@@ -90,7 +90,7 @@ fn of_many(repeat: &Repeat, switchovers: &[Switchover]) -> Vec<(&'static str, St
         switchovers.iter().filter(|switchover| switchover.outcome == Outcome::Completed);
     let values: Vec<u64> =
         completed.filter_map(|switchover| Some(switchover.downtime.best.as_ref()?.us)).collect();
-    lines.extend(histogram(&values, WIDTH).lines().map(|row| ("", row.to_owned())));
+    lines.extend(format_histogram(&values, WIDTH).lines().map(|row| ("", row.to_owned())));
     if let Some(a_minute) =
         (u64::from(repeat.completed) * 60_000_000).checked_div(repeat.elapsed_us)
     {

@@ -18,7 +18,7 @@ const SHOWN: [usize; 3] = [0, 1, 2];
 
 /// The cells and the time that they will take.
 #[must_use]
-pub fn dry_run(definition: &Definition, shard: Option<Shard>) -> String {
+pub fn format_dry_run(definition: &Definition, shard: Option<Shard>) -> String {
     let visits = definition.visits(shard);
     let mut rows =
         vec![["cell".to_owned(), "visits".to_owned(), "of each".to_owned(), String::new()]];
@@ -50,7 +50,7 @@ pub fn dry_run(definition: &Definition, shard: Option<Shard>) -> String {
 
 /// One line.
 #[must_use]
-pub fn sweep_progress(progress: &SweepProgress) -> String {
+pub fn format_sweep_progress(progress: &SweepProgress) -> String {
     let SweepProgress { visits_done, visits_total, failed_runs, cell, remaining } = progress;
     let failed =
         if *failed_runs == 0 { String::new() } else { format!(", {failed_runs} failed runs") };
@@ -74,7 +74,7 @@ fn time(seconds: f64) -> String {
 
 /// What came of each cell.
 #[must_use]
-pub fn swept(definition: &Definition, swept: &SweepOutcome, out: &Path) -> String {
+pub fn format_sweep_summary(definition: &Definition, swept: &SweepOutcome, out: &Path) -> String {
     let mut text = head(definition, swept);
     let mut table =
         vec![["cell", "completed", "blackout", "total time", "bytes sent"].map(str::to_owned)];
@@ -163,7 +163,7 @@ fn reasons(rows: &[RunRow]) -> Vec<(String, usize)> {
 
 /// The same for machines: medians and intervals of all figures.
 #[must_use]
-pub fn cells_json(definition: &Definition, rows: &[RunRow]) -> Vec<Value> {
+pub fn cells_to_json(definition: &Definition, rows: &[RunRow]) -> Vec<Value> {
     let of_cell = |cell: &crate::campaign::definition::Cell| {
         let rows: Vec<&RunRow> = rows.iter().filter(|row| row.cell == cell.number).collect();
         let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
@@ -188,7 +188,7 @@ pub fn cells_json(definition: &Definition, rows: &[RunRow]) -> Vec<Value> {
 
 /// A line for each check.
 #[must_use]
-pub fn checks(checks: &[Check]) -> String {
+pub fn format_checks(checks: &[Check]) -> String {
     let line = |check: &Check| {
         let word = if check.pass { "passed" } else { "FAILED" };
         format!("  check       {word}: {}, it is {}\n", check.name, check.actual)

@@ -51,7 +51,7 @@ impl<'a> Expression<'a> {
 ///
 /// # Errors
 /// [`CheckError`] for an expression without operator, or a path that `run.json` does not have.
-pub fn check(expression: &str, summary: &Summary) -> Result<Check, CheckError> {
+pub fn evaluate_check(expression: &str, summary: &Summary) -> Result<Check, CheckError> {
     let parsed = Expression::parse(expression, "'downtime.best.us > 300ms'")?;
     let Expression { path, operator, limit, .. } = parsed;
     let json = serde_json::to_value(summary).map_err(|error| parsed.refuse(error.to_string()))?;
@@ -115,7 +115,7 @@ mod tests {
     use crate::record::testing::example_summary as example;
 
     fn passes(expression: &str) -> bool {
-        check(expression, &example()).unwrap().pass
+        evaluate_check(expression, &example()).unwrap().pass
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_the_reason() {
-        let message = |expression| check(expression, &example()).unwrap_err().to_string();
+        let message = |expression| evaluate_check(expression, &example()).unwrap_err().to_string();
         insta::assert_snapshot!(message("downtime"), @"--fail-if 'downtime': write it as PATH OPERATOR VALUE, such as 'downtime.best.us > 300ms'");
         insta::assert_snapshot!(message("downtime.worst > 1ms"), @"--fail-if 'downtime.worst > 1ms': run.json has no `downtime.worst` (`worst` is not there)");
         insta::assert_snapshot!(message("outcome > 3"), @r#"--fail-if 'outcome > 3': `outcome` is "completed", which cannot be compared with `3`"#);

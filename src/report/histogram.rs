@@ -15,7 +15,7 @@ const PARTS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
 /// A line for each row: from where on, how many, and a bar. At most `width` columns, unless that is too narrow for any bar.
 #[must_use]
-pub fn histogram(values_us: &[u64], width: usize) -> String {
+pub fn format_histogram(values_us: &[u64], width: usize) -> String {
     let (Some(least), Some(most)) = (values_us.iter().min(), values_us.iter().max()) else {
         return "no values\n".to_owned();
     };
@@ -112,7 +112,7 @@ mod tests {
         let mut values: Vec<u64> = (0..40).map(|n| 3900 + n * 17).collect();
         values.extend((0..25).map(|n| 42_600 + n * 90));
         values.push(9000);
-        insta::assert_snapshot!(histogram(&values, 60), @r"
+        insta::assert_snapshot!(format_histogram(&values, 60), @r"
                from  count
             3.90 ms     40  ████████████████████████████████████████████
             4.78 ms      0
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn one_value() {
-        insta::assert_snapshot!(histogram(&[4000, 4000, 4000], 40), @r"
+        insta::assert_snapshot!(format_histogram(&[4000, 4000, 4000], 40), @r"
                from  count
             4.00 ms      3  ████████████████████████
             ");
@@ -140,12 +140,12 @@ mod tests {
 
     #[test]
     fn no_value() {
-        insta::assert_snapshot!(histogram(&[], 40), @"no values");
+        insta::assert_snapshot!(format_histogram(&[], 40), @"no values");
     }
 
     #[test]
     fn rows_of_a_microsecond_each_have_labels_that_differ() {
-        insta::assert_snapshot!(histogram(&[4000, 4001, 4001, 4004], 40), @r"
+        insta::assert_snapshot!(format_histogram(&[4000, 4001, 4001, 4004], 40), @r"
                from  count
             4000 µs      1  ████████████
             4001 µs      2  ████████████████████████
@@ -166,13 +166,13 @@ mod tests {
             let edges = edges(least, most);
             prop_assert!(edges.len() <= 16 && (edges.len() >= 8 || most - least < 100), "{:?}", edges);
             prop_assert_eq!(counts(&edges, &values).iter().sum::<usize>(), values.len());
-            let text = histogram(&values, width);
+            let text = format_histogram(&values, width);
             prop_assert!(text.lines().all(|line| line.chars().count() <= width), "{}", text);
         }
 
         #[test]
         fn no_width_makes_it_panic(values in prop::collection::vec(any::<u64>(), 0..5), width in any::<usize>()) {
-            let _ = histogram(&values, width);
+            let _ = format_histogram(&values, width);
         }
     }
 }

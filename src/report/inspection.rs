@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 /// One QEMU, or two and their differences, as text.
 #[must_use]
-pub fn inspection(seen: &[Inspection], differences: &[Difference]) -> String {
+pub fn format_inspection(seen: &[Inspection], differences: &[Difference]) -> String {
     let mut text = String::new();
     for qemu in seen {
         one(&mut text, qemu);

@@ -21,7 +21,7 @@ const MICROS_IN_A_MILLI: f64 = 1000.0;
 ///
 /// # Errors
 /// What `out` says, and `InvalidInput` before anything is written if a name holds a comma, a space or the end of a line.
-pub fn interval_log(
+pub fn write_interval_log(
     out: &mut impl io::Write,
     started_wall_ns: u64,
     duration: Duration,
@@ -78,7 +78,8 @@ mod tests {
 
     fn written(histograms: &[(&str, &Histogram<u64>)]) -> String {
         let mut log = Vec::new();
-        interval_log(&mut log, STARTED_NS, Duration::from_millis(61_500), histograms).unwrap();
+        write_interval_log(&mut log, STARTED_NS, Duration::from_millis(61_500), histograms)
+            .unwrap();
         String::from_utf8(log).unwrap()
     }
 
@@ -143,8 +144,12 @@ mod tests {
         let empty = recorder(&[]);
         let mut log = Vec::new();
         for name in ["a,b", "a b", "a\nb"] {
-            let error =
-                interval_log(&mut log, 0, Duration::ZERO, &[("events", &empty), (name, &empty)]);
+            let error = write_interval_log(
+                &mut log,
+                0,
+                Duration::ZERO,
+                &[("events", &empty), (name, &empty)],
+            );
             assert_eq!(error.unwrap_err().kind(), io::ErrorKind::InvalidInput, "{name}");
         }
         assert!(log.is_empty());
@@ -153,7 +158,7 @@ mod tests {
     #[test]
     fn no_time_is_too_late() {
         let mut log = Vec::new();
-        interval_log(&mut log, u64::MAX, Duration::MAX, &[("all", &recorder(&[u64::MAX]))])
+        write_interval_log(&mut log, u64::MAX, Duration::MAX, &[("all", &recorder(&[u64::MAX]))])
             .unwrap();
         assert!(log.ends_with(b"\n"));
     }

@@ -11,7 +11,7 @@ const ROWS: usize = 8;
 
 /// A page.
 #[must_use]
-pub fn judgement(setup: &Setup, judged: &Judgement) -> String {
+pub fn format_judgement(setup: &Setup, judged: &Judgement) -> String {
     let Judgement { verdict, prediction, textbook, boundaries, remedies } = judged;
     let mut text = format!("{}\n", verdict.sentence());
     let mut line = |name: &str, what: String| {
@@ -109,7 +109,7 @@ pub fn judgement(setup: &Setup, judged: &Judgement) -> String {
 
 /// What a run showed, and then the same page for the workload that was fitted to it.
 #[must_use]
-pub fn diagnosis(diagnosis: &Diagnosis) -> String {
+pub fn format_diagnosis(diagnosis: &Diagnosis) -> String {
     let seen = &diagnosis.observed;
     let ended =
         diagnosis.outcome.map_or_else(|| "it goes on, or was cut off".to_owned(), Outcome::name);
@@ -121,7 +121,7 @@ pub fn diagnosis(diagnosis: &Diagnosis) -> String {
         .expected_downtime
         .map_or_else(String::new, |expected| format!(", expected-downtime {}", time(expected)));
     let passes = seen.passes.len().saturating_sub(1);
-    let mut text = judgement(&diagnosis.setup, &diagnosis.judgement);
+    let mut text = format_judgement(&diagnosis.setup, &diagnosis.judgement);
     let line = format!(
         "  {:<13} {ended}: {passes} syncs in {} samples{rate}{floor}{expected}\n",
         "seen", seen.samples
@@ -133,7 +133,7 @@ pub fn diagnosis(diagnosis: &Diagnosis) -> String {
 
 /// Above the lines of a sweep.
 #[must_use]
-pub fn sweep_head(key: &str) -> String {
+pub fn format_value_sweep_header(key: &str) -> String {
     format!(
         "{key:>24}  {:<32} {:>10} {:>10} {:>10}  textbook\n",
         "verdict", "total", "blackout", "sent"
@@ -142,7 +142,7 @@ pub fn sweep_head(key: &str) -> String {
 
 /// A line of a sweep.
 #[must_use]
-pub fn sweep_line(value: &str, judged: &Judgement) -> String {
+pub fn format_value_sweep_row(value: &str, judged: &Judgement) -> String {
     let Judgement { verdict, prediction, textbook, .. } = judged;
     let blackout = prediction.blackout.map_or_else(|| "none".to_owned(), time);
     let textbook = if textbook.converges { time(textbook.total) } else { "never".to_owned() };

@@ -5,7 +5,7 @@
 mod blackout;
 mod campaign;
 mod check;
-pub mod comparison;
+mod comparison;
 mod histogram;
 mod inspection;
 mod interval_log;
@@ -16,14 +16,19 @@ mod regression;
 mod terminal;
 mod timeline;
 
-pub use campaign::{cells_json, checks, dry_run, sweep_progress, swept};
-pub use check::{CheckError, check};
-pub use histogram::histogram;
-pub use inspection::inspection;
-pub use interval_log::interval_log;
-pub use judgement::{diagnosis, judgement, sweep_head, sweep_line};
-pub use prediction::{captured_head, predicted, verified};
+pub use campaign::{
+    cells_to_json, format_checks, format_dry_run, format_sweep_progress, format_sweep_summary,
+};
+pub use check::{CheckError, evaluate_check};
+pub use comparison::format_comparison;
+pub use histogram::format_histogram;
+pub use inspection::format_inspection;
+pub use interval_log::write_interval_log;
+pub use judgement::{
+    format_diagnosis, format_judgement, format_value_sweep_header, format_value_sweep_row,
+};
+pub use prediction::{format_capture_header, format_prediction, format_verification};
 pub use progress::ProgressLine;
-pub use regression::regression;
-pub use terminal::summary;
-pub use timeline::{Timeline, timeline};
+pub use regression::evaluate_comparison_check;
+pub use terminal::format_summary;
+pub use timeline::{Timeline, format_timeline};

@@ -1,6 +1,6 @@
 //! What was measured of a VM and predicted of its migration; and whether that came true.
 
-use super::judgement::{bytes, judgement};
+use super::judgement::{bytes, format_judgement};
 use crate::capture::{Captured, Seen};
 use crate::convergence::{Judgement, Prediction, Setup, Spread, Verdict, time};
 use crate::record::{Outcome, Summary};
@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 /// The page of a judgement, with what was measured and how sure it is.
 #[must_use]
-pub fn predicted(
+pub fn format_prediction(
     captured: &Captured,
     setup: &Setup,
     judged: &Judgement,
@@ -51,7 +51,7 @@ pub fn predicted(
     for note in &captured.notes {
         line("note", note.clone());
     }
-    let mut text = judgement(setup, judged);
+    let mut text = format_judgement(setup, judged);
     let after_verdict = text.find('\n').map_or(0, |at| at + 1);
     text.insert_str(after_verdict, &lines);
     text
@@ -70,7 +70,7 @@ fn by(seen: &Seen) -> String {
 
 /// Prediction against outcome.
 #[must_use]
-pub fn verified(judged: &Judgement, run: &Summary) -> String {
+pub fn format_verification(judged: &Judgement, run: &Summary) -> String {
     let Prediction { converges, total, bytes: sent, blackout, .. } = &judged.prediction;
     let came_true = match (judged.verdict, run.outcome) {
         (Verdict::Barely, _) => "it could have been either",
@@ -109,7 +109,12 @@ pub fn verified(judged: &Judgement, run: &Summary) -> String {
 
 /// Comment lines above a captured scenario.
 #[must_use]
-pub fn captured_head(captured: &Captured, scale: u32, real: &Judgement, lab: &Judgement) -> String {
+pub fn format_capture_header(
+    captured: &Captured,
+    scale: u32,
+    real: &Judgement,
+    lab: &Judgement,
+) -> String {
     let mut text = String::new();
     let (workload, verdict) = (&captured.workload, real.verdict.sentence());
     let _ = writeln!(text, "# Captured from QEMU {} by {}.", captured.version, by(&captured.seen));

@@ -31,7 +31,10 @@ use crate::record::Check;
 ///
 /// # Errors
 /// [`CheckError`] for an expression that is none, for `==` and `!=` (which noise always decides), and for a metric that was not compared.
-pub fn regression(expression: &str, comparison: &Comparison) -> Result<Check, CheckError> {
+pub fn evaluate_comparison_check(
+    expression: &str,
+    comparison: &Comparison,
+) -> Result<Check, CheckError> {
     let parsed = Expression::parse(expression, "'downtime.best.us > +5 %'")?;
     if matches!(parsed.operator, "==" | "!=") {
         return Err(parsed.refuse(
@@ -259,7 +262,7 @@ mod tests {
     }
 
     fn passes(expression: &str, comparison: &Comparison) -> bool {
-        regression(expression, comparison).unwrap().pass
+        evaluate_comparison_check(expression, comparison).unwrap().pass
     }
 
     #[test]
@@ -304,7 +307,7 @@ mod tests {
             table(name).runs("one", 4, seed, [Hill(4000.0, 0.1), Nothing, Nothing, Nothing])
         };
         let comparison = compare(&few("a", 1), &few("b", 2), &CompareOptions::default());
-        let check = regression("downtime.best.us > +5 %", &comparison).unwrap();
+        let check = evaluate_comparison_check("downtime.best.us > +5 %", &comparison).unwrap();
         assert_eq!((check.pass, check.actual.as_str()), (false, "too few values to say"));
         assert!(!passes("faults.count > +5 %", &comparison));
     }
@@ -327,7 +330,7 @@ mod tests {
             compare(&cells("a", 0, 4000.0), &cells("b", 1000, slow), &CompareOptions::default())
         };
         assert!(passes("downtime.best.us > +0 %", &of(4000.0)));
-        let check = regression("downtime.best.us > +5 %", &of(5000.0)).unwrap();
+        let check = evaluate_comparison_check("downtime.best.us > +5 %", &of(5000.0)).unwrap();
         assert!(!check.pass && check.actual.ends_with("in 7"), "{}", check.actual);
     }
 
@@ -341,7 +344,7 @@ mod tests {
             &side("b", Hill(50.0, 0.2)),
             &CompareOptions::default(),
         );
-        let check = regression("faults.count > +1000 %", &comparison).unwrap();
+        let check = evaluate_comparison_check("faults.count > +1000 %", &comparison).unwrap();
         insta::assert_snapshot!(format!("{} (is {})", check.pass, check.actual), @"false (is +38 [35, 58] in one)");
     }
 
@@ -354,13 +357,18 @@ mod tests {
             "downtime.best.us.ratio > inf",
             "completed < nan %",
         ];
-        assert!(all.iter().all(|expression| regression(expression, &comparison).is_err()));
+        assert!(
+            all.iter()
+                .all(|expression| evaluate_comparison_check(expression, &comparison).is_err())
+        );
     }
 
     #[test]
     fn nonsense_is_refused_with_the_reason() {
         let comparison = comparison(4000.0, 4000.0);
-        let message = |expression| regression(expression, &comparison).unwrap_err().to_string();
+        let message = |expression| {
+            evaluate_comparison_check(expression, &comparison).unwrap_err().to_string()
+        };
         insta::assert_snapshot!(message("downtime.best.us"), @"--fail-if 'downtime.best.us': write it as PATH OPERATOR VALUE, such as 'downtime.best.us > +5 %'");
         insta::assert_snapshot!(message("downtime.best.us > 5 %"), @"--fail-if 'downtime.best.us > 5 %': a change has a sign: write it like +5 % or −5 %");
         insta::assert_snapshot!(message("downtime.best.us == 4ms"), @"--fail-if 'downtime.best.us == 4ms': whether two are equal is decided by noise: only >, >=, < and <= work on a comparison");

@@ -1,6 +1,6 @@
 //! The summary on one screen, readable without colour.
 
-use super::timeline::{Timeline, timeline};
+use super::timeline::{Timeline, format_timeline};
 use crate::record::{
     Application, Brownout, Convergence, Faults, Guest, Integrity, LinkView, Outcome, Phases,
     Recovery, SampledSide, Stalls, Summary, Switchover,
@@ -16,7 +16,7 @@ const REMEDIES: usize = 3;
 
 /// What was done, the blackout, transfer, guest, and where the rest is.
 #[must_use]
-pub fn summary(
+pub fn format_summary(
     run: &Summary,
     switchovers: &[Switchover],
     when: &Timeline,
@@ -57,7 +57,7 @@ pub fn summary(
     }
     line("total", time(run));
     if run.repeat.is_none() && when.done_us > 0 {
-        for drawn in timeline(when, WIDTH).lines() {
+        for drawn in format_timeline(when, WIDTH).lines() {
             line("", drawn.to_owned());
         }
     }
@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn one_screen_tells_it_all() {
-        insta::assert_snapshot!(summary(&example_summary(), &[], &Timeline::default(), Path::new("runs/example")), @r"
+        insta::assert_snapshot!(format_summary(&example_summary(), &[], &Timeline::default(), Path::new("runs/example")), @r"
         completed by pre-copy
           QEMU        10.0.2 → 10.0.2, microvm, tcg, unix
                       tcg: no KVM here

@@ -40,7 +40,7 @@ pub struct Timeline {
 
 /// The lines, each of at most `width` columns but for the legend.
 #[must_use]
-pub fn timeline(marks: &Timeline, width: usize) -> String {
+pub fn format_timeline(marks: &Timeline, width: usize) -> String {
     let axis = Axis {
         total_us: marks.total_us.max(marks.done_us).max(1),
         width: width.clamp(NARROWEST, WIDEST),
@@ -263,7 +263,7 @@ mod tests {
             done_us: 4_160_000,
             ..Timeline::default()
         };
-        insta::assert_snapshot!(timeline(&marks, 72), @r"
+        insta::assert_snapshot!(format_timeline(&marks, 72), @r"
             |0               |1.00 s          |2.00 s          |3.00 s
             ..111111111111111111111111111111111111111222222222222222233333333334444X
             . setup   1-4 pre-copy passes   X blackout
@@ -286,7 +286,7 @@ mod tests {
                 .collect(),
             ..Timeline::default()
         };
-        insta::assert_snapshot!(timeline(&marks, 72), @r"
+        insta::assert_snapshot!(format_timeline(&marks, 72), @r"
             |0            |200 ms       |400 ms        |600 ms       |800 ms
             ....1111111111111111111111111XXXXff~~f~~~~~f~~f~~~~~~~~~~~~~~~~~~
             ████████████████████████████     ▁▁▂▂▂▂▂▂▂▃▃▃▃▃▃▃▄▄▄▄▄▄▄▄▅▅▅▅▅▆▆▆▆▆▆▆▆▇
@@ -303,7 +303,7 @@ mod tests {
             done_us: 30_000_000,
             ..Timeline::default()
         };
-        insta::assert_snapshot!(timeline(&marks, 60), @r"
+        insta::assert_snapshot!(format_timeline(&marks, 60), @r"
             |0        |5.00 s   |10.0 s   |15.0 s   |20.0 s   |25.0 s
             111112222233333444445555566666777778888899999000001111122222
             0-9 pre-copy passes, by their last digit
@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn nothing_is_known() {
-        insta::assert_snapshot!(timeline(&Timeline::default(), 20), @"|0");
+        insta::assert_snapshot!(format_timeline(&Timeline::default(), 20), @"|0");
     }
 
     #[test]
@@ -362,7 +362,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_makes_it_panic_and_the_blackout_always_shows(marks in any_marks(), width in any::<usize>()) {
-            let text = timeline(&marks, width);
+            let text = format_timeline(&marks, width);
             let lines: Vec<&str> = text.lines().collect();
             let columns = width.clamp(NARROWEST, WIDEST);
             prop_assert!(lines.iter().rev().skip(1).all(|line| line.chars().count() <= columns), "{}", text);

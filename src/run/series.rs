@@ -135,7 +135,8 @@ pub(super) fn interval_log(seen: &Seen, switchovers: &[Switchover]) -> Vec<u8> {
     if let (Some(first), Some(last)) = (seen.migrations.first(), seen.migrations.last()) {
         let (started, ended) = (first.report.started, last.report.ended);
         // Neither our tags nor a Vec to write to can fail.
-        let _ = report::interval_log(&mut log, started.wall_ns, ended.since(started), &tagged);
+        let _ =
+            report::write_interval_log(&mut log, started.wall_ns, ended.since(started), &tagged);
     }
     log
 }

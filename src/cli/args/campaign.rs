@@ -1,6 +1,6 @@
-//! The arguments of campaigns.
+//! The arguments of `sweep` and `compare`.
 
-use super::LabArgs;
+use super::common::LabArgs;
 use clap::Args;
 use std::path::PathBuf;
 use switchover::campaign::definition::Overrides;
@@ -8,42 +8,46 @@ use switchover::campaign::{Selection, Shard};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SweepArgs {
-    /// A campaign (TOML): docs/campaigns.md.
+    /// Campaign file (TOML, see docs/campaigns.md).
     pub(in crate::cli) campaign: PathBuf,
-    /// The campaign's directory; campaigns/NAME unless given.
+    /// Directory for the results [default: campaigns/NAME].
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) out: Option<PathBuf>,
-    /// Go on with what is there: what is finished is not done again.
+    /// Continue a campaign that was interrupted: runs that are finished are not repeated.
     #[arg(long)]
     pub(in crate::cli) resume: bool,
-    /// Print the cells and the time that they will take, and run nothing.
+    /// Print the cells and the expected time, and run nothing.
     #[arg(long)]
     pub(in crate::cli) dry_run: bool,
-    /// Only this part, for several machines: 1/3, 2/3, 3/3.
+    /// Run only this part of the campaign, to share it between machines: 1/3, 2/3, 3/3.
     #[arg(long, value_name = "K/N")]
     pub(in crate::cli) shard: Option<Shard>,
-    /// Measured runs of each cell, instead of what the file says.
+    /// Measured runs of each cell [default: the campaign file's].
     #[arg(long, value_name = "N")]
     repeats: Option<u32>,
-    /// Of the order and of the guests, instead of what the file says.
+    /// Seed for the run order and for the guests [default: the campaign file's].
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// A scenario key for every cell that does not vary it: --set guest.memory=64MiB.
+    /// Set a scenario key in every cell that does not vary it, such as --set guest.memory=64MiB.
+    /// May be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     #[command(flatten)]
     lab: LabArgs,
-    /// Exit with 4 if this is true of the runs: 'completed < 95 %'. Compares the cells with the campaign's baseline, if it has one: 'downtime.best.us > +5 %'.
+    /// Exit with 4 if EXPR is true of the runs, such as 'completed < 95 %'. A change, such as
+    /// 'downtime.best.us > +5 %', compares the cells with the campaign's baseline. May be repeated.
     #[arg(long, value_name = "EXPR")]
     pub(in crate::cli) fail_if: Vec<String>,
-    /// Print JSON.
+    /// Print JSON on stdout.
     #[arg(long)]
     pub(in crate::cli) json: bool,
 }
 
 impl SweepArgs {
+    /// The settings of the command line, which replace those of the campaign file.
     pub(in crate::cli) fn overrides(&self) -> Overrides {
-        let lab = self.lab.settings().into_iter().map(|(key, value)| format!("{key}={value}"));
+        let lab = self.lab.settings().into_iter();
+        let lab = lab.map(|setting| format!("{}={}", setting.key, setting.text));
         let set = lab.chain(self.set.iter().cloned()).collect();
         Overrides { repeats: self.repeats, seed: self.seed, set }
     }
@@ -51,32 +55,36 @@ impl SweepArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct CompareArgs {
-    /// What is compared with: a campaign's directory, its results.parquet, a run's directory, a table that was kept; of a campaign only the runs with
-    /// these settings, if some follow: campaigns/a:mode=precopy. Alone: all that the campaign's baseline is compared with.
+    /// The runs to compare with: a campaign directory, its results.parquet, a run directory, or a
+    /// file that --keep wrote. Settings after a colon select a campaign's runs:
+    /// campaigns/a:mode=precopy. Without B, compares a campaign's cells with its baseline.
     #[arg(value_name = "A")]
     pub(in crate::cli) a: Selection,
-    /// What is compared.
+    /// The runs that are compared with A.
     #[arg(value_name = "B")]
     pub(in crate::cli) b: Option<Selection>,
-    /// A figure by its name in run.json, such as downtime.best.us; the most important ones unless given.
+    /// Metric to compare, by its name in run.json, such as downtime.best.us. May be repeated
+    /// [default: the most important metrics].
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) metric: Vec<String>,
-    /// Take runs for independent, though they have partners.
+    /// Treat the runs as independent, even where they form pairs.
     #[arg(long)]
     pub(in crate::cli) not_paired: bool,
-    /// SignificanceTest whether the medians differ, by permutations, instead of whether values are rather lower (Mann-Whitney, Wilcoxon).
+    /// Test for a difference of the medians, by permutation, instead of a shift of the values
+    /// (Mann-Whitney or Wilcoxon).
     #[arg(long)]
     pub(in crate::cli) medians: bool,
-    /// Of what is drawn.
+    /// Seed for permutations and bootstrap samples.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(in crate::cli) seed: u64,
-    /// Exit with 4 if this is true beyond doubt: 'downtime.best.us > +5 %', 'completed < 95 %'.
+    /// Exit with 4 if EXPR is true with 95 % confidence, such as 'downtime.best.us > +5 %' or
+    /// 'completed < 95 %'. May be repeated.
     #[arg(long, value_name = "EXPR")]
     pub(in crate::cli) fail_if: Vec<String>,
-    /// Write the runs of B (of A where there is no B) to a file, as a baseline for later.
+    /// Write the runs of B (of A if there is no B) to FILE, to compare with later.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) keep: Option<PathBuf>,
-    /// Print JSON.
+    /// Print JSON on stdout.
     #[arg(long)]
     pub(in crate::cli) json: bool,
 }

@@ -1,37 +1,51 @@
-//! What labs and migrations have in common, and how it becomes a scenario: defaults, then a file, then flags.
+//! The flags that several subcommands share, and how they become a scenario: defaults first, then
+//! the scenario file, then the flags.
 
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
+use std::str::FromStr;
 use switchover::record::Outcome;
 use switchover::scenario::{Loader, Scenario, ScenarioError};
+use switchover::units::{Limit, Micros, SampleRate};
 
-/// What only a lab has.
+/// The flags of a lab: two QEMUs that this program starts.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct LabArgs {
-    /// QEMU of both sides.
+    /// QEMU program of both sides [default: qemu-system-x86_64].
     #[arg(long, value_name = "PROGRAM")]
     qemu: Option<String>,
-    /// QEMU of the source.
+    /// QEMU program of the source, instead of --qemu.
     #[arg(long, value_name = "PROGRAM")]
     source_qemu: Option<String>,
-    /// QEMU of the destination.
+    /// QEMU program of the destination, instead of --qemu.
     #[arg(long, value_name = "PROGRAM")]
     destination_qemu: Option<String>,
-    /// Accelerator; auto is KVM if a guest really runs under it.
+    /// Accelerator [default: auto, which is KVM where a test guest runs under it, else TCG].
     #[arg(long, value_enum)]
     accel: Option<AccelArg>,
 }
 
+/// A scenario key that a flag sets, and the text that the user gave for it.
+pub(super) struct Setting {
+    pub(super) key: &'static str,
+    pub(super) text: String,
+}
+
 impl LabArgs {
-    /// Keys of the scenario, and what was given for them.
-    pub(super) fn settings(&self) -> Vec<(&'static str, String)> {
-        let all = [
-            ("qemu.source", self.source_qemu.clone().or_else(|| self.qemu.clone())),
-            ("qemu.destination", self.destination_qemu.clone().or_else(|| self.qemu.clone())),
-            ("qemu.accel", self.accel.map(name)),
-        ];
-        all.into_iter().filter_map(|(key, text)| Some((key, text?))).collect()
+    pub(super) fn settings(&self) -> Vec<Setting> {
+        let source = self.source_qemu.as_ref().or(self.qemu.as_ref());
+        let destination = self.destination_qemu.as_ref().or(self.qemu.as_ref());
+        given([
+            ("qemu.source", source.cloned()),
+            ("qemu.destination", destination.cloned()),
+            ("qemu.accel", self.accel.map(value_name)),
+        ])
     }
+}
+
+/// The settings whose flags were given.
+fn given<const N: usize>(all: [(&'static str, Option<String>); N]) -> Vec<Setting> {
+    all.into_iter().filter_map(|(key, text)| Some(Setting { key, text: text? })).collect()
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -59,7 +73,7 @@ enum TransportArg {
     File,
 }
 
-/// Outcomes that can be expected.
+/// The outcomes that `--expect` accepts.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(in crate::cli) enum OutcomeArg {
     Completed,
@@ -69,60 +83,128 @@ pub(in crate::cli) enum OutcomeArg {
     Lost,
 }
 
-/// What all migrations have.
+/// The flags of every migration.
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct CommonArgs {
-    /// How memory moves.
+    /// When memory moves: before the switchover, after it, or both [default: precopy].
     #[arg(long, value_enum)]
     mode: Option<ModeArg>,
-    /// Hybrid: start post-copy after so many passes.
+    /// With --mode hybrid: start post-copy after this many passes [default: 1].
     #[arg(long, value_name = "N")]
     after_pass: Option<u32>,
-    /// Migration URI (tcp:HOST:PORT, unix:PATH ...); needed between hosts.
+    /// Migration URI (tcp:HOST:PORT, unix:PATH, ...). Required if the QEMUs are on different hosts.
     #[arg(long)]
     uri: Option<String>,
-    /// What the stream goes through where no URI says it; auto is a TCP socket of ours with Nagle's algorithm off.
+    /// How the migration stream is transported if there is no --uri [default: auto, which is a TCP
+    /// socket that switchover opens, with Nagle's algorithm off].
     #[arg(long, value_enum)]
     transport: Option<TransportArg>,
-    /// QEMU's downtime-limit, such as 300ms.
-    #[arg(long, value_name = "TIME")]
+    /// QEMU's downtime-limit, such as 300ms [default: QEMU's].
+    #[arg(long, value_name = "TIME", value_parser = checked::<Micros>)]
     downtime_limit: Option<String>,
-    /// QEMU's max-bandwidth, such as 100MiB/s or unlimited.
-    #[arg(long, value_name = "RATE")]
+    /// QEMU's max-bandwidth, such as 100MiB/s or unlimited [default: QEMU's].
+    #[arg(long, value_name = "RATE", value_parser = checked::<Limit>)]
     max_bandwidth: Option<String>,
-    /// Any capability by QEMU's name: --cap xbzrle=on.
+    /// Set a migration capability by QEMU's name, such as --cap xbzrle=on. May be repeated.
     #[arg(long, value_name = "NAME=on|off")]
     cap: Vec<String>,
-    /// Any parameter by QEMU's name: --param multifd-channels=4.
+    /// Set a migration parameter by QEMU's name, such as --param multifd-channels=4. May be
+    /// repeated.
     #[arg(long, value_name = "NAME=VALUE")]
     param: Vec<String>,
-    /// How often the source is asked: 1kHz, max, off.
-    #[arg(long, value_name = "HZ|max|off")]
+    /// How often the source is sampled, such as 1kHz. A plain number is in Hz [default: 1kHz].
+    #[arg(long, value_name = "HZ|max|off", value_parser = checked_sample_rate)]
     sample_rate: Option<String>,
-    /// Then give up; the guest stays on the source.
-    #[arg(long, value_name = "TIME")]
+    /// Cancel if not finished after TIME; the guest keeps running on the source. Post-copy is never
+    /// cancelled [default: 60s].
+    #[arg(long, value_name = "TIME", value_parser = checked::<Micros>)]
     timeout: Option<String>,
-    /// Any scenario key: --set guest.rate=10MiB/s.
+    /// Set a scenario key, such as --set guest.rate=10MiB/s. May be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
-    /// Migrate the guest so many times, on to a fresh destination each time: a distribution.
+    /// Migrate the guest N times, each time to a fresh destination, and show the distribution
+    /// [default: 1].
     #[arg(long, value_name = "N")]
     repeat: Option<u32>,
-    /// The run directory; a fresh one under ./runs unless given.
+    /// Run directory to create [default: a new one below ./runs].
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) out: Option<PathBuf>,
-    /// Exit with 4 if this is true of run.json: 'downtime.best.us > 300ms'.
+    /// Exit with 4 if EXPR is true of run.json, such as 'downtime.best.us > 300ms'. May be repeated.
     #[arg(long, value_name = "EXPR")]
     pub(in crate::cli) fail_if: Vec<String>,
-    /// Exit with 0 for this outcome and with 4 for others.
+    /// Exit with 0 if this is the outcome, and with 4 if it is another.
     #[arg(long, value_enum, value_name = "OUTCOME")]
     pub(in crate::cli) expect: Option<OutcomeArg>,
-    /// Print the scenario as resolved, and do nothing.
+    /// Print the resulting scenario, and do nothing else.
     #[arg(long)]
     pub(in crate::cli) print_scenario: bool,
-    /// Print run.json on stdout.
+    /// Print JSON (the content of run.json) on stdout.
     #[arg(long)]
     pub(in crate::cli) json: bool,
+}
+
+impl CommonArgs {
+    fn settings(&self) -> Vec<Setting> {
+        given([
+            ("mode", self.mode.map(value_name)),
+            ("uri", self.uri.clone()),
+            ("transport", self.transport.map(value_name)),
+            ("limits.downtime", self.downtime_limit.clone()),
+            ("limits.bandwidth", self.max_bandwidth.clone()),
+            ("sampling.source", self.sample_rate.clone()),
+            ("timeout", self.timeout.clone()),
+        ])
+    }
+
+    /// Sets the scenario keys of the flags that were given.
+    fn set_keys(&self, loader: &mut Loader) -> Result<(), ScenarioError> {
+        set_texts(loader, self.settings())?;
+        if let Some(passes) = self.after_pass {
+            loader.set_value("switch.after_pass", i64::from(passes))?;
+        }
+        if let Some(repeat) = self.repeat {
+            loader.set_value("repeat", i64::from(repeat))?;
+        }
+        for capability in &self.cap {
+            let (name, state) = capability.split_once('=').unwrap_or((capability, "on"));
+            let state = match state {
+                "on" | "true" => true.into(),
+                "off" | "false" => false.into(),
+                // The loader refuses it and says what it accepts.
+                other => toml::Value::from(other),
+            };
+            loader.set_value(&format!("capabilities.{name}"), state)?;
+        }
+        for parameter in &self.param {
+            loader.set(&format!("parameters.{parameter}"))?;
+        }
+        for assignment in &self.set {
+            loader.set(assignment)?;
+        }
+        Ok(())
+    }
+}
+
+fn set_texts(loader: &mut Loader, settings: Vec<Setting>) -> Result<(), ScenarioError> {
+    for Setting { key, text } in settings {
+        loader.set_text(key, text)?;
+    }
+    Ok(())
+}
+
+/// Parses a value only to refuse a bad one: clap's error then names the flag. The scenario loader
+/// parses the text again, together with the file's.
+fn checked<T: FromStr>(text: &str) -> Result<String, T::Err> {
+    text.parse::<T>().map(|_| text.to_owned())
+}
+
+/// As [`checked`]; a number without a unit is in Hz.
+fn checked_sample_rate(text: &str) -> Result<String, <SampleRate as FromStr>::Err> {
+    if text.chars().all(|c| c.is_ascii_digit()) {
+        checked::<SampleRate>(&format!("{text}Hz"))
+    } else {
+        checked::<SampleRate>(text)
+    }
 }
 
 impl OutcomeArg {
@@ -137,22 +219,23 @@ impl OutcomeArg {
     }
 }
 
-/// The name of a choice, as the scenario spells it.
-fn name<T: ValueEnum>(choice: T) -> String {
-    choice.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+/// The name of a value, which is the same on the command line and in a scenario.
+fn value_name<T: ValueEnum>(value: T) -> String {
+    let value = value.to_possible_value().expect("no value is hidden from the command line");
+    value.get_name().to_owned()
 }
 
-/// Defaults, then the file, then the flags.
-pub(in crate::cli) fn scenario(
+/// Loads a scenario: the defaults, then the file, then the flags.
+pub(in crate::cli) fn load_scenario(
     file: Option<&PathBuf>,
     lab: Option<&LabArgs>,
     common: Option<&CommonArgs>,
 ) -> Result<Scenario, ScenarioError> {
-    scenario_over(Loader::new(), file, lab, common)
+    load_scenario_over(Loader::new(), file, lab, common)
 }
 
-/// The same over what is loaded already.
-pub(in crate::cli) fn scenario_over(
+/// As [`load_scenario`], over what `loader` holds already.
+pub(in crate::cli) fn load_scenario_over(
     mut loader: Loader,
     file: Option<&PathBuf>,
     lab: Option<&LabArgs>,
@@ -161,52 +244,11 @@ pub(in crate::cli) fn scenario_over(
     if let Some(file) = file {
         loader.file(file)?;
     }
-    let mut texts: Vec<(&str, Option<String>)> = Vec::new();
-    for (key, text) in lab.map(LabArgs::settings).unwrap_or_default() {
-        texts.push((key, Some(text)));
+    if let Some(lab) = lab {
+        set_texts(&mut loader, lab.settings())?;
     }
     if let Some(common) = common {
-        texts.push(("mode", common.mode.map(name)));
-        texts.push(("uri", common.uri.clone()));
-        texts.push(("transport", common.transport.map(name)));
-        texts.push(("limits.downtime", common.downtime_limit.clone()));
-        texts.push(("limits.bandwidth", common.max_bandwidth.clone()));
-        texts.push(("sampling.source", common.sample_rate.clone().map(with_hertz)));
-        texts.push(("timeout", common.timeout.clone()));
-    }
-    for (key, text) in texts {
-        if let Some(text) = text {
-            loader.set_text(key, text)?;
-        }
-    }
-    if let Some(common) = common {
-        if let Some(passes) = common.after_pass {
-            loader.set_value("switch.after_pass", i64::from(passes))?;
-        }
-        if let Some(repeat) = common.repeat {
-            loader.set_value("repeat", i64::from(repeat))?;
-        }
-        for capability in &common.cap {
-            let (name, state) = capability.split_once('=').unwrap_or((capability, "on"));
-            let state = match state {
-                "on" | "true" => true.into(),
-                "off" | "false" => false.into(),
-                // Left for the loader to refuse, in its words.
-                other => toml::Value::from(other),
-            };
-            loader.set_value(&format!("capabilities.{name}"), state)?;
-        }
-        for parameter in &common.param {
-            loader.set(&format!("parameters.{parameter}"))?;
-        }
-        for assignment in &common.set {
-            loader.set(assignment)?;
-        }
+        common.set_keys(&mut loader)?;
     }
     loader.load()
-}
-
-/// `--sample-rate 1000` means Hz, as its name says.
-fn with_hertz(text: String) -> String {
-    if text.chars().all(|c| c.is_ascii_digit()) { format!("{text}Hz") } else { text }
 }

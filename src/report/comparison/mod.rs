@@ -18,7 +18,7 @@ use std::fmt::Write;
 
 /// A page.
 #[must_use]
-pub fn text(comparison: &Comparison) -> String {
+pub fn format_comparison(comparison: &Comparison) -> String {
     let mut text = head(comparison);
     for line in sentences::sentences(comparison) {
         let _ = writeln!(text, "{line}");

@@ -1,6 +1,6 @@
 //! Pages as they look. The same seeds give the same figures on every platform.
 
-use super::text;
+use super::format_comparison;
 use crate::campaign::compare::SignificanceTest;
 use crate::campaign::examples::Shape::{Always, Hill, Hills, Nothing};
 use crate::campaign::examples::table;
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 const ONE: &str = "postcopy 128MiB";
 
 fn page(a: Table, b: Table) -> String {
-    text(&compare(&a, &b, &CompareOptions::default()))
+    format_comparison(&compare(&a, &b, &CompareOptions::default()))
 }
 
 /// A pre-copy and a post-copy of one scenario, in µs, bytes and faults.
@@ -309,7 +309,7 @@ proptest! {
         let side = |rows: &[_]| Table { rows: rows.iter().map(row).collect(), ..table("side") };
         let test = if medians { SignificanceTest::Medians } else { SignificanceTest::Ranks };
         let comparison = compare(&side(one), &side(other), &CompareOptions { test, ..CompareOptions::default() });
-        prop_assert!(text(&comparison).lines().count() > 1);
+        prop_assert!(format_comparison(&comparison).lines().count() > 1);
         prop_assert!(serde_json::to_string(&comparison).is_ok());
     }
 }

@@ -305,7 +305,7 @@ fn a_link_by_itself_leads_to_the_destination_and_counts() {
     let link = link.wait();
     link.assert_code(0);
     assert!(
-        link.stdout.contains("leads to") && link.stdout.contains("1 connection: "),
+        link.stdout.contains("forwards to") && link.stdout.contains("1 connection: "),
         "{}",
         link.stdout
     );
