@@ -134,7 +134,7 @@ struct Ran {
 impl Ran {
     fn of(definition: &Definition) -> Result<Ran> {
         let SweepOutcome { mut rows, seconds, .. } = made(definition)?;
-        rows.retain(|row| row.ended != RunStatus::NotStarted);
+        rows.retain(|row| row.status != RunStatus::NotStarted);
         let took: Vec<f64> =
             rows.iter().filter_map(|row| seconds_of(row, "time_us.ended")).collect();
         let count = f64::from(u32::try_from(took.len())?);
@@ -150,7 +150,7 @@ impl Ran {
         let completed = self
             .rows
             .iter()
-            .filter(|row| row.ended == RunStatus::Migrated(Outcome::Completed))
+            .filter(|row| row.status == RunStatus::Migrated(Outcome::Completed))
             .count();
         let (count, typical, seconds) = (self.rows.len(), median(&self.took), self.seconds);
         say(&format!(
@@ -165,9 +165,9 @@ fn say_unfinished(definition: &Definition, began: &[RunRow]) {
     for cell in &definition.cells {
         let of_cell = || began.iter().filter(|row| row.cell == cell.number);
         let completed =
-            of_cell().filter(|row| row.ended == RunStatus::Migrated(Outcome::Completed)).count();
+            of_cell().filter(|row| row.status == RunStatus::Migrated(Outcome::Completed)).count();
         if let Some(reason) = of_cell()
-            .find(|row| row.ended != RunStatus::Migrated(Outcome::Completed))
+            .find(|row| row.status != RunStatus::Migrated(Outcome::Completed))
             .map(|row| &row.reason)
         {
             say(&format!(

@@ -19,7 +19,7 @@ pub(crate) fn collect(campaigns: &Path, campaign: &Path, out: &Path) -> Result<(
         let Some(cell) = definition.cells.iter().find(|cell| cell.number == row.cell) else {
             continue;
         };
-        if setting(cell, "stressed") == STRESSED && row.is_good() {
+        if setting(cell, "stressed") == STRESSED && row.is_successful() {
             let bytes = curve(&Run::open(&campaign.join(&row.directory)));
             let curve = Curve {
                 mode: setting(cell, "mode").to_owned(),

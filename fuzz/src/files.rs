@@ -228,7 +228,7 @@ fn journal(path: &Path) {
     let read = Journal::read(&path);
     match (Journal::open(&path), read) {
         (Ok(journal), Ok(read)) => {
-            assert!(journal.done == read);
+            assert!(journal.visits == read);
             // What was no whole line is cut off, and the rest is the same.
             assert!(Journal::read(&path).unwrap() == read);
             for visited in &read {

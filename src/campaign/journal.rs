@@ -1,6 +1,8 @@
-//! What a campaign has done so far: a line for each visit, on disk before the next one begins.
+//! The journal of a campaign: one line of JSON per finished visit, written to disk before the next
+//! visit begins.
 //!
-//! Takes visits with their rows; gives them back. A line that was cut off is no visit: it is done again. Knows nothing of running.
+//! A last line that was cut off, for example by a power failure, does not count: that visit is made
+//! again when the sweep is resumed.
 
 use super::row::RunRow;
 use super::schedule::Visit;
@@ -10,94 +12,97 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::Path;
 
-/// A visit that took place.
+/// A finished visit, as a line of the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CompletedVisit {
-    /// To which cell, and which time.
+    /// The cell and the round of the visit.
     pub visit: Visit,
-    /// How long it took in all, s.
+    /// The duration of the whole visit, in seconds.
     pub seconds: f64,
-    /// One for each measured run.
+    /// One row per measured run.
     pub rows: Vec<RunRow>,
 }
 
-/// Opened to go on.
+/// A journal that is open for appending.
 #[derive(Debug)]
 pub struct Journal {
     file: File,
-    /// What was there.
-    pub done: Vec<CompletedVisit>,
+    /// All finished visits, those from the file first.
+    pub visits: Vec<CompletedVisit>,
 }
 
 impl Journal {
-    /// Opens it, and cuts off what is no whole line.
+    /// Opens or creates the journal and removes an incomplete last line.
     ///
     /// # Errors
-    /// What the file system says; and for a line that is none of ours.
+    /// Returns the error of the file system, or `InvalidData` for a line that is not a visit; the
+    /// file is not changed then.
     pub fn open(path: &Path) -> io::Result<Journal> {
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        let (done, whole) = visits(BufReader::new(&mut file))?;
-        file.set_len(whole)?;
+        let (visits, complete_bytes) = read_visits(BufReader::new(&mut file))?;
+        file.set_len(complete_bytes)?;
         file.seek(SeekFrom::End(0))?;
-        Ok(Journal { file, done })
+        Ok(Journal { file, visits })
     }
 
-    /// Only reads it.
+    /// Reads the finished visits and leaves the file as it is.
     ///
     /// # Errors
-    /// As [`Journal::open`].
+    /// Returns the same errors as [`Journal::open`].
     pub fn read(path: &Path) -> io::Result<Vec<CompletedVisit>> {
-        Ok(visits(BufReader::new(File::open(path)?))?.0)
+        Ok(read_visits(BufReader::new(File::open(path)?))?.0)
     }
 
-    /// Writes a visit down; it is on disk when this returns. If it could not be, the line is taken back, so that the file stays whole.
+    /// Appends a visit. It is on disk when this returns.
     ///
     /// # Errors
-    /// What the file system says.
-    pub fn add(&mut self, visited: CompletedVisit) -> io::Result<()> {
+    /// Returns the error of the file system. The incomplete line is then removed again, so that the
+    /// next one starts on a line of its own.
+    pub fn append(&mut self, visited: CompletedVisit) -> io::Result<()> {
         let before = self.file.stream_position()?;
         let mut line = serde_json::to_vec(&visited)?;
         line.push(b'\n');
         let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
         if written.is_err() {
+            // If this fails too, `open` removes the incomplete line.
             let _ =
                 self.file.set_len(before).and_then(|()| self.file.seek(SeekFrom::Start(before)));
         }
         written?;
-        self.done.push(visited);
+        self.visits.push(visited);
         Ok(())
     }
 
-    /// Whether it has been made.
+    /// Whether this visit is finished.
     #[must_use]
-    pub fn has(&self, visit: Visit) -> bool {
-        self.done.iter().any(|done| done.visit == visit)
+    pub fn contains(&self, visit: Visit) -> bool {
+        self.visits.iter().any(|visited| visited.visit == visit)
     }
 }
 
-/// A visit has some KiB for each run that was made together.
-const LONGEST_VISIT: usize = 16 << 20;
+/// The longest line that is read, in bytes. A visit takes a few KiB per run.
+const MAX_LINE_BYTES: usize = 16 << 20;
 
-/// The visits, and how many bytes they take: what comes after the last whole line is none.
-fn visits(from: impl BufRead) -> io::Result<(Vec<CompletedVisit>, u64)> {
-    let (mut done, mut whole, mut number) = (Vec::new(), 0u64, 0u64);
-    let mut wrong = None;
-    each_line(from, LONGEST_VISIT, |line| {
+/// Reads the visits, and the length in bytes of the complete lines.
+fn read_visits(from: impl BufRead) -> io::Result<(Vec<CompletedVisit>, u64)> {
+    let (mut visits, mut complete_bytes, mut number) = (Vec::new(), 0u64, 0u64);
+    let mut problem = None;
+    each_line(from, MAX_LINE_BYTES, |line| {
         number += 1;
-        if wrong.is_some() || !line.ends_with(b"\n") {
+        if problem.is_some() || !line.ends_with(b"\n") {
             return;
         }
-        whole += line.len() as u64;
+        complete_bytes += line.len() as u64;
         match serde_json::from_slice(line) {
-            Ok(visited) => done.push(visited),
-            Err(error) => wrong = Some(format!("line {number} is no visit: {error}")),
+            Ok(visited) => visits.push(visited),
+            Err(error) => problem = Some(format!("line {number} is not a visit: {error}")),
         }
     })
     .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    match wrong {
-        Some(wrong) => Err(io::Error::new(io::ErrorKind::InvalidData, wrong)),
-        None => Ok((done, whole)),
+    match problem {
+        Some(problem) => Err(io::Error::new(io::ErrorKind::InvalidData, problem)),
+        None => Ok((visits, complete_bytes)),
     }
 }
 
@@ -121,31 +126,31 @@ mod tests {
     }
 
     #[test]
-    fn cut_off_anywhere_it_goes_on_with_what_was_whole() {
+    fn continues_after_the_last_complete_line_wherever_the_file_was_cut() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("j");
         let mut journal = Journal::open(&path).unwrap();
         for cell in 1..=3 {
-            journal.add(visited(cell)).unwrap();
+            journal.append(visited(cell)).unwrap();
         }
         let bytes = std::fs::read(&path).unwrap();
         for cut in 0..=bytes.len() {
             std::fs::write(&path, &bytes[..cut]).unwrap();
             let mut journal = Journal::open(&path).unwrap();
-            let before = journal.done.len();
+            let before = journal.visits.len();
             assert_eq!(before, bytes[..cut].iter().filter(|byte| **byte == b'\n').count());
-            journal.add(visited(9)).unwrap();
+            journal.append(visited(9)).unwrap();
             let read = Journal::read(&path).unwrap();
             assert_eq!((read.len(), read.last().unwrap().visit.cell), (before + 1, 9));
         }
     }
 
     #[test]
-    fn what_is_none_of_ours_is_refused_and_left_alone() {
+    fn refuses_a_file_that_is_not_a_journal_and_does_not_change_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("j");
         std::fs::write(&path, "hello\n").unwrap();
-        assert!(Journal::open(&path).unwrap_err().to_string().starts_with("line 1 is no visit"));
+        assert!(Journal::open(&path).unwrap_err().to_string().starts_with("line 1 is not a visit"));
         assert_eq!(std::fs::read(&path).unwrap(), b"hello\n");
     }
 }

@@ -1,12 +1,20 @@
-//! Many runs, and what they say together.
+//! Campaigns: many runs from one file, their results, and comparisons of them.
 //!
-//! Takes a file that says what is varied; gives runs of all combinations in an order that drift does not masquerade in, their figures as one table,
-//! and comparisons of tables. Knows nothing of how a run is made and of terminals.
+//! A campaign file says which scenario keys are varied. [`sweep`] runs every combination in random
+//! order, so that a slow drift of the machine is not mistaken for an effect, and writes one row per
+//! run. [`compare`] compares two sets of rows. Nothing here prints to a terminal.
 //!
-//! Map: `definition` TOML to cells · `schedule` their order · `sweep` makes the runs · `journal` what is done, for going on after any end · `row` one run
-//! · `metrics` which figures are kept · `results` all rows as Parquet · `standing` how far it is · `select` rows to tables · `table` runs as rows of a comparison ·
-//! `statistics` intervals, tests and modes, of plain numbers · `compare` two tables against each other, with what may be claimed and what may not.
+//! Modules that make runs: `definition` (from TOML to cells), `schedule` (the order of the visits),
+//! `journal` (what is done, so that an interrupted sweep can continue), `campaign_file`
+//! (what a directory was made for), `progress` (how much is
+//! done and how long the rest takes), `sweep` (makes the runs).
+//!
+//! Modules that only read results: `setting` (a key and its value), `directory` (names of the
+//! files), `table` (runs as rows of a comparison), `metrics` (which figures are kept), `row` (one
+//! run), `results` (all rows as Parquet), `select` (from a path to a table), `statistics`
+//! (intervals and tests on plain numbers), `compare` (two tables against each other).
 
+mod campaign_file;
 pub mod compare;
 pub mod definition;
 pub mod directory;

@@ -1,4 +1,4 @@
-//! How far a campaign is, and how long it will take. Pure.
+//! How much of a campaign is done, and an estimate of how long the rest takes. Pure.
 
 use super::definition::{Cell, Definition};
 use super::journal::CompletedVisit;
@@ -6,8 +6,9 @@ use super::schedule::Visit;
 use crate::convergence::{Setup, predict};
 use std::time::Duration;
 
-/// Everything of a visit that is no migration: two QEMUs, the guest's start, what it is asked before and after, the record.
-const OVERHEAD: f64 = 0.6;
+/// The time that a visit takes besides its migrations, in seconds: starting two QEMUs and the guest,
+/// querying them before and after, and writing the run directory.
+const VISIT_OVERHEAD_SECONDS: f64 = 0.6;
 
 /// How much of a campaign is done.
 #[derive(Clone, Debug)]
@@ -24,32 +25,37 @@ pub struct SweepProgress {
     pub remaining: (Duration, Duration),
 }
 
-/// How long a visit to a cell should take by the model of QEMU's loop, s.
+/// Predicts the duration of one visit of a cell in seconds, by the model of QEMU's migration loop.
 #[must_use]
 pub fn predict_visit_seconds(definition: &Definition, cell: &Cell, round: u32) -> f64 {
     let migrations = f64::from(definition.warm_up + definition.runs_in_round(round));
-    let of_one = predict(&Setup::of_scenario(&cell.scenario)).total;
-    OVERHEAD + migrations * of_one
+    let one_migration = predict(&Setup::of_scenario(&cell.scenario)).total;
+    VISIT_OVERHEAD_SECONDS + migrations * one_migration
 }
 
-/// What is left: cells that were visited take what they took, the others what the model says, as far off as it was elsewhere.
+/// Estimates how long the open visits take, from the first to the third quartile: a cell that was
+/// visited before takes as long as it did then; any other cell takes what the model predicts, times
+/// the ratio of measured to predicted duration in the cells that were visited.
 #[must_use]
 pub(super) fn estimate_remaining(
     definition: &Definition,
     done: &[CompletedVisit],
-    open: &[Visit],
+    open_visits: &[Visit],
 ) -> (Duration, Duration) {
     let expected = |visit: Visit| {
         let cell = definition.cells.iter().find(|cell| cell.number == visit.cell);
-        cell.map_or(OVERHEAD, |cell| predict_visit_seconds(definition, cell, visit.round)).max(0.01)
+        cell.map_or(VISIT_OVERHEAD_SECONDS, |cell| {
+            predict_visit_seconds(definition, cell, visit.round)
+        })
+        .max(0.01)
     };
-    let mut off: Vec<f64> =
+    let mut ratios: Vec<f64> =
         done.iter().map(|visited| visited.seconds / expected(visited.visit)).collect();
-    off.sort_by(f64::total_cmp);
-    let quartile = |hundredths: usize| off.get(off.len() * hundredths / 100).copied();
+    ratios.sort_by(f64::total_cmp);
+    let quartile = |hundredths: usize| ratios.get(ratios.len() * hundredths / 100).copied();
     let (low, high) = (quartile(25).unwrap_or(0.8), quartile(75).unwrap_or(1.5));
-    let (mut least, mut most) = (0.0, 0.0);
-    for visit in open {
+    let (mut min, mut max) = (0.0, 0.0);
+    for visit in open_visits {
         let mut took: Vec<f64> = done
             .iter()
             .filter(|visited| visited.visit.cell == visit.cell)
@@ -59,16 +65,16 @@ pub(super) fn estimate_remaining(
         match took.as_slice() {
             [] => {
                 let expected = expected(*visit);
-                (least, most) = (least + expected * low, most + expected * high);
+                (min, max) = (min + expected * low, max + expected * high);
             }
             took => {
                 let at =
                     |hundredths: usize| took[(took.len() * hundredths / 100).min(took.len() - 1)];
-                (least, most) = (least + at(25), most + at(75));
+                (min, max) = (min + at(25), max + at(75));
             }
         }
     }
-    (Duration::from_secs_f64(least), Duration::from_secs_f64(most.max(least)))
+    (Duration::from_secs_f64(min), Duration::from_secs_f64(max.max(min)))
 }
 
 #[cfg(test)]
@@ -83,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_that_was_visited_takes_what_it_took() {
+    fn a_visited_cell_takes_as_long_as_before() {
         let done = [3.0, 5.0, 4.0].map(|seconds| CompletedVisit {
             visit: Visit { cell: 1, round: 1 },
             seconds,
@@ -98,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_not_takes_what_the_model_says_as_far_off_as_it_was_elsewhere() {
+    fn an_unvisited_cell_takes_the_predicted_time_corrected_by_the_visited_cells() {
         let definition = definition();
         let expected = predict_visit_seconds(&definition, &definition.cells[1], 1);
         assert!((0.7..2.0).contains(&expected), "{expected}");
@@ -108,7 +114,7 @@ mod tests {
             seconds: first * 2.0,
             rows: Vec::new(),
         }];
-        let (least, most) = estimate_remaining(&definition, &done, &[Visit { cell: 2, round: 1 }]);
-        assert!((least.as_secs_f64() - expected * 2.0).abs() < 1e-6 && least == most);
+        let (min, max) = estimate_remaining(&definition, &done, &[Visit { cell: 2, round: 1 }]);
+        assert!((min.as_secs_f64() - expected * 2.0).abs() < 1e-6 && min == max);
     }
 }

@@ -116,7 +116,7 @@ fn columns(campaign: &ResultsHeader<'_>, rows: &[&RunRow]) -> Vec<(String, Colum
         ("cell_name".to_owned(), text(&|row| settings_of(row).map(join_settings))),
         ("repeat".to_owned(), int(&|_, row| i64::from(row.repeat))),
         ("started".to_owned(), text(&|row| Some(row.started.clone()))),
-        ("outcome".to_owned(), text(&|row| Some(row.ended.name()))),
+        ("outcome".to_owned(), text(&|row| Some(row.status.name()))),
         ("reason".to_owned(), text(&|row| Some(row.reason.clone()))),
         (
             "postcopy_happened".to_owned(),

@@ -1,30 +1,30 @@
-//! One run of a campaign as a row.
+//! One run of a campaign as a row of the journal and of the results.
 
 use super::metrics;
 use crate::record::{Host, Integrity, Outcome};
 use serde::{Deserialize, Serialize};
 
-/// How a run of a campaign ended: also one that never began is a result.
+/// How a run of a campaign ended. A run that never began is a result, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunStatus {
-    /// There was none: it was refused, or the lab did not start.
+    /// No migration was started: the scenario was refused, or the lab did not start.
     NotStarted,
-    /// The campaign's time-out for a visit ended it.
+    /// The run was cancelled because the visit exceeded the campaign's `timeout`.
     TimedOut,
-    /// There was a migration.
+    /// A migration was started, and this is its outcome.
     #[serde(untagged)]
     Migrated(Outcome),
 }
 
 impl RunStatus {
-    /// As in the results.
+    /// Returns the name that the results use, such as `not-started` or `completed`.
     #[must_use]
     pub fn name(self) -> String {
         crate::scenario::spelling(&self)
     }
 
-    /// As a comparison counts it.
+    /// Returns the outcome that comparisons count: a run that never began, or timed out, has failed.
     #[must_use]
     pub fn outcome(self) -> Outcome {
         match self {
@@ -34,41 +34,44 @@ impl RunStatus {
     }
 }
 
-/// One run.
+/// One run of a campaign.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunRow {
-    /// The cell's number.
+    /// The number of the cell, from 1.
     pub cell: u32,
-    /// Which of the cell's, from 1.
+    /// The number of the run within its cell, from 1.
     pub repeat: u32,
-    /// RFC 3339, UTC; empty if it never began.
+    /// The time at which the run began, as RFC 3339 in UTC; empty if it never began.
     pub started: String,
-    /// How it ended.
-    pub ended: RunStatus,
-    /// Why, in a sentence.
+    /// How the run ended.
+    #[serde(rename = "ended")]
+    pub status: RunStatus,
+    /// The reason for that, in one sentence.
     pub reason: String,
-    /// Whether post-copy really happened.
+    /// Whether the guest ran on the destination before all of its memory was there.
     pub postcopy_happened: bool,
-    /// Whether the guest's memory came over, by its own check at the end of the visit.
+    /// Whether the guest's memory arrived intact, by the guest's own check at the end of the visit.
     pub integrity: Integrity,
-    /// Of the two QEMUs.
+    /// The versions of the source QEMU and of the destination QEMU.
     pub qemu: String,
-    /// `tcg` or `kvm`.
+    /// The accelerator: `tcg` or `kvm`.
     pub accelerator: String,
-    /// Where the run directory is or was, in the campaign's directory.
+    /// The path of the run directory, relative to the campaign directory. With `keep = "none"` the
+    /// directory is deleted after the visit.
     pub directory: String,
-    /// In the order of [`metrics::all`]; `null` where not measured.
+    /// The figures in the order of [`metrics::all`]; `None` for a figure that was not measured.
     pub values: Vec<Option<f64>>,
 }
 
 impl RunRow {
-    /// A figure by its name in run.json, such as `time_us.total`; `None` where it was not measured, or is none that is kept.
+    /// Returns a figure by its path in run.json, such as `time_us.total`; `None` if it was not measured,
+    /// or if campaigns do not keep it.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<f64> {
         metrics::named(&self.values, name)
     }
 
-    /// What else the machine did during it.
+    /// Returns the CPU time that the run and other processes used.
     #[must_use]
     pub fn host(&self) -> Host {
         metrics::host(&self.values)
@@ -76,12 +79,12 @@ impl RunRow {
 
     /// Makes the row of a run that never began: it has no figures.
     #[must_use]
-    pub fn without_figures(cell: u32, repeat: u32, ended: RunStatus, reason: String) -> RunRow {
+    pub fn without_figures(cell: u32, repeat: u32, status: RunStatus, reason: String) -> RunRow {
         RunRow {
             cell,
             repeat,
             started: String::new(),
-            ended,
+            status,
             reason,
             postcopy_happened: false,
             integrity: Integrity::Unknown,
@@ -92,10 +95,10 @@ impl RunRow {
         }
     }
 
-    /// Completed, and its memory is not known to be wrong.
+    /// Whether the migration completed and no memory error is known.
     #[must_use]
-    pub fn is_good(&self) -> bool {
-        self.ended == RunStatus::Migrated(Outcome::Completed)
+    pub fn is_successful(&self) -> bool {
+        self.status == RunStatus::Migrated(Outcome::Completed)
             && self.integrity != Integrity::Corrupt
     }
 }
@@ -105,14 +108,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_comes_back_as_it_was() {
-        for ended in [
+    fn a_row_survives_serialization() {
+        for status in [
             RunStatus::Migrated(Outcome::NotConverged),
             RunStatus::Migrated(Outcome::Completed),
             RunStatus::NotStarted,
             RunStatus::TimedOut,
         ] {
-            let row = RunRow::without_figures(3, 2, ended, "why".to_owned());
+            let row = RunRow::without_figures(3, 2, status, "why".to_owned());
             let text = serde_json::to_string(&row).unwrap();
             assert_eq!(serde_json::from_str::<RunRow>(&text).unwrap(), row, "{text}");
         }

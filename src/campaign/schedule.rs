@@ -1,28 +1,30 @@
-//! In which order cells are visited. Pure.
+//! The order in which cells are visited. Pure.
 //!
-//! A visit is one fresh guest in one cell, and one or more measured runs of it. Each round visits every cell once, in an order of its own: what
-//! drifts over an hour (a machine that warms up, a neighbour that comes and goes) meets all cells alike. Cells that differ only in the
-//! baseline's keys are visited one after the other, as what is compared should have had the same minute.
+//! A visit starts one fresh guest in one cell and makes one or more measured runs with it. Each round
+//! visits every cell once, in a new random order, so that a drift over an hour (a machine that warms
+//! up, another process that comes and goes) affects all cells alike. Cells that differ only in the
+//! keys of the baseline are visited one directly after the other, because runs that are compared
+//! should meet the same conditions.
 
 use super::definition::{Definition, Order};
 use serde::{Deserialize, Serialize};
 
-/// One visit to one cell.
+/// One visit of one cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Visit {
-    /// The cell's number, from 1.
+    /// The number of the cell, from 1.
     pub cell: u32,
-    /// Which time, from 1.
+    /// The number of the round, from 1: how often the cell has been visited, this time included.
     pub round: u32,
 }
 
-/// A part of a campaign that is run in several places.
+/// One part of a campaign whose cells are divided among several machines. Written as `1/3`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
-    /// Which, from 1.
+    /// The number of this part, from 1.
     pub number: u32,
-    /// Of so many.
-    pub of: u32,
+    /// The number of all parts.
+    pub count: u32,
 }
 
 impl std::str::FromStr for Shard {
@@ -31,39 +33,39 @@ impl std::str::FromStr for Shard {
     fn from_str(text: &str) -> Result<Shard, String> {
         let parsed = text
             .split_once('/')
-            .and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
+            .and_then(|(number, count)| Some((number.parse().ok()?, count.parse().ok()?)));
         match parsed {
-            Some((number, of)) if (1..=of).contains(&number) => Ok(Shard { number, of }),
-            _ => Err(format!("{text} is no shard; write K/N, such as 1/3")),
+            Some((number, count)) if (1..=count).contains(&number) => Ok(Shard { number, count }),
+            _ => Err(format!("{text} is not a shard; write K/N with K from 1 to N, such as 1/3")),
         }
     }
 }
 
 impl Definition {
-    /// Runs of a visit of this round, measured ones.
+    /// Returns the number of measured runs that each visit of this round makes.
     #[must_use]
     pub fn runs_in_round(&self, round: u32) -> u32 {
         self.together.min(self.repeats.saturating_sub((round - 1) * self.together))
     }
 
-    /// The first repeat of this round, from 1.
+    /// Returns the number, from 1, of the first run that a visit of this round makes in its cell.
     #[must_use]
     pub fn first_repeat(&self, round: u32) -> u32 {
         (round - 1) * self.together + 1
     }
 
-    /// All visits, in their order. The same for the same seed.
+    /// Returns all visits in their order. The same seed always gives the same order.
     #[must_use]
     pub fn visits(&self, shard: Option<Shard>) -> Vec<Visit> {
         let mut random = fastrand::Rng::with_seed(self.seed);
-        let groups = self.groups();
-        let mine = |index: usize| {
-            shard.is_none_or(|shard| index % shard.of as usize == shard.number as usize - 1)
+        let groups = self.compared_cells();
+        let is_in_shard = |index: usize| {
+            shard.is_none_or(|shard| index % shard.count as usize == shard.number as usize - 1)
         };
         let groups: Vec<&Vec<u32>> = groups
             .iter()
             .enumerate()
-            .filter(|(index, _)| mine(*index))
+            .filter(|(index, _)| is_in_shard(*index))
             .map(|(_, group)| group)
             .collect();
         let mut visits = Vec::new();
@@ -78,8 +80,8 @@ impl Definition {
         visits
     }
 
-    /// Numbers of cells that are compared with each other.
-    fn groups(&self) -> Vec<Vec<u32>> {
+    /// Groups the numbers of the cells that are compared with each other.
+    fn compared_cells(&self) -> Vec<Vec<u32>> {
         let keys: Vec<&str> = self.baseline.iter().map(|setting| setting.key.as_str()).collect();
         let mut groups: Vec<(String, Vec<u32>)> = Vec::new();
         for cell in &self.cells {
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_compared_comes_one_after_the_other() {
+    fn visits_compared_cells_one_after_the_other() {
         let definition = defined(
             "repeats = 5\n[vary]\nmode = [\"precopy\", \"postcopy\"]\nguest.seed = [1, 2, 3]\n[baseline]\nmode = \"precopy\"\n",
         );
@@ -125,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn as_written_is_as_written() {
+    fn keeps_the_written_order_if_asked_to() {
         let definition = defined(
             "order = \"written\"\nrepeats = 5\ntogether = 2\n[vary]\nguest.seed = [1, 2]\n",
         );
@@ -141,8 +143,8 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_is_read_or_refused() {
-        assert_eq!("2/3".parse(), Ok(Shard { number: 2, of: 3 }));
+    fn parses_a_shard_or_refuses_it() {
+        assert_eq!("2/3".parse(), Ok(Shard { number: 2, count: 3 }));
         for text in ["0/3", "4/3", "3", "a/b", "1/0", ""] {
             assert!(text.parse::<Shard>().is_err(), "{text}");
         }
@@ -150,7 +152,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_cell_is_visited_once_a_round_also_in_shards(seeds in 1..9u32, repeats in 1..9u32, together in 1..5u32, seed: u64, of in 1..5u32) {
+        fn visits_every_cell_once_a_round_also_in_shards(seeds in 1..9u32, repeats in 1..9u32, together in 1..5u32, seed: u64, of in 1..5u32) {
             let list: Vec<String> = (1..=seeds).map(|seed| seed.to_string()).collect();
             let text = format!("repeats = {repeats}\ntogether = {together}\n[vary]\nguest.seed = [{}]\nmode = [\"precopy\", \"hybrid\"]\n[baseline]\nmode = \"hybrid\"\n", list.join(", "));
             let definition = Definition { seed, ..defined(&text) };
@@ -160,7 +162,7 @@ mod tests {
             let wanted: BTreeSet<Visit> = (1..=2 * seeds).flat_map(|cell| (1..=rounds).map(move |round| Visit { cell, round })).collect();
             prop_assert_eq!(all.iter().copied().collect::<BTreeSet<_>>(), wanted.clone());
             prop_assert_eq!(all.len(), wanted.len());
-            let shards: Vec<Visit> = (1..=of).flat_map(|number| definition.visits(Some(Shard { number, of }))).collect();
+            let shards: Vec<Visit> = (1..=of).flat_map(|number| definition.visits(Some(Shard { number, count: of }))).collect();
             prop_assert_eq!(shards.len(), all.len());
             prop_assert_eq!(shards.into_iter().collect::<BTreeSet<_>>(), wanted);
             prop_assert_eq!((1..=rounds).map(|round| definition.runs_in_round(round)).sum::<u32>(), repeats);

@@ -1,17 +1,18 @@
 //! Makes the runs of a campaign, one visit after the other.
 //!
-//! Takes a definition and a directory; gives the campaign's directory with a line of the journal for each visit and the results as Parquet. A run that
-//! fails, or cannot even start, is a row like any other, and the rest goes on. RunStatus at any moment, by whatever, it goes on with `resume` where it was: what is
-//! in the journal is not done again, and what is not in it is.
+//! The campaign directory gets one line in the journal per visit, and the results as Parquet. A run
+//! that fails, or that cannot even start, becomes a row like any other, and the sweep continues.
+//! Whatever ended a sweep, `resume` continues it: a visit that is in the journal is not made again.
 
+use super::campaign_file::CampaignFile;
 use super::definition::{Cell, Definition, Keep};
-use super::directory::{CAMPAIGN_JSON, JOURNAL, MAX_CAMPAIGN_JSON_BYTES, RESULTS, RUNS};
+use super::directory::{CAMPAIGN_JSON, JOURNAL, RESULTS, RUNS};
 use super::journal::{CompletedVisit, Journal};
-use super::progress::{self, SweepProgress};
-use super::results::ResultsHeader;
+use super::metrics;
+use super::progress::{SweepProgress, estimate_remaining};
+use super::results::{self, ResultsHeader};
 use super::row::{RunRow, RunStatus};
 use super::schedule::{Shard, Visit};
-use super::{metrics, results};
 use crate::causes::with_causes;
 use crate::clock::monotonic_ns;
 use crate::drive::{DriveError, Interrupt, Progress};
@@ -19,37 +20,33 @@ use crate::plan::Support;
 use crate::record::{Outcome, Switchover};
 use crate::run::{Finished, Options, RunError, in_lab_again};
 use crate::scenario::Scenario;
-use crate::text::read_all;
-use serde_json::{Value, json};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// The version of campaign.json.
-const SCHEMA: &str = "switchover.campaign/1";
+/// How long a visit may take to end after it was asked to, before it is dropped.
+const END_TIMEOUT: Duration = Duration::from_secs(60);
+/// The results are written after every so many visits, and at the end.
+const VISITS_PER_RESULTS_WRITE: usize = 25;
 
-/// After its time-out a visit is asked to end; after so long it is ended.
-const GRACE: Duration = Duration::from_secs(60);
-/// The results are written anew at most each so many visits, and at the end.
-const WRITE_EACH: usize = 25;
-
-/// Called some 50 times a second while a migration goes on.
+/// A callback that is called about 50 times a second while a migration runs.
 pub type OnProgress = Box<dyn FnMut(&Progress) + Send>;
 
-/// What a sweep needs besides its definition.
+/// What a sweep needs besides the campaign's definition.
 pub struct SweepOptions {
-    /// The campaign's directory.
+    /// The campaign directory.
     pub out: PathBuf,
-    /// Go on with what is there.
+    /// Whether to continue an earlier sweep of the same campaign in `out`; otherwise `out` must not
+    /// exist.
     pub resume: bool,
-    /// Only a part of it.
+    /// The part of the campaign to run; `None` for all of it.
     pub shard: Option<Shard>,
-    /// The user's way out.
+    /// Ends the sweep safely when the user interrupts it.
     pub interrupt: Interrupt,
     /// Called before each visit.
     pub on_visit: Box<dyn FnMut(&SweepProgress) + Send>,
-    /// Makes what is called while a migration goes on.
+    /// Called for each guest; returns the callback for the progress of its migrations.
     pub progress: Box<dyn FnMut() -> OnProgress + Send>,
 }
 
@@ -75,98 +72,99 @@ pub struct SweepOutcome {
     pub seconds: f64,
 }
 
-/// Why a campaign ended before its end, or did not begin. What is in the journal is kept.
+/// Why a sweep did not start, or stopped early. All visits that are in the journal are kept.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SweepError {
-    /// There is something already.
-    #[error("{path} is there already; go on with it by --resume, or name another place with --out")]
-    Exists {
-        /// Where.
+    /// The campaign directory exists, and `resume` was not asked for.
+    #[error(
+        "{path} exists already; continue it with --resume, or name another directory with --out"
+    )]
+    AlreadyExists {
+        /// The campaign directory.
         path: PathBuf,
     },
-    /// There is nothing to go on with.
-    #[error("{path} has no campaign to go on with")]
-    Nothing {
-        /// Where.
+    /// There is nothing to resume: `campaign.json` cannot be read.
+    #[error("{path} has no campaign to resume")]
+    NothingToResume {
+        /// The campaign directory.
         path: PathBuf,
-        /// Why.
+        /// Why `campaign.json` cannot be read.
         source: io::Error,
     },
-    /// It is another one's.
+    /// The directory was made for a campaign with other cells.
     #[error(
-        "{path} is of another campaign: {difference}. Nothing there was changed; name another place with --out"
+        "{path} belongs to another campaign: {difference}. Nothing there was changed; name another \
+         directory with --out"
     )]
-    Another {
-        /// Where.
+    DifferentCampaign {
+        /// The campaign directory.
         path: PathBuf,
-        /// In what they differ.
+        /// The first difference between the two campaigns.
         difference: String,
     },
-    /// It cannot be written.
+    /// A file of the campaign directory or of a run directory cannot be written.
     #[error(
-        "cannot write {path}. What was finished before is kept there: make room, and go on with --resume"
+        "cannot write {path}. The visits that were finished before are kept there: free some space, \
+         and continue with --resume"
     )]
     Write {
-        /// Which.
+        /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
 }
 
-/// Runs it, or what is left of it.
+/// Makes all visits of a campaign that are not in the journal yet.
 ///
 /// # Errors
-/// [`SweepError`].
+/// Returns [`SweepError`] if the campaign directory cannot be used or written. A run that fails is
+/// not an error but a row.
 pub async fn sweep(
     definition: &Definition,
     mut options: SweepOptions,
 ) -> Result<SweepOutcome, SweepError> {
-    let mut journal = open(definition, &options)?;
+    let mut journal = open_directory(definition, &options)?;
     let visits = definition.visits(options.shard);
     let mut sweep = Sweep { definition, out: &options.out, refused: Vec::new(), known: Vec::new() };
+    // In reverse order, so that the next visit is the last element.
     let mut open: Vec<Visit> =
-        visits.iter().copied().filter(|visit| !journal.has(*visit)).collect();
-    open.reverse();
+        visits.iter().rev().copied().filter(|visit| !journal.contains(*visit)).collect();
     let began_ns = monotonic_ns();
-    let mut made = 0;
+    let mut visits_made = 0;
     while let Some(visit) = open.last().copied() {
-        let Some(cell) = definition.cells.iter().find(|cell| cell.number == visit.cell) else {
-            break;
-        };
-        let waiting: Vec<Visit> = open.iter().rev().copied().collect();
+        let cell = definition.cell(visit.cell).expect("visits are of the definition's cells");
         (options.on_visit)(&SweepProgress {
             visits_done: visits.len() - open.len(),
             visits_total: visits.len(),
-            failed_runs: journal
-                .done
-                .iter()
-                .flat_map(|visited| &visited.rows)
-                .filter(|row| !row.is_good())
-                .count(),
+            failed_runs: count_failed(&journal.visits),
             cell: cell.name(),
-            remaining: progress::estimate_remaining(definition, &journal.done, &waiting),
+            remaining: estimate_remaining(definition, &journal.visits, &open),
         });
-        let began = monotonic_ns();
+        let visit_began_ns = monotonic_ns();
         let Some(rows) =
             sweep.visit(cell, visit, &mut options.interrupt, &mut *options.progress).await?
         else {
             break;
         };
         journal
-            .add(CompletedVisit { visit, seconds: seconds_since(began), rows })
+            .append(CompletedVisit { visit, seconds: seconds_since(visit_began_ns), rows })
             .map_err(|source| write_error(&options.out.join(JOURNAL), source))?;
         open.pop();
-        made += 1;
-        if made % WRITE_EACH == 0 {
-            write_results(definition, &options.out, &journal.done)?;
+        visits_made += 1;
+        if visits_made % VISITS_PER_RESULTS_WRITE == 0 {
+            write_results(definition, &options.out, &journal.visits)?;
         }
     }
-    write_results(definition, &options.out, &journal.done)?;
+    write_results(definition, &options.out, &journal.visits)?;
     let seconds = seconds_since(began_ns);
-    let rows = journal.done.into_iter().flat_map(|visited| visited.rows).collect();
-    Ok(SweepOutcome { rows, visits_made: made, visits_remaining: open.len(), seconds })
+    let rows = journal.visits.into_iter().flat_map(|visited| visited.rows).collect();
+    Ok(SweepOutcome { rows, visits_made, visits_remaining: open.len(), seconds })
+}
+
+fn count_failed(visits: &[CompletedVisit]) -> usize {
+    visits.iter().flat_map(|visited| &visited.rows).filter(|row| !row.is_successful()).count()
 }
 
 #[expect(
@@ -184,9 +182,9 @@ fn write_error(path: &Path, source: io::Error) -> SweepError {
 fn write_results(
     definition: &Definition,
     out: &Path,
-    done: &[CompletedVisit],
+    visits: &[CompletedVisit],
 ) -> Result<(), SweepError> {
-    let rows: Vec<&RunRow> = done.iter().flat_map(|visited| &visited.rows).collect();
+    let rows: Vec<&RunRow> = visits.iter().flat_map(|visited| &visited.rows).collect();
     let path = out.join(RESULTS);
     let campaign = ResultsHeader {
         name: &definition.name,
@@ -197,76 +195,41 @@ fn write_results(
         .map_err(|error| write_error(&path, io::Error::other(error)))
 }
 
-/// The directory, new or as it was left.
-fn open(definition: &Definition, options: &SweepOptions) -> Result<Journal, SweepError> {
+/// Creates the campaign directory, or checks that it belongs to this campaign; opens its journal.
+fn open_directory(definition: &Definition, options: &SweepOptions) -> Result<Journal, SweepError> {
     let out = &options.out;
     let path = out.join(CAMPAIGN_JSON);
-    let now = campaign_json(definition);
+    let file = CampaignFile::of(definition);
     if options.resume {
-        let nothing = |source| SweepError::Nothing { path: out.clone(), source };
-        let text = read_all(&path, MAX_CAMPAIGN_JSON_BYTES).map_err(nothing)?;
-        let before: Value = serde_json::from_str(&text).map_err(|error| nothing(error.into()))?;
-        if let Some(difference) = difference(&before, &now) {
-            return Err(SweepError::Another { path: out.clone(), difference });
+        let difference = file
+            .difference_from(&path)
+            .map_err(|source| SweepError::NothingToResume { path: out.clone(), source })?;
+        if let Some(difference) = difference {
+            return Err(SweepError::DifferentCampaign { path: out.clone(), difference });
         }
     } else {
         if out.exists() {
-            return Err(SweepError::Exists { path: out.clone() });
+            return Err(SweepError::AlreadyExists { path: out.clone() });
         }
         std::fs::create_dir_all(out.join(RUNS)).map_err(|source| write_error(out, source))?;
     }
-    let text = serde_json::to_string_pretty(&now).unwrap_or_default();
-    let partial = out.join("campaign.json.partial");
-    std::fs::write(&partial, text)
-        .and_then(|()| std::fs::rename(&partial, &path))
-        .map_err(|source| write_error(&path, source))?;
+    file.write(&path).map_err(|source| write_error(&path, source))?;
     let journal = out.join(JOURNAL);
     Journal::open(&journal).map_err(|source| write_error(&journal, source))
-}
-
-fn campaign_json(definition: &Definition) -> Value {
-    let cells: Vec<Value> = definition
-        .cells
-        .iter()
-        .map(|cell| json!({"number": cell.number, "name": cell.name(), "settings": cell.settings, "scenario": cell.scenario}))
-        .collect();
-    json!({
-        "schema": SCHEMA, "name": definition.name, "repeats": definition.repeats, "warm_up": definition.warm_up, "together": definition.together,
-        "seed": definition.seed, "order": definition.order, "baseline": definition.baseline, "keys": definition.keys, "cells": cells,
-        "switchover": env!("CARGO_PKG_VERSION"),
-    })
-}
-
-/// More repeats, another seed or order are no other campaign; another cell is.
-fn difference(before: &Value, now: &Value) -> Option<String> {
-    if before["schema"] != now["schema"] {
-        return Some(format!("its schema is {}, and {SCHEMA} is known", before["schema"]));
-    }
-    for key in ["name", "warm_up", "together"] {
-        if before[key] != now[key] {
-            return Some(format!("its {key} is {}, not {}", before[key], now[key]));
-        }
-    }
-    let cells = |json: &Value| json["cells"].as_array().cloned().unwrap_or_default();
-    let (before, now) = (cells(before), cells(now));
-    if before.len() != now.len() {
-        return Some(format!("it has {} cells, not {}", before.len(), now.len()));
-    }
-    let other = before.iter().zip(&now).find(|(before, now)| before != now)?;
-    Some(format!("its cell {} is not the same", other.0["name"]))
 }
 
 struct Sweep<'a> {
     definition: &'a Definition,
     out: &'a Path,
-    /// Cells whose scenario no QEMU here takes, and why: it would be the same each time.
+    /// Cells whose scenario these QEMUs refuse, with the reason. They are not tried again.
     refused: Vec<(u32, String)>,
-    /// What the QEMUs can that were asked.
+    /// What the QEMU binaries support that were queried so far.
     known: Vec<Support>,
 }
 
 impl Sweep<'_> {
-    /// The rows; `None` if the user wanted out. A run that does not complete is the last of its guest: the rest is made with another.
+    /// Makes one visit and returns its rows, or `None` if the user interrupted it. A guest whose
+    /// migration does not complete is not used again: the remaining runs get a fresh guest.
     async fn visit(
         &mut self,
         cell: &Cell,
@@ -279,11 +242,12 @@ impl Sweep<'_> {
             .collect();
         let mut rows = Vec::new();
         for guest in 1.. {
-            let open = &repeats[rows.len()..];
-            if open.is_empty() {
+            let remaining = &repeats[rows.len()..];
+            if remaining.is_empty() {
                 break;
             }
-            let Some(made) = self.guest(cell, visit, guest, open, interrupt, progress()).await?
+            let Some(made) =
+                self.run_guest(cell, visit, guest, remaining, interrupt, progress()).await?
             else {
                 return Ok(None);
             };
@@ -292,8 +256,9 @@ impl Sweep<'_> {
         Ok(Some(rows))
     }
 
-    /// One fresh guest, and at least one of these runs; `None` if the user wanted out. What could not be recorded is no result: it is an error.
-    async fn guest(
+    /// Starts one fresh guest and returns the rows of at least the first of these repeats, or `None` if
+    /// the user interrupted it. A run whose record cannot be written is an error, not a row.
+    async fn run_guest(
         &mut self,
         cell: &Cell,
         visit: Visit,
@@ -302,52 +267,56 @@ impl Sweep<'_> {
         interrupt: &mut Interrupt,
         progress: OnProgress,
     ) -> Result<Option<Vec<RunRow>>, SweepError> {
-        let none = |ended, reason: &str| {
+        let rows_without_figures = |status, reason: &str| {
             repeats
                 .iter()
                 .map(|repeat| {
-                    RunRow::without_figures(visit.cell, *repeat, ended, reason.to_owned())
+                    RunRow::without_figures(visit.cell, *repeat, status, reason.to_owned())
                 })
                 .collect()
         };
         if let Some((_, reason)) = self.refused.iter().find(|(cell, _)| *cell == visit.cell) {
-            return Ok(Some(none(RunStatus::NotStarted, reason)));
+            return Ok(Some(rows_without_figures(RunStatus::NotStarted, reason)));
         }
-        let more = if guest > 1 { format!("-{guest}") } else { String::new() };
-        let directory = format!("{RUNS}/{:03}-{:03}{more}", visit.cell, visit.round);
+        let suffix = if guest > 1 { format!("-{guest}") } else { String::new() };
+        let directory = format!("{RUNS}/{:03}-{:03}{suffix}", visit.cell, visit.round);
         let out = self.out.join(&directory);
-        // Of a visit that was cut off.
+        // A visit that was killed may have left this directory. If it cannot be removed, creating the
+        // run directory fails below and reports it.
         let _ = std::fs::remove_dir_all(&out);
         let scenario = self.scenario(cell, visit, repeats.len());
         let timeout = Duration::from_micros(self.definition.timeout.0);
         let (result, timed_out) =
-            match bounded(scenario, &out, &mut self.known, timeout, interrupt, progress).await {
-                Made::Interrupted => {
+            match run_with_timeout(scenario, &out, &mut self.known, timeout, interrupt, progress)
+                .await
+            {
+                BoundedRun::Interrupted => {
                     let _ = std::fs::remove_dir_all(&out);
                     return Ok(None);
                 }
-                Made::Run { result, timed_out } => (*result, timed_out),
-                Made::Nothing => (Err(DriveError::Interrupted.into()), true),
+                BoundedRun::Ended { result, timed_out } => (*result, timed_out),
+                BoundedRun::Dropped => (Err(DriveError::Interrupted.into()), true),
             };
         let rows = match result {
             Ok(Finished { record_error: Some(error), .. }) | Err(RunError::Record(error)) => {
                 return Err(write_error(&out, io::Error::other(with_causes(&error))));
             }
             Ok(finished) => {
-                rows(&finished, self.definition.warm_up, visit, repeats, &directory, timed_out)
+                rows_of(&finished, self.definition.warm_up, visit, repeats, &directory, timed_out)
             }
             Err(RunError::Drive(DriveError::Interrupted)) => {
-                none(RunStatus::TimedOut, &format!("not over within {}", self.definition.timeout))
+                let reason = format!("not finished within timeout = {}", self.definition.timeout);
+                rows_without_figures(RunStatus::TimedOut, &reason)
             }
             Err(error) => {
                 let reason = with_causes(&error);
                 if matches!(error, RunError::Refused(_)) {
                     self.refused.push((visit.cell, reason.clone()));
                 }
-                none(RunStatus::NotStarted, &reason)
+                rows_without_figures(RunStatus::NotStarted, &reason)
             }
         };
-        self.keep(&rows, &out);
+        self.remove_unless_kept(&rows, &out);
         Ok(Some(rows))
     }
 
@@ -355,7 +324,8 @@ impl Sweep<'_> {
         let mut scenario = cell.scenario.clone();
         scenario.repeat =
             self.definition.warm_up.saturating_add(u32::try_from(runs).unwrap_or(u32::MAX));
-        // The same guest in all cells of a round, and another in the next; unless a cell says which.
+        // All cells of a round get the same guest, and the next round another one, unless the cell
+        // sets the seed itself.
         if !cell.settings.iter().any(|setting| setting.key == "guest.seed") {
             scenario.guest.seed =
                 self.definition.seed.wrapping_mul(1000).wrapping_add(u64::from(visit.round));
@@ -363,60 +333,69 @@ impl Sweep<'_> {
         scenario
     }
 
-    fn keep(&self, rows: &[RunRow], out: &Path) {
+    fn remove_unless_kept(&self, rows: &[RunRow], out: &Path) {
         let keeps = match self.definition.keep {
             Keep::All => true,
-            Keep::Failed => rows.iter().any(|row| !row.is_good()),
+            Keep::Failed => rows.iter().any(|row| !row.is_successful()),
             Keep::None => false,
         };
         if !keeps {
+            // A directory that stays costs only space.
             let _ = std::fs::remove_dir_all(out);
         }
     }
 }
 
-/// What became of a visit's run.
-enum Made {
-    Run {
+/// How a run ended that has a timeout.
+enum BoundedRun {
+    Ended {
         result: Box<Result<Finished, RunError>>,
         timed_out: bool,
     },
-    /// It did not even end when it was asked to.
-    Nothing,
-    /// The user wants out.
+    /// The run did not end within [`END_TIMEOUT`] after it was asked to, and was dropped.
+    Dropped,
+    /// The user interrupted the sweep, and the run has ended.
     Interrupted,
 }
 
-/// A run that is asked to end, safely, when its time is up or the user wants out.
-async fn bounded(
+/// Runs a scenario, and asks it to end safely at the timeout or when the user interrupts.
+async fn run_with_timeout(
     scenario: Scenario,
     out: &Path,
     known: &mut Vec<Support>,
     timeout: Duration,
     interrupt: &mut Interrupt,
     progress: OnProgress,
-) -> Made {
-    let (ask, wanted) = watch::channel(false);
-    let options =
-        Options { scenario, out: Some(out.to_owned()), interrupt: Interrupt(wanted), progress };
+) -> BoundedRun {
+    let (request_end, end_requested) = watch::channel(false);
+    let options = Options {
+        scenario,
+        out: Some(out.to_owned()),
+        interrupt: Interrupt(end_requested),
+        progress,
+    };
     let running = in_lab_again(options, known);
     tokio::pin!(running);
     let result = tokio::select! {
-        result = &mut running => return Made::Run { result: Box::new(result), timed_out: false },
+        result = &mut running => return BoundedRun::Ended { result: Box::new(result), timed_out: false },
         () = tokio::time::sleep(timeout) => {
-            let _ = ask.send(true);
-            tokio::time::timeout(GRACE, &mut running).await
+            let _ = request_end.send(true);
+            tokio::time::timeout(END_TIMEOUT, &mut running).await
         }
         () = interrupt.wait() => {
-            let _ = ask.send(true);
-            let _ = tokio::time::timeout(GRACE, &mut running).await;
-            return Made::Interrupted;
+            let _ = request_end.send(true);
+            let _ = tokio::time::timeout(END_TIMEOUT, &mut running).await;
+            return BoundedRun::Interrupted;
         }
     };
-    result.map_or(Made::Nothing, |result| Made::Run { result: Box::new(result), timed_out: true })
+    result.map_or(BoundedRun::Dropped, |result| BoundedRun::Ended {
+        result: Box::new(result),
+        timed_out: true,
+    })
 }
 
-fn rows(
+/// Makes the rows of one guest's measured runs.
+fn rows_of(
     finished: &Finished,
     warm_up: u32,
     visit: Visit,
@@ -427,12 +406,12 @@ fn rows(
     let summary = &finished.summary;
     let measured: Vec<&Switchover> =
         finished.switchovers.iter().filter(|switchover| switchover.number > warm_up).collect();
-    let alone = finished.switchovers.len() == 1;
+    let is_single = finished.switchovers.len() == 1;
     let row = |repeat: u32, switchover: &Switchover| RunRow {
         cell: visit.cell,
         repeat,
         started: switchover.started.clone(),
-        ended: if timed_out && switchover.outcome == Outcome::Cancelled {
+        status: if timed_out && switchover.outcome == Outcome::Cancelled {
             RunStatus::TimedOut
         } else {
             RunStatus::Migrated(switchover.outcome)
@@ -444,9 +423,10 @@ fn rows(
             "{} → {}",
             summary.environment.source_qemu, summary.environment.destination_qemu
         ),
+        // Empty if QEMU did not say which accelerator it uses.
         accelerator: summary.environment.accelerator.clone().unwrap_or_default(),
         directory: directory.to_owned(),
-        values: if alone {
+        values: if is_single {
             metrics::of_summary(summary)
         } else {
             metrics::of_switchover(switchover)
@@ -460,11 +440,11 @@ fn rows(
     if !rows.is_empty() {
         return rows;
     }
-    // It ended while it warmed up, and would do so again.
-    let ended = if timed_out { RunStatus::TimedOut } else { RunStatus::NotStarted };
-    let reason = format!("the series had ended: {}", summary.reason);
+    // A warm-up migration failed; it would fail again with a fresh guest.
+    let status = if timed_out { RunStatus::TimedOut } else { RunStatus::NotStarted };
+    let reason = format!("the series ended during warm-up: {}", summary.reason);
     repeats
         .iter()
-        .map(|repeat| RunRow::without_figures(visit.cell, *repeat, ended, reason.clone()))
+        .map(|repeat| RunRow::without_figures(visit.cell, *repeat, status, reason.clone()))
         .collect()
 }

@@ -112,6 +112,6 @@ fn report_sweep(
 
 /// Where not one run could start, the environment lacks something.
 fn code_of_rows(rows: &[RunRow]) -> ExitCode {
-    let has_started = rows.iter().any(|row| row.ended != RunStatus::NotStarted);
+    let has_started = rows.iter().any(|row| row.status != RunStatus::NotStarted);
     if rows.is_empty() || has_started { ExitCode::Success } else { ExitCode::Environment }
 }

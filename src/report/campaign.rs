@@ -83,7 +83,7 @@ pub fn format_sweep_summary(definition: &Definition, swept: &SweepOutcome, out: 
         if !rows.is_empty() {
             let completed = rows
                 .iter()
-                .filter(|row| row.ended == RunStatus::Migrated(Outcome::Completed))
+                .filter(|row| row.status == RunStatus::Migrated(Outcome::Completed))
                 .count();
             let [blackout, total, bytes] = SHOWN.map(|column| figure(&rows, column));
             table.push([
@@ -124,7 +124,7 @@ fn neighbours(rows: &[RunRow]) -> String {
 
 fn head(definition: &Definition, swept: &SweepOutcome) -> String {
     let runs = swept.rows.len();
-    let good = swept.rows.iter().filter(|row| row.is_good()).count();
+    let good = swept.rows.iter().filter(|row| row.is_successful()).count();
     let made = if swept.visits_made == 0 {
         String::new()
     } else {
@@ -139,7 +139,7 @@ fn head(definition: &Definition, swept: &SweepOutcome) -> String {
 /// Median and interval of what completed.
 fn figure(rows: &[&RunRow], column: usize) -> String {
     let unit = metrics::all().get(column).map_or(MetricUnit::Count, |metric| metric.unit);
-    let completed = rows.iter().filter(|row| row.ended == RunStatus::Migrated(Outcome::Completed));
+    let completed = rows.iter().filter(|row| row.status == RunStatus::Migrated(Outcome::Completed));
     let values =
         SortedValues::new(completed.filter_map(|row| row.values.get(column).copied().flatten()));
     values.quantile(50).map(|estimate| words::estimate(&estimate, unit)).unwrap_or_default()
@@ -148,13 +148,13 @@ fn figure(rows: &[&RunRow], column: usize) -> String {
 /// Why runs were not good, the most frequent first.
 fn reasons(rows: &[RunRow]) -> Vec<(String, usize)> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for row in rows.iter().filter(|row| !row.is_good()) {
-        let corrupt = if row.ended == RunStatus::Migrated(Outcome::Completed) {
+    for row in rows.iter().filter(|row| !row.is_successful()) {
+        let corrupt = if row.status == RunStatus::Migrated(Outcome::Completed) {
             ", and its memory is corrupt"
         } else {
             ""
         };
-        *counts.entry(format!("{}: {}{corrupt}", row.ended.name(), row.reason)).or_default() += 1;
+        *counts.entry(format!("{}: {}{corrupt}", row.status.name(), row.reason)).or_default() += 1;
     }
     let mut all: Vec<(String, usize)> = counts.into_iter().collect();
     all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -168,12 +168,12 @@ pub fn cells_to_json(definition: &Definition, rows: &[RunRow]) -> Vec<Value> {
         let rows: Vec<&RunRow> = rows.iter().filter(|row| row.cell == cell.number).collect();
         let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
         for row in &rows {
-            *outcomes.entry(row.ended.name()).or_default() += 1;
+            *outcomes.entry(row.status.name()).or_default() += 1;
         }
         let busy = Host::busiest(rows.iter().map(|row| row.host())).map_or(0, |(busy, _)| busy);
         let completed: Vec<&&RunRow> = rows
             .iter()
-            .filter(|row| row.ended == RunStatus::Migrated(Outcome::Completed))
+            .filter(|row| row.status == RunStatus::Migrated(Outcome::Completed))
             .collect();
         let figures = metrics::all().into_iter().enumerate().map(|(column, metric)| {
             let values = SortedValues::new(completed.iter().filter_map(|row| row.values.get(column).copied().flatten()));

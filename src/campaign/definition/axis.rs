@@ -1,13 +1,14 @@
-//! What one key is varied over: a list of values, or a range. Pure.
+//! The values that one key takes: a list, or a range such as
+//! `{ from = "10MiB/s", to = "160MiB/s", steps = 5, scale = "log" }`. Pure.
 
 use crate::units::{Bytes, Micros, Rate};
 use serde::Deserialize;
 use toml::Value;
 
-/// More values than this are a mistake.
-const MOST: u32 = 1000;
+/// The largest `steps` of a range. More are taken for a mistake.
+const MAX_STEPS: u32 = 1000;
 
-/// `{ from = "10MiB/s", to = "160MiB/s", steps = 5, scale = "log" }`
+/// A range as it is written in the file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Range {
@@ -26,11 +27,11 @@ enum Scale {
     Log,
 }
 
-/// The values; an error says what is wrong, without the key.
-pub(super) fn values(axis: &Value) -> Result<Vec<Value>, String> {
+/// Lists the values of an axis. The error says what is wrong and does not name the key.
+pub(super) fn list_values(axis: &Value) -> Result<Vec<Value>, String> {
     match axis {
         Value::Array(list) if list.is_empty() => {
-            Err("is an empty list: there would be no cell at all".to_owned())
+            Err("is an empty list, so that the campaign would have no cell".to_owned())
         }
         Value::Array(list) => Ok(list.clone()),
         Value::Table(table) if table.contains_key("from") => {
@@ -38,20 +39,23 @@ pub(super) fn values(axis: &Value) -> Result<Vec<Value>, String> {
                 .clone()
                 .try_into()
                 .map_err(|error: toml::de::Error| error.message().to_owned())?;
-            range.values()
+            range.list_values()
         }
         other => Ok(vec![other.clone()]),
     }
 }
 
 impl Range {
-    fn values(&self) -> Result<Vec<Value>, String> {
-        if !(2..=MOST).contains(&self.steps) {
-            return Err(format!("steps = {} is out of range: from 2 to {MOST}", self.steps));
+    fn list_values(&self) -> Result<Vec<Value>, String> {
+        if !(2..=MAX_STEPS).contains(&self.steps) {
+            return Err(format!("steps = {} is out of range: from 2 to {MAX_STEPS}", self.steps));
         }
-        let (from, to) = (Quantity::of(&self.from)?, Quantity::of(&self.to)?);
+        let (from, to) = (Quantity::parse(&self.from)?, Quantity::parse(&self.to)?);
         if std::mem::discriminant(&from) != std::mem::discriminant(&to) {
-            return Err(format!("from = {} and to = {} are not of a kind", self.from, self.to));
+            return Err(format!(
+                "from = {} and to = {} are not of the same kind",
+                self.from, self.to
+            ));
         }
         let (low, high) = (from.number(), to.number());
         if matches!(self.scale, Scale::Log) && (low <= 0.0 || high <= 0.0) {
@@ -65,13 +69,13 @@ impl Range {
                 Scale::Log => low * (high / low).powf(share),
             }
         };
-        let mut values: Vec<Value> = (0..self.steps).map(|step| from.like(at(step))).collect();
+        let mut values: Vec<Value> = (0..self.steps).map(|step| from.to_value(at(step))).collect();
         values.dedup();
         Ok(values)
     }
 }
 
-/// A number with the unit that it was written in.
+/// A number with the unit in which it was written.
 enum Quantity {
     Whole(f64),
     Real(f64),
@@ -85,12 +89,12 @@ impl Quantity {
         clippy::cast_precision_loss,
         reason = "a bound given by a person has fewer than 15 digits"
     )]
-    fn of(value: &Value) -> Result<Quantity, String> {
+    fn parse(value: &Value) -> Result<Quantity, String> {
         let text = match value {
             Value::Integer(number) => return Ok(Quantity::Whole(*number as f64)),
             Value::Float(number) => return Ok(Quantity::Real(*number)),
             Value::String(text) => text,
-            other => return Err(format!("{other} is no number or quantity")),
+            other => return Err(format!("{other} is not a number or quantity")),
         };
         let rate = text
             .parse::<Rate>()
@@ -99,7 +103,7 @@ impl Quantity {
             .filter(|_| text.contains("/s") || text.contains("bit"));
         rate.or_else(|| text.parse::<Micros>().ok().map(|micros| Quantity::Micros(micros.0 as f64)))
             .or_else(|| text.parse::<Bytes>().ok().map(|bytes| Quantity::Bytes(bytes.0 as f64)))
-            .ok_or_else(|| format!("{text:?} is no number or quantity"))
+            .ok_or_else(|| format!("{text:?} is not a number or quantity"))
     }
 
     fn number(&self) -> f64 {
@@ -112,13 +116,14 @@ impl Quantity {
         }
     }
 
-    /// Another of its kind. Whole pages, as sizes of memory have to be.
+    /// Returns this number as a value of the same kind. Rates above 1 MiB/s become whole KiB/s, sizes
+    /// whole pages or MiB, because sizes of memory have to be.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "between two quantities that were read"
     )]
-    fn like(&self, number: f64) -> Value {
+    fn to_value(&self, number: f64) -> Value {
         let whole = number.round().max(0.0) as u64;
         match self {
             Quantity::Whole(_) => Value::Integer(number.round() as i64),
@@ -140,7 +145,7 @@ mod tests {
 
     fn spread(axis: &str) -> Result<String, String> {
         let table: toml::Table = format!("axis = {axis}").parse().unwrap();
-        values(&table["axis"])
+        list_values(&table["axis"])
             .map(|values| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
     }
 
@@ -157,12 +162,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_range_is_refused_with_the_reason() {
-        insta::assert_snapshot!(spread("[]").unwrap_err(), @"is an empty list: there would be no cell at all");
-        insta::assert_snapshot!(spread(r#"{ from = "1MiB", to = "1s", steps = 3 }"#).unwrap_err(), @r#"from = "1MiB" and to = "1s" are not of a kind"#);
+    fn refuses_an_axis_that_is_not_valid_and_says_why() {
+        insta::assert_snapshot!(spread("[]").unwrap_err(), @"is an empty list, so that the campaign would have no cell");
+        insta::assert_snapshot!(spread(r#"{ from = "1MiB", to = "1s", steps = 3 }"#).unwrap_err(), @r#"from = "1MiB" and to = "1s" are not of the same kind"#);
         insta::assert_snapshot!(spread(r#"{ from = 0, to = 4, steps = 3, scale = "log" }"#).unwrap_err(), @r#"scale = "log" needs from and to above 0"#);
         insta::assert_snapshot!(spread("{ from = 1, to = 4, steps = 1 }").unwrap_err(), @"steps = 1 is out of range: from 2 to 1000");
         insta::assert_snapshot!(spread("{ from = 1, too = 4, steps = 1 }").unwrap_err(), @"unknown field `too`, expected one of `from`, `to`, `steps`, `scale`");
-        insta::assert_snapshot!(spread(r#"{ from = "fast", to = 4, steps = 2 }"#).unwrap_err(), @r#""fast" is no number or quantity"#);
+        insta::assert_snapshot!(spread(r#"{ from = "fast", to = 4, steps = 2 }"#).unwrap_err(), @r#""fast" is not a number or quantity"#);
     }
 }

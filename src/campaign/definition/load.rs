@@ -1,4 +1,4 @@
-//! TOML to a definition.
+//! Loads a definition from TOML.
 
 use super::matrix::{self, Combination, Matrix, setting};
 use super::{Cell, Definition, Keep, Order};
@@ -10,78 +10,79 @@ use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use toml::Table;
 
-/// More cells than this are a mistake.
-const MOST_CELLS: usize = 100_000;
-/// More runs than this are one too, and their order would not fit into memory.
-const MOST_RUNS: u64 = 10_000_000;
+/// The most cells that a campaign may have. More are taken for a mistake.
+const MAX_CELLS: usize = 100_000;
+/// The most runs that a campaign may have. The order of more would not fit into memory.
+const MAX_RUNS: u64 = 10_000_000;
 
-/// Why there is no campaign. Nothing was run.
+/// Why a campaign file cannot be used. Nothing was run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DefinitionError {
     /// The file cannot be read.
     #[error("cannot read the campaign {path}")]
     Read {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
-    /// It is no TOML, or has a key that there is not.
+    /// The file is not TOML, or has an unknown key.
     #[error("{origin}: {detail}")]
     Syntax {
         /// The file.
         origin: String,
-        /// Where and what.
+        /// The place in the file, and what is wrong there.
         detail: String,
     },
-    /// A key cannot be varied like that.
+    /// The values of a varied key are not usable.
     #[error("{origin}: {key} {problem}")]
     Axis {
         /// The file.
         origin: String,
-        /// The key.
+        /// The table and the key, such as `[vary] guest.rate`.
         key: String,
         /// What is wrong.
         problem: String,
     },
-    /// There is nothing to run, or something that cannot be.
+    /// The file asks for nothing, or for something that a campaign cannot do.
     #[error("{origin}: {problem}")]
-    Impossible {
+    Unsupported {
         /// The file.
         origin: String,
-        /// What is wrong, and what would be right.
+        /// What is wrong, and what to write instead.
         problem: String,
     },
-    /// The scenario of a cell, or the one that it is based on.
+    /// The scenario of a cell, or the scenario file that it is based on, is wrong.
     #[error("{origin}: {place}")]
     Scenario {
         /// The file.
         origin: String,
-        /// Which cell.
+        /// The number and the name of the cell.
         place: String,
-        /// Why it is none.
+        /// What is wrong with the scenario.
         source: ScenarioError,
     },
 }
 
-/// As it is written. What every cell has is a scenario, `[set]` and what the command line sets; then come its own settings.
+/// The file as it is written. The scenario of a cell consists of the scenario file, `[set]` and the
+/// `--set` of the command line; the cell's own settings override all of them.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     name: Option<String>,
     scenario: Option<PathBuf>,
-    #[serde(default = "ten")]
+    #[serde(default = "default_repeats")]
     repeats: u32,
     #[serde(default)]
     warm_up: u32,
-    #[serde(default = "one")]
+    #[serde(default = "default_together")]
     together: u32,
-    #[serde(default = "one_seed")]
+    #[serde(default = "default_seed")]
     seed: u64,
     #[serde(default)]
     order: Order,
-    #[serde(default = "ten_minutes")]
+    #[serde(default = "default_timeout")]
     timeout: Micros,
     #[serde(default)]
     keep: Keep,
@@ -97,54 +98,56 @@ struct File {
     baseline: Table,
 }
 
-fn ten() -> u32 {
+fn default_repeats() -> u32 {
     10
 }
 
-fn one() -> u32 {
+fn default_together() -> u32 {
     1
 }
 
-fn one_seed() -> u64 {
+fn default_seed() -> u64 {
     1
 }
 
-fn ten_minutes() -> Micros {
+fn default_timeout() -> Micros {
     Micros(600_000_000)
 }
 
-/// What the command line has to say.
+/// What the command line overrides.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
-    /// Instead of the file's.
+    /// Replaces `repeats` of the file.
     pub repeats: Option<u32>,
-    /// Instead of the file's.
+    /// Replaces `seed` of the file.
     pub seed: Option<u64>,
-    /// `table.key=value`, for every cell; goes over `[set]`, and under what a cell varies.
+    /// Assignments `table.key=value` for every cell. They override `[set]`; the varied keys of a cell
+    /// override them.
     pub set: Vec<String>,
 }
 
 impl Definition {
-    /// Reads a file.
+    /// Loads a campaign file.
     ///
     /// # Errors
-    /// [`DefinitionError`].
+    /// Returns [`DefinitionError`] if the file cannot be read, or as [`Definition::from_toml`].
     pub fn from_file(path: &Path, overrides: &Overrides) -> Result<Definition, DefinitionError> {
         let read = |source| DefinitionError::Read { path: path.to_owned(), source };
         let text = read_all(path, LONGEST_SCENARIO).map_err(read)?;
         let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let place = path.parent().unwrap_or(Path::new("."));
-        Definition::from_toml(&path.display().to_string(), &stem, place, &text, overrides)
+        let directory = path.parent().unwrap_or(Path::new("."));
+        Definition::from_toml(&path.display().to_string(), &stem, directory, &text, overrides)
     }
 
-    /// Reads text; `origin` names it in errors, `name` it is called unless it says itself, and files that it names are looked for in `place`.
+    /// Loads a campaign from TOML text. Errors name `origin`; the campaign is called `name` if the text
+    /// does not name it; the path of its scenario file is relative to `directory`.
     ///
     /// # Errors
-    /// [`DefinitionError`].
+    /// Returns [`DefinitionError`] if the text is not a campaign or the scenario of a cell is wrong.
     pub fn from_toml(
         origin: &str,
         name: &str,
-        place: &Path,
+        directory: &Path,
         text: &str,
         overrides: &Overrides,
     ) -> Result<Definition, DefinitionError> {
@@ -153,15 +156,14 @@ impl Definition {
             .map_err(|error| syntax(error.to_string().trim_end().to_owned()))?;
         file.repeats = overrides.repeats.unwrap_or(file.repeats);
         file.seed = overrides.seed.unwrap_or(file.seed);
-        let baseline = matrix::settings(&file.baseline);
+        let baseline = matrix::flatten(&file.baseline);
         let matrix = Matrix { vary: &file.vary, include: &file.include, exclude: &file.exclude };
         let combinations =
-            matrix.combinations(MOST_CELLS).map_err(|problem| problem.named(origin))?;
-        check(&file, &combinations, &baseline).map_err(|problem| DefinitionError::Impossible {
-            origin: origin.to_owned(),
-            problem,
+            matrix.combinations(MAX_CELLS).map_err(|problem| problem.into_error(origin))?;
+        check_file(&file, &combinations, &baseline).map_err(|problem| {
+            DefinitionError::Unsupported { origin: origin.to_owned(), problem }
         })?;
-        let base = Base { origin, place, file: &file, set: &overrides.set };
+        let base = CommonSettings { origin, directory, file: &file, set: &overrides.set };
         let mut cells = Vec::new();
         for (number, combination) in (1..).zip(&combinations) {
             cells.push(base.cell(number, combination)?);
@@ -176,86 +178,92 @@ impl Definition {
             timeout: file.timeout,
             keep: file.keep,
             baseline: baseline.iter().map(|(key, value)| setting(key, value)).collect(),
-            keys: matrix::keys(&cells),
+            keys: matrix::collect_keys(&cells),
             cells,
         })
     }
 }
 
-fn check(file: &File, combinations: &[Combination], baseline: &Combination) -> Result<(), String> {
+fn check_file(
+    file: &File,
+    combinations: &[Combination],
+    baseline: &Combination,
+) -> Result<(), String> {
     if combinations.is_empty() {
         return Err("there is nothing to run: `exclude` leaves no cell".to_owned());
     }
     if file.repeats == 0 || file.together == 0 {
-        return Err("repeats and together are at least 1".to_owned());
+        return Err("repeats and together must be at least 1".to_owned());
     }
-    if combinations.len() as u64 * u64::from(file.repeats) > MOST_RUNS {
+    if combinations.len() as u64 * u64::from(file.repeats) > MAX_RUNS {
         return Err(format!(
-            "{} cells of {} repeats are more than {MOST_RUNS} runs",
+            "{} cells of {} repeats are more than the {MAX_RUNS} runs that a campaign may have",
             combinations.len(),
             file.repeats
         ));
     }
     for (key, value) in baseline {
         let wanted = setting(key, value);
-        if !combinations.iter().any(|cell| matrix::shown(cell).contains(&wanted)) {
+        if !combinations.iter().any(|cell| matrix::shown_settings(cell).contains(&wanted)) {
             return Err(format!(
-                "[baseline] {key} = {value}: no cell has it. It names values of [vary] that the others are compared with"
+                "[baseline] {key} = {value}: no cell has this value. Write a value of [vary]; the other \
+                 cells are compared with the cells that have it"
             ));
         }
     }
     Ok(())
 }
 
-/// What all cells have in common.
-struct Base<'a> {
+/// What the scenarios of all cells have in common.
+struct CommonSettings<'a> {
     origin: &'a str,
-    place: &'a Path,
+    directory: &'a Path,
     file: &'a File,
     set: &'a [String],
 }
 
-impl Base<'_> {
+impl CommonSettings<'_> {
     fn cell(&self, number: u32, combination: &Combination) -> Result<Cell, DefinitionError> {
-        let settings = matrix::shown(combination);
-        let named = |source| DefinitionError::Scenario {
+        let settings = matrix::shown_settings(combination);
+        let with_cell = |source| DefinitionError::Scenario {
             origin: self.origin.to_owned(),
             place: format!("cell {number} ({})", join_settings(&settings)),
             source,
         };
-        let scenario = self.scenario(combination).map_err(named)?;
-        self.check(&scenario, number)?;
+        let scenario = self.scenario(combination).map_err(with_cell)?;
+        self.check_scenario(&scenario, number)?;
         Ok(Cell { number, settings, scenario })
     }
 
     fn scenario(&self, combination: &Combination) -> Result<Scenario, ScenarioError> {
         let mut loader = Loader::new();
         if let Some(file) = &self.file.scenario {
-            loader.file(&self.place.join(file))?;
+            loader.file(&self.directory.join(file))?;
         }
         loader.text("[set]", &self.file.set.to_string())?;
         for assignment in self.set {
             loader.set(assignment)?;
         }
-        for (key, value) in matrix::applied(combination) {
+        for (key, value) in matrix::scenario_values(combination) {
             loader.set_value(&key, value)?;
         }
         loader.load()
     }
 
-    fn check(&self, scenario: &Scenario, number: u32) -> Result<(), DefinitionError> {
-        let impossible =
-            |problem| Err(DefinitionError::Impossible { origin: self.origin.to_owned(), problem });
+    fn check_scenario(&self, scenario: &Scenario, number: u32) -> Result<(), DefinitionError> {
+        let unsupported =
+            |problem| Err(DefinitionError::Unsupported { origin: self.origin.to_owned(), problem });
         if scenario.repeat != 1 {
-            return impossible(format!(
-                "cell {number} sets repeat; say repeats and together in the campaign"
+            return unsupported(format!(
+                "cell {number} sets `repeat`; set `repeats` and `together` of the campaign instead"
             ));
         }
         if scenario.destination_qemu() != scenario.qemu.source
             && self.file.warm_up + self.file.together > 1
         {
-            return impossible(format!(
-                "cell {number} has two QEMUs, and a guest that goes on and on needs fresh ones of one kind: leave warm_up = 0 and together = 1"
+            return unsupported(format!(
+                "cell {number} uses different QEMUs for source and destination, and a guest can \
+                 migrate several times only between equal ones: set warm_up = 0 and together = 1"
             ));
         }
         Ok(())

@@ -1,7 +1,8 @@
-//! Axes to cells: all combinations, less those that are excluded, and those that are included besides. Pure.
+//! From axes to cells: all combinations without the excluded ones, and the included ones in
+//! addition. Pure.
 //!
-//! A value may be a bundle, a table with a `name`: several keys that change together, shown as one. An included cell may have a name, its `case`,
-//! which then stands for all its keys.
+//! A value may be a bundle, which is a table with a `name`: several keys that change together and
+//! are shown as one. An included cell may have a `case`, a name that is shown in place of its keys.
 
 use super::axis;
 use super::load::DefinitionError;
@@ -14,14 +15,14 @@ pub(super) struct Matrix<'a> {
     pub(super) exclude: &'a [Table],
 }
 
-/// A key, and what is wrong with it.
+/// A key of the file, and what is wrong with it.
 pub(super) struct Problem {
     key: String,
     problem: String,
 }
 
 impl Problem {
-    pub(super) fn named(self, origin: &str) -> DefinitionError {
+    pub(super) fn into_error(self, origin: &str) -> DefinitionError {
         DefinitionError::Axis { origin: origin.to_owned(), key: self.key, problem: self.problem }
     }
 }
@@ -29,14 +30,14 @@ impl Problem {
 pub(super) type Combination = Vec<(String, Value)>;
 
 impl Matrix<'_> {
-    /// At most `most`. The last key changes fastest. No keys at all are one cell.
-    pub(super) fn combinations(&self, most: usize) -> Result<Vec<Combination>, Problem> {
+    /// Lists the cells, at most `max`. The last key changes fastest. Without any keys there is one cell.
+    pub(super) fn combinations(&self, max: usize) -> Result<Vec<Combination>, Problem> {
         let mut all: Vec<Combination> = vec![Vec::new()];
-        for (key, axis) in settings(self.vary) {
-            let values = axis::values(&axis)
+        for (key, axis) in flatten(self.vary) {
+            let values = axis::list_values(&axis)
                 .map_err(|problem| Problem { key: format!("[vary] {key}"), problem })?;
-            if all.len().saturating_mul(values.len()) > most {
-                let problem = format!("makes more than {most} cells");
+            if all.len().saturating_mul(values.len()) > max {
+                let problem = format!("makes more than {max} cells");
                 return Err(Problem { key: format!("[vary] {key}"), problem });
             }
             all = all
@@ -44,12 +45,12 @@ impl Matrix<'_> {
                 .flat_map(|cell| values.iter().map(|value| with(cell, &key, value)))
                 .collect();
         }
-        // Where only some are named, those are all.
+        // A file with `include` and without `vary` has only the included cells.
         if self.vary.is_empty() && !self.include.is_empty() {
             all.clear();
         }
-        all.retain(|cell| !self.exclude.iter().any(|table| has_all(cell, &settings(table))));
-        all.extend(self.include.iter().map(settings));
+        all.retain(|cell| !self.exclude.iter().any(|table| has_all(cell, &flatten(table))));
+        all.extend(self.include.iter().map(flatten));
         Ok(all)
     }
 }
@@ -61,17 +62,17 @@ fn with(cell: &Combination, key: &str, value: &Value) -> Combination {
 }
 
 fn has_all(cell: &Combination, wanted: &[(String, Value)]) -> bool {
-    let shown = shown(cell);
+    let shown = shown_settings(cell);
     wanted.iter().all(|(key, value)| shown.contains(&setting(key, value)))
 }
 
-/// The name of an included cell.
+/// The key that names an included cell.
 const CASE: &str = "case";
-/// The name of a bundle.
+/// The key that names a bundle.
 const NAME: &str = "name";
 
-/// What makes it this cell.
-pub(super) fn shown(cell: &Combination) -> Vec<Setting> {
+/// Returns the settings that distinguish this cell from the others.
+pub(super) fn shown_settings(cell: &Combination) -> Vec<Setting> {
     let is_case = |(key, _): &&(String, Value)| key == CASE;
     match cell.iter().find(is_case) {
         Some((key, value)) if value.is_str() => vec![setting(key, value)],
@@ -79,13 +80,13 @@ pub(super) fn shown(cell: &Combination) -> Vec<Setting> {
     }
 }
 
-/// What the scenario gets.
-pub(super) fn applied(cell: &Combination) -> Combination {
+/// Returns the scenario keys and values of this cell, with bundles taken apart.
+pub(super) fn scenario_values(cell: &Combination) -> Combination {
     let mut all = Vec::new();
     for (key, value) in cell {
         match value {
             Value::Table(bundle) if bundle.contains_key(NAME) => {
-                all.extend(settings(bundle).into_iter().filter(|(key, _)| key != NAME));
+                all.extend(flatten(bundle).into_iter().filter(|(key, _)| key != NAME));
             }
             value if key == CASE && value.is_str() => {}
             value => all.push((key.clone(), value.clone())),
@@ -94,6 +95,7 @@ pub(super) fn applied(cell: &Combination) -> Combination {
     all
 }
 
+/// Returns a key and its value as text; the value of a bundle is its name.
 pub(super) fn setting(key: &str, value: &Value) -> Setting {
     let value = match value {
         Value::String(text) => text.clone(),
@@ -106,14 +108,14 @@ pub(super) fn setting(key: &str, value: &Value) -> Setting {
     Setting { key: key.to_owned(), value }
 }
 
-/// The keys of nested tables, with dots; a table that is a range is a value.
-pub(super) fn settings(table: &Table) -> Combination {
+/// Lists the keys of nested tables, joined by dots. A table that is a range or a bundle is a value.
+pub(super) fn flatten(table: &Table) -> Combination {
     let mut flat = Vec::new();
     for (key, value) in table {
         match value {
             Value::Table(inner) if !inner.contains_key("from") && !inner.contains_key(NAME) => {
                 flat.extend(
-                    settings(inner)
+                    flatten(inner)
                         .into_iter()
                         .map(|(name, value)| (format!("{key}.{name}"), value)),
                 );
@@ -124,8 +126,8 @@ pub(super) fn settings(table: &Table) -> Combination {
     flat
 }
 
-/// All keys of all cells, as they first come.
-pub(super) fn keys(cells: &[Cell]) -> Vec<String> {
+/// Lists the keys of all cells in the order in which they first occur.
+pub(super) fn collect_keys(cells: &[Cell]) -> Vec<String> {
     let mut keys: Vec<String> = Vec::new();
     for setting in cells.iter().flat_map(|cell| &cell.settings) {
         if !keys.contains(&setting.key) {

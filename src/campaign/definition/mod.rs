@@ -1,8 +1,10 @@
-//! What a campaign is: a file of TOML, and the cells that it spans.
+//! The definition of a campaign: a TOML file, and the cells that it spans.
 //!
-//! Takes text; gives a [`Definition`] with every cell's scenario loaded and checked, or the reason why there is none. Knows nothing of running.
+//! Loading a definition also loads and checks the scenario of every cell, so that a campaign fails
+//! before its first run if any cell is wrong.
 //!
-//! Map: here the whole · `axis` what a key may be varied over · `load` TOML to a definition · `matrix` axes to cells.
+//! Modules: `axis` (the values of one varied key), `matrix` (from axes to cells), `load` (from TOML
+//! to a definition).
 
 mod axis;
 mod load;
@@ -17,41 +19,43 @@ use crate::units::Micros;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// One campaign.
+/// A campaign, loaded and checked.
 #[derive(Clone, Debug)]
 pub struct Definition {
-    /// What it is called.
+    /// The name of the campaign: the `name` of the file, or the file's own name.
     pub name: String,
-    /// Measured runs of each cell.
+    /// The number of measured runs of each cell.
     pub repeats: u32,
-    /// Migrations of a fresh guest before the measured ones, which do not count.
+    /// The number of migrations that each fresh guest makes before its measured ones; they do not
+    /// count.
     pub warm_up: u32,
-    /// Measured runs of one guest that goes on and on before there is a fresh one.
+    /// The number of measured runs that one guest makes before a fresh one is started.
     pub together: u32,
-    /// Of the order, and of the guests.
+    /// The seed for the order of the runs and for the guests.
     pub seed: u64,
-    /// In which order cells come.
+    /// The order in which cells are visited.
     pub order: Order,
-    /// Of one visit to a cell: then it is ended, safely.
+    /// How long one guest's runs may take before they are cancelled safely.
     pub timeout: Micros,
     /// Which run directories are kept.
     pub keep: Keep,
-    /// What the others are compared with: these keys at these values.
+    /// The settings of the cells that the others are compared with; empty if there is no baseline.
     pub baseline: Vec<Setting>,
-    /// Keys that differ between cells, in the order of the file.
+    /// The keys that differ between cells, in the order of the file.
     pub keys: Vec<String>,
-    /// All combinations.
+    /// All cells, in the order of the file.
     pub cells: Vec<Cell>,
 }
 
-/// In which order cells come.
+/// The order in which cells are visited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
-    /// Anew for each repeat, so that what drifts over an hour is no effect. Cells that differ only in the baseline's keys come one after the other.
+    /// A new random order for each repeat, so that a drift of the machine is not mistaken for an
+    /// effect. Cells that differ only in the keys of the baseline come directly one after the other.
     #[default]
     Random,
-    /// As in the file.
+    /// The order of the file.
     Written,
 }
 
@@ -59,28 +63,34 @@ pub enum Order {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Keep {
-    /// All.
+    /// All run directories are kept.
     #[default]
     All,
-    /// Of runs that did not complete, or whose memory is not intact.
+    /// Only the directories of runs that did not complete, or whose memory is corrupt.
     Failed,
-    /// None: only the rows of the results.
+    /// No run directory is kept, only the rows of the results.
     None,
 }
 
-/// One combination.
+/// One combination of settings.
 #[derive(Clone, Debug)]
 pub struct Cell {
-    /// From 1, in the order of the file.
+    /// The number of the cell, from 1, in the order of the file.
     pub number: u32,
-    /// What makes it this cell.
+    /// The settings that distinguish the cell from the others.
     pub settings: Vec<Setting>,
-    /// What is run.
+    /// The scenario of each run.
     pub scenario: Scenario,
 }
 
 impl Definition {
-    /// The settings of every cell, by the number of the cell.
+    /// Returns the cell with this number; `None` if there is none.
+    #[must_use]
+    pub fn cell(&self, number: u32) -> Option<&Cell> {
+        self.cells.iter().find(|cell| cell.number == number)
+    }
+
+    /// Returns the settings of every cell, by the number of the cell.
     #[must_use]
     pub fn settings_by_cell(&self) -> BTreeMap<u32, &[Setting]> {
         self.cells.iter().map(|cell| (cell.number, cell.settings.as_slice())).collect()
@@ -88,13 +98,14 @@ impl Definition {
 }
 
 impl Cell {
-    /// `mode=postcopy link.preset=halifax`.
+    /// Returns the name of the cell, such as `mode=postcopy link.preset=halifax`.
     #[must_use]
     pub fn name(&self) -> String {
         join_settings(self.settings.iter())
     }
 
-    /// Its name without these keys: what it shares with the cell that it is compared with.
+    /// Returns the name of the cell without these keys: what it has in common with the cell that it is
+    /// compared with.
     #[must_use]
     pub fn name_without(&self, keys: &[&str]) -> String {
         join_settings(self.settings.iter().filter(|setting| !keys.contains(&setting.key.as_str())))

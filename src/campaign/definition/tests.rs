@@ -18,7 +18,7 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
-fn cells_are_all_combinations_less_the_excluded_and_with_the_included() {
+fn makes_all_combinations_without_the_excluded_and_with_the_included_cells() {
     insta::assert_snapshot!(names(
         "[vary]\nmode = [\"precopy\", \"postcopy\"]\nguest.rate = { from = \"10MiB/s\", to = \"40MiB/s\", steps = 3, scale = \"log\" }\n\
          [[exclude]]\nmode = \"postcopy\"\nguest.rate = \"20MiB/s\"\n[[include]]\nmode = \"hybrid\"\n[include.switch]\nafter_pass = 3\n"
@@ -47,7 +47,7 @@ fn cells_are_all_combinations_less_the_excluded_and_with_the_included() {
 }
 
 #[test]
-fn what_a_cell_varies_goes_over_what_all_have() {
+fn the_settings_of_a_cell_override_those_of_all_cells() {
     let text = "[set]\nmode = \"hybrid\"\nguest.rate = \"7MiB/s\"\n[set.capabilities]\nxbzrle = true\n[vary]\nmode = [\"precopy\"]\n";
     let set = vec!["guest.rate=9MiB/s".to_owned(), "guest.seed=4".to_owned()];
     let overrides = Overrides { repeats: Some(3), seed: Some(8), set };
@@ -66,8 +66,8 @@ fn what_a_cell_varies_goes_over_what_all_have() {
 }
 
 #[test]
-fn a_campaign_that_cannot_be_is_refused_with_the_reason() {
-    insta::assert_snapshot!(refused("[vary]\nmode = []\n"), @"c.toml: [vary] mode is an empty list: there would be no cell at all");
+fn refuses_a_campaign_that_is_not_valid_and_says_why() {
+    insta::assert_snapshot!(refused("[vary]\nmode = []\n"), @"c.toml: [vary] mode is an empty list, so that the campaign would have no cell");
     insta::assert_snapshot!(refused("[vary]\nmode = [\"precopy\"]\n[[exclude]]\nmode = \"precopy\"\n"), @"c.toml: there is nothing to run: `exclude` leaves no cell");
     insta::assert_snapshot!(refused("[vary]\nguest.rat = [\"1MiB/s\"]\n"), @"c.toml: cell 1 (guest.rat=1MiB/s): guest.rat: there is no key `guest.rat`; did you mean `guest.rate`?");
     insta::assert_snapshot!(refused("[vary]\nguest.memory = [\"64MiB\", \"1MiB\"]\n"), @"c.toml: cell 1 (guest.memory=64MiB): guest.working_set: a working set of 64MiB does not fit into guest.memory = 64MiB (it needs 73MiB with the guest itself); raise the one or lower the other");
@@ -78,17 +78,17 @@ fn a_campaign_that_cannot_be_is_refused_with_the_reason() {
       | ^^^^^^
     unknown field `repeat`, expected one of `name`, `scenario`, `repeats`, `warm_up`, `together`, `seed`, `order`, `timeout`, `keep`, `set`, `vary`, `include`, `exclude`, `baseline`
     ");
-    insta::assert_snapshot!(refused("repeats = 0\n"), @"c.toml: repeats and together are at least 1");
-    insta::assert_snapshot!(refused("[set]\nrepeat = 3\n"), @"c.toml: cell 1 sets repeat; say repeats and together in the campaign");
-    insta::assert_snapshot!(refused("together = 2\n[set]\nqemu.destination = \"other\"\n"), @"c.toml: cell 1 has two QEMUs, and a guest that goes on and on needs fresh ones of one kind: leave warm_up = 0 and together = 1");
-    insta::assert_snapshot!(refused("[vary]\nmode = [\"precopy\"]\n[baseline]\nmode = \"hybrid\"\n"), @r#"c.toml: [baseline] mode = "hybrid": no cell has it. It names values of [vary] that the others are compared with"#);
+    insta::assert_snapshot!(refused("repeats = 0\n"), @"c.toml: repeats and together must be at least 1");
+    insta::assert_snapshot!(refused("[set]\nrepeat = 3\n"), @"c.toml: cell 1 sets `repeat`; set `repeats` and `together` of the campaign instead");
+    insta::assert_snapshot!(refused("together = 2\n[set]\nqemu.destination = \"other\"\n"), @"c.toml: cell 1 uses different QEMUs for source and destination, and a guest can migrate several times only between equal ones: set warm_up = 0 and together = 1");
+    insta::assert_snapshot!(refused("[vary]\nmode = [\"precopy\"]\n[baseline]\nmode = \"hybrid\"\n"), @r#"c.toml: [baseline] mode = "hybrid": no cell has this value. Write a value of [vary]; the other cells are compared with the cells that have it"#);
     insta::assert_snapshot!(refused("scenario = \"none.toml\"\n"), @"c.toml: cell 1 (): cannot read the scenario /nonexistent/none.toml");
     insta::assert_snapshot!(refused("[vary]\nguest.seed = { from = 1, to = 900, steps = 900 }\nguest.rate = { from = \"1MiB/s\", to = \"900MiB/s\", steps = 900 }\n"), @"c.toml: [vary] guest.rate makes more than 100000 cells");
 }
 
-/// All under fixtures/campaigns, at any depth; with what it is called and how many cells it has.
+/// Loads all files under fixtures/campaigns, at any depth.
 #[test]
-fn the_campaigns_that_come_with_it_can_be_run() {
+fn loads_every_campaign_of_the_fixtures() {
     fn found(directory: &Path, files: &mut Vec<std::path::PathBuf>) {
         for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
@@ -107,7 +107,7 @@ fn the_campaigns_that_come_with_it_can_be_run() {
         let definition = Definition::from_file(&file, &Overrides::default())
             .unwrap_or_else(|error| panic!("{}: {error:?}", file.display()));
         assert!(definition.cells.len() > 1, "{}", file.display());
-        // What is compared has something to be compared with.
+        // Each has a baseline to compare with.
         assert!(!definition.baseline.is_empty(), "{}", file.display());
     }
 }

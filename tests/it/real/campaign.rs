@@ -61,7 +61,7 @@ fn a_campaign_gives_a_row_for_each_run_and_what_differs() {
     let done = sweep(&scratch, qemu, campaign, &["--fail-if", "completed < 10 %"]).run();
     done.assert_code(0);
     assert_eq!(counts(&rows(&done)), each_once(2, 6), "{}", done.story());
-    assert!(rows(&done).iter().all(RunRow::is_good), "{}", done.story());
+    assert!(rows(&done).iter().all(RunRow::is_successful), "{}", done.story());
     assert!(
         done.stdout.contains("postcopy against precopy: 6 and 6 runs, 6 pairs"),
         "{}",
@@ -108,7 +108,7 @@ fn where_a_guest_goes_on_and_on_each_run_that_does_not_converge_counts() {
     done.assert_code(0);
     assert_eq!(counts(&rows(&done)), each_once(1, 3), "{}", done.story());
     assert!(
-        rows(&done).iter().all(|row| row.ended == RunStatus::Migrated(Outcome::NotConverged)),
+        rows(&done).iter().all(|row| row.status == RunStatus::Migrated(Outcome::NotConverged)),
         "{:?}",
         rows(&done)
     );
@@ -199,7 +199,7 @@ fn a_visit_that_takes_too_long_is_ended_safely() {
     let campaign = "repeats = 1\ntimeout = \"1s\"\n[vary]\nlimits.bandwidth = [\"1MiB/s\"]\nguest.content = [\"random\"]\n";
     let done = sweep(&scratch, qemu, campaign, &[]).run();
     done.assert_code(0);
-    assert_eq!(rows(&done)[0].ended.name(), "timed-out", "{}", done.story());
+    assert_eq!(rows(&done)[0].status.name(), "timed-out", "{}", done.story());
     scratch.assert_clean();
 }
 
@@ -224,17 +224,17 @@ fn a_directory_of_another_campaign_and_what_is_no_campaign_are_refused_and_left_
         done.assert_code(2);
         assert!(done.stderr.contains(words), "`{words}` is not in {}", done.stderr);
     };
-    refused(call("", &["--resume"]), "has no campaign to go on with");
+    refused(call("", &["--resume"]), "has no campaign to resume");
     call("repeats = 1\n", &[]).assert_code(5);
     let before = std::fs::read(scratch.join("campaign/visits.jsonl")).unwrap();
-    refused(call("", &[]), "is there already; go on with it by --resume");
+    refused(call("", &[]), "exists already; continue it with --resume");
     refused(
         call("[vary]\nguest.seed = [1, 2]\n", &["--resume"]),
-        "is of another campaign: it has 1 cells, not 2",
+        "belongs to another campaign: it has 1 cells, not 2",
     );
     refused(
         call("name = \"d\"\n", &["--resume"]),
-        "is of another campaign: its name is \"c\", not \"d\"",
+        "belongs to another campaign: its name is \"c\", not \"d\"",
     );
     refused(call("[vary]\nmode = []\n", &[]), "[vary] mode is an empty list");
     let json = std::fs::read_to_string(scratch.join("campaign/campaign.json")).unwrap();
@@ -297,7 +297,7 @@ fn a_disk_that_fills_ends_it_and_room_lets_it_go_on() {
     std::fs::write(disk.join("filler"), vec![1; 700_000]).unwrap();
     let full = on_disk(&[]).run();
     full.assert_code(9);
-    assert!(full.stderr.contains("make room, and go on with --resume"), "{}", full.stderr);
+    assert!(full.stderr.contains("free some space, and continue with --resume"), "{}", full.stderr);
     let kept = rows(&full);
     assert!(kept.len() < 12, "the disk did not fill");
     std::fs::remove_file(disk.join("filler")).unwrap();
