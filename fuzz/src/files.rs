@@ -214,7 +214,7 @@ pub fn campaign(bytes: &[u8]) {
         b"journal" => directory(&[("visits.jsonl", content)], journal),
         b"table" => directory(&[("table.json", content)], |path| {
             let path = path.join("table.json");
-            match (Selection { path, settings: Vec::new() }).table() {
+            match (Selection { path, settings: Vec::new() }).load_table() {
                 Ok(table) => prints_and_reads(&table),
                 Err(error) => check_error(&error, "table.json"),
             }

@@ -1,20 +1,21 @@
-//! Tables for tests: runs with blackouts as they are seen, from a seed.
+//! Tables for unit tests, also those of other modules: runs with realistic figures, from a seed.
 
 use super::{Metric, MetricUnit, Row, Table};
 use crate::record::Outcome;
 use fastrand::Rng;
 
-/// How values of one metric scatter.
+/// The distribution of the values of one metric.
 #[derive(Clone, Copy, Debug)]
 pub enum Shape {
-    /// About this, by so much of it.
+    /// A log-normal distribution: its center, and its scatter as a share of the center.
     Hill(f64, f64),
-    /// The same, and in this share of runs about a second one.
+    /// A mixture of two log-normal distributions: the two centers, the share of runs in the second one,
+    /// and the scatter.
     Hills(f64, f64, f64, f64),
-    /// Always this.
+    /// The same value in every run.
     Always(f64),
-    /// Not measured.
-    Nothing,
+    /// The metric is not measured.
+    NotMeasured,
 }
 
 impl Shape {
@@ -31,12 +32,12 @@ impl Shape {
                 hill(center, scatter, random)
             }
             Shape::Always(value) => Some(value),
-            Shape::Nothing => None,
+            Shape::NotMeasured => None,
         }
     }
 }
 
-/// A table that gets its rows from `runs`.
+/// Makes an empty table with four metrics; [`Table::runs`] adds rows.
 #[must_use]
 pub fn table(name: &str) -> Table {
     let metric = |name: &str, label: &str, unit| Metric {
@@ -54,7 +55,7 @@ pub fn table(name: &str) -> Table {
 }
 
 impl Table {
-    /// More completed runs of a cell: blackout, total time, bytes, faults.
+    /// Adds completed runs of a cell, with shapes for blackout, total time, bytes and page faults.
     #[doc(hidden)]
     #[must_use]
     pub fn runs(mut self, cell: &str, count: usize, seed: u64, shapes: [Shape; 4]) -> Table {
@@ -71,7 +72,7 @@ impl Table {
         self
     }
 
-    /// More runs that did not complete.
+    /// Adds runs of a cell that did not complete.
     #[doc(hidden)]
     #[must_use]
     pub fn failed(mut self, cell: &str, count: usize, outcome: Outcome) -> Table {
@@ -84,7 +85,7 @@ impl Table {
         self
     }
 
-    /// Every row gets a key: its number within the cell.
+    /// Gives every row its number within the cell as the key of its pair.
     #[doc(hidden)]
     #[must_use]
     pub fn with_keys(mut self) -> Table {

@@ -1,10 +1,10 @@
-//! Which figures of run.json a campaign keeps of each run. Pure.
+//! The figures of run.json that a campaign keeps of each run. Pure.
 
 use super::{Metric, MetricUnit};
 use crate::record::{Host, Summary, Switchover};
-use serde_json::Value;
+use serde::Serialize;
 
-/// Path in run.json, what sentences call it, and its unit; the most important first.
+/// The path in run.json, the name in reports, and the unit; the most important first.
 const METRICS: &[(&str, &str, MetricUnit)] = &[
     ("downtime.best.us", "blackout", MetricUnit::Us),
     ("time_us.total", "total time", MetricUnit::Us),
@@ -47,16 +47,16 @@ const METRICS: &[(&str, &str, MetricUnit)] = &[
     ("brownout.beats.after.max_us", "longest stall after", MetricUnit::Us),
     ("stalls.p99_us", "memory access, p99", MetricUnit::Us),
     ("stalls.max_us", "longest memory access", MetricUnit::Us),
-    // A journal has values by their place in this list: what is new comes last.
+    // A journal stores values by their position in this list, so new metrics come last.
     ("link.peak_bps", "peak rate of the link", MetricUnit::BytesPerSecond),
     ("host.cpu_us", "the machine's CPU time", MetricUnit::Us),
     ("host.others_us", "CPU time that others took", MetricUnit::Us),
     ("time_us.ended", "time to its end", MetricUnit::Us),
 ];
-/// So many of them a comparison shows unless others are named.
-const SHOWN: usize = 7;
+/// The number of metrics that a comparison shows by default.
+const DEFAULT_COUNT: usize = 7;
 
-/// All of them, in their order.
+/// Returns all metrics; figures of a row are in this order.
 #[must_use]
 pub fn all() -> Vec<Metric> {
     METRICS
@@ -69,45 +69,50 @@ pub fn all() -> Vec<Metric> {
         .collect()
 }
 
-/// Those that a comparison shows unless others are named.
+/// Returns the metrics that a comparison shows unless `--metric` names others.
 #[must_use]
-pub fn shown() -> Vec<Metric> {
-    all().into_iter().take(SHOWN).collect()
+pub fn default_metrics() -> Vec<Metric> {
+    all().into_iter().take(DEFAULT_COUNT).collect()
 }
 
-/// Of a run of one migration.
+/// Takes the figures from the summary of a run with one migration.
 #[must_use]
 pub fn of_summary(summary: &Summary) -> Vec<Option<f64>> {
-    of(&serde_json::to_value(summary).unwrap_or_default())
+    values_of(summary)
 }
 
-/// Of one migration of a series: what is only known of the whole is not there.
+/// Takes the figures from one migration of a series. Figures that are only measured for the whole
+/// series are `None`.
 #[must_use]
 pub fn of_switchover(switchover: &Switchover) -> Vec<Option<f64>> {
-    of(&serde_json::to_value(switchover).unwrap_or_default())
+    values_of(switchover)
 }
 
-/// One of these values, by its path in run.json. Journals of before it was measured have fewer.
-pub(super) fn named(values: &[Option<f64>], name: &str) -> Option<f64> {
+/// Returns one of these values by its path in run.json. A journal that is older than the metric has
+/// fewer values, and the result is `None`.
+pub(super) fn value_of(values: &[Option<f64>], name: &str) -> Option<f64> {
     let index = METRICS.iter().position(|(path, ..)| *path == name)?;
     values.get(index).copied().flatten()
 }
 
-/// What else the machine did, from these values.
-pub(super) fn host(values: &[Option<f64>]) -> Host {
+/// Returns the CPU times of the host from these values.
+pub(super) fn host_of(values: &[Option<f64>]) -> Host {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "they were whole numbers of µs"
+        reason = "the values were whole numbers of µs"
     )]
-    let us = |name: &str| named(values, name).map(|us| us as u64);
+    let us = |name: &str| value_of(values, name).map(|us| us as u64);
     Host { cpu_us: us("host.cpu_us"), others_us: us("host.others_us") }
 }
 
-fn of(json: &Value) -> Vec<Option<f64>> {
+/// Looks the metrics up by their paths in the JSON form, because these paths are the names that
+/// users give to `--metric` and `--fail-if`.
+fn values_of(record: &impl Serialize) -> Vec<Option<f64>> {
+    let json = serde_json::to_value(record).expect("records have text keys and serialize to JSON");
     METRICS
         .iter()
-        .map(|(path, ..)| path.split('.').try_fold(json, |at, name| at.get(name))?.as_f64())
+        .map(|(path, ..)| path.split('.').try_fold(&json, |at, name| at.get(name))?.as_f64())
         .collect()
 }
 
@@ -115,16 +120,17 @@ fn of(json: &Value) -> Vec<Option<f64>> {
 mod tests {
     use super::*;
     use crate::record::TimeUs;
+    use serde_json::Value;
 
     #[test]
-    fn every_path_is_one_of_run_json() {
+    fn every_path_exists_in_run_json() {
         let example = crate::record::testing::example_summary();
         let json = serde_json::to_value(&example).unwrap();
         for (path, ..) in METRICS {
             let mut at = &json;
             for name in path.split('.') {
                 at = match at {
-                    // What hangs below something that was not measured cannot be looked up.
+                    // Nothing can be looked up below a part that was not measured.
                     Value::Null => &Value::Null,
                     other => other.get(name).unwrap_or_else(|| panic!("run.json has no {path}")),
                 };
@@ -134,17 +140,18 @@ mod tests {
     }
 
     #[test]
-    fn what_else_the_machine_did_comes_back() {
+    fn returns_the_cpu_times_of_the_host() {
         let mut summary = crate::record::testing::example_summary();
         summary.host = Host { cpu_us: Some(2_000_000), others_us: Some(1_000_000) };
-        assert_eq!(host(&of_summary(&summary)), summary.host);
-        assert_eq!(host(&[None; 3]), Host::default());
+        assert_eq!(host_of(&of_summary(&summary)), summary.host);
+        assert_eq!(host_of(&[None; 3]), Host::default());
     }
 
     #[test]
-    fn what_was_not_measured_is_none() {
-        let values =
-            of(&serde_json::json!({ "time_us": TimeUs { total: Some(7), ..TimeUs::default() } }));
+    fn a_figure_that_was_not_measured_is_none() {
+        let values = values_of(
+            &serde_json::json!({ "time_us": TimeUs { total: Some(7), ..TimeUs::default() } }),
+        );
         assert_eq!(values[1], Some(7.0));
         assert_eq!(values.iter().flatten().count(), 1);
     }

@@ -1,13 +1,15 @@
-//! The rows of a campaign as Parquet: one row a run, for DuckDB, Polars and pandas, and for comparisons.
+//! The results of a campaign as Parquet, with one row per run, for DuckDB, Polars and pandas, and for
+//! comparisons.
 //!
-//! Takes rows and what their cells are; gives a file, and rows of a file. Columns: `run` in the order in which they were made, `cell`, `cell_name`,
-//! `repeat`, `started`, `outcome`, `reason` ...; each varied key as text, `set_guest_rate`; and each figure under its name in run.json, with `_` for the
-//! dots. What was not measured is null.
+//! The columns are: `run`, the number of the run in the order in which they were made; `cell`,
+//! `cell_name`, `repeat`, `started`, `outcome`, `reason` and others; each varied key as text, such as
+//! `set_guest_rate`; and each figure under its path in run.json with `_` in place of the dots. A
+//! figure that was not measured is null.
 
 use super::metrics;
-use super::row::RunRow;
+use super::row::{RunRow, RunStatus};
 use super::setting::{Setting, join_settings};
-use crate::record::guarded;
+use crate::record::{Integrity, Outcome, guarded};
 use crate::scenario::spelling;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int64Type};
@@ -18,31 +20,33 @@ use parquet::file::reader::FileReader;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::record::{Field, Row};
 use parquet::schema::parser::parse_message_type;
+use serde::de::value::StringDeserializer;
+use serde::de::{DeserializeOwned, IntoDeserializer};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The version of this form, in the file's own metadata.
+/// The version of the format; the file's metadata has it.
 pub const SCHEMA: &str = "switchover.results/1";
 const SCHEMA_KEY: &str = "switchover.schema";
 const NAME_KEY: &str = "switchover.campaign";
 const KEYS_KEY: &str = "switchover.keys";
 
-/// A run as it comes out of a file.
+/// A run as it is read from a results file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResultRow {
-    /// What makes its cell this cell.
+    /// The settings of the run's cell.
     pub settings: Vec<Setting>,
-    /// Which of its cell's.
+    /// The number of the run within its cell, from 1.
     pub repeat: u32,
-    /// How it ended, as written.
-    pub outcome: String,
-    /// Whether post-copy really happened.
+    /// How the run ended.
+    pub status: RunStatus,
+    /// Whether the guest ran on the destination before all of its memory was there.
     pub postcopy_happened: bool,
-    /// Whether the guest's memory came over, as written.
-    pub integrity: String,
-    /// By the names that they have in run.json.
+    /// Whether the guest's memory arrived intact.
+    pub integrity: Integrity,
+    /// The figures that were measured, by their paths in run.json.
     pub values: BTreeMap<String, f64>,
 }
 
@@ -57,6 +61,16 @@ pub struct ResultsHeader<'a> {
     pub cells: BTreeMap<u32, &'a [Setting]>,
 }
 
+impl ResultRow {
+    /// Whether the migration completed and no memory error is known.
+    #[must_use]
+    pub fn is_successful(&self) -> bool {
+        self.status == RunStatus::Migrated(Outcome::Completed)
+            && self.integrity != Integrity::Corrupt
+    }
+}
+
+/// The values of one column; `None` is null.
 enum Column {
     Int(Vec<Option<i64>>),
     Real(Vec<Option<f64>>),
@@ -64,10 +78,10 @@ enum Column {
     Text(Vec<Option<String>>),
 }
 
-/// Writes it anew, and puts it in its place when it is whole.
+/// Writes all rows to a temporary file, and renames it to `path` when it is complete.
 ///
 /// # Errors
-/// What the file system or the library says.
+/// Returns the error of the file system or of the Parquet library.
 pub fn write(
     path: &Path,
     campaign: &ResultsHeader<'_>,
@@ -128,13 +142,13 @@ fn columns(campaign: &ResultsHeader<'_>, rows: &[&RunRow]) -> Vec<(String, Colum
         ("directory".to_owned(), text(&|row| Some(row.directory.clone()))),
     ];
     for key in campaign.keys {
-        let of = |row: &RunRow| {
+        let value = |row: &RunRow| {
             settings_of(row)?
                 .iter()
                 .find(|setting| setting.key == *key)
                 .map(|setting| setting.value.clone())
         };
-        columns.push((set_column(key), text(&of)));
+        columns.push((set_column(key), text(&value)));
     }
     for (index, metric) in metrics::all().into_iter().enumerate() {
         columns.push((
@@ -145,7 +159,7 @@ fn columns(campaign: &ResultsHeader<'_>, rows: &[&RunRow]) -> Vec<(String, Colum
     columns
 }
 
-/// `guest.rate` becomes `set_guest_rate`.
+/// Names the column of a varied key: `guest.rate` becomes `set_guest_rate`.
 fn set_column(key: &str) -> String {
     format!("set_{}", column_name(key))
 }
@@ -184,49 +198,58 @@ fn write_column<T: DataType>(
     group: &mut SerializedRowGroupWriter<'_, File>,
     cells: Vec<Option<T::T>>,
 ) -> Result<(), ParquetError> {
-    let there: Vec<i16> = cells.iter().map(|cell| i16::from(cell.is_some())).collect();
+    let definition_levels: Vec<i16> = cells.iter().map(|cell| i16::from(cell.is_some())).collect();
     let values: Vec<T::T> = cells.into_iter().flatten().collect();
-    let Some(mut column) = group.next_column()? else { return Ok(()) };
-    column.typed::<T>().write_batch(&values, Some(&there), None)?;
+    let mut column = group.next_column()?.expect("the schema has a column for each of ours");
+    column.typed::<T>().write_batch(&values, Some(&definition_levels), None)?;
     column.close()
 }
 
-/// Why a file gives no rows.
+/// Why a results file cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResultsError {
-    /// It is not there, or may not be read.
+    /// The file does not exist, or cannot be opened.
     #[error("cannot read {path}")]
     Read {
-        /// Which.
+        /// The file.
         path: String,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
-    /// It is no Parquet.
-    #[error("{path} is no whole Parquet file")]
+    /// The file is not Parquet, or is damaged.
+    #[error("{path} is not a complete Parquet file")]
     Parquet {
-        /// Which.
+        /// The file.
         path: String,
-        /// Why.
+        /// The reason.
         source: ParquetError,
     },
-    /// It is somebody else's, or of another version.
+    /// The file was written by another program, or in another version of the format.
     #[error(
-        "{path} holds no results of a campaign that this program knows: its schema is {found}, and {SCHEMA} is known"
+        "{path} is not a results file of a campaign that this version can read: its schema is \
+         {found}, and {SCHEMA} is known"
     )]
     Schema {
-        /// Which.
+        /// The file.
         path: String,
-        /// What it says of itself.
+        /// The schema that the file names; `none` if it names none.
         found: String,
+    },
+    /// A value that must be there is missing or unknown.
+    #[error("{path}: {problem}")]
+    Content {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        problem: String,
     },
 }
 
-/// The rows, and the name of the campaign.
+/// Reads the name of the campaign and the rows.
 ///
 /// # Errors
-/// [`ResultsError`].
+/// Returns [`ResultsError`] if the file cannot be read or was not written by [`write`].
 pub fn read(path: &Path) -> Result<(String, Vec<ResultRow>), ResultsError> {
     let named = path.display().to_string();
     let broken = |source| ResultsError::Parquet { path: named.clone(), source };
@@ -235,62 +258,83 @@ pub fn read(path: &Path) -> Result<(String, Vec<ResultRow>), ResultsError> {
     let reader = guarded::open(file).map_err(broken)?;
     let metadata =
         reader.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
-    let said = |key: &str| {
+    let metadata_value = |key: &str| {
         metadata.iter().find(|entry| entry.key == key).and_then(|entry| entry.value.clone())
     };
-    let found = said(SCHEMA_KEY).unwrap_or_else(|| "none".to_owned());
+    let found = metadata_value(SCHEMA_KEY).unwrap_or_else(|| "none".to_owned());
     if found != SCHEMA {
         return Err(ResultsError::Schema { path: named, found });
     }
-    let keys: Vec<String> =
-        said(KEYS_KEY).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-    let names: Vec<String> = metrics::all().into_iter().map(|metric| metric.name).collect();
-    let read =
-        || reader.get_row_iter(None)?.map(|row| Ok(read_row(&row?, &keys, &names))).collect();
-    let rows = guarded::guarded(read).map_err(broken)?;
-    Ok((said(NAME_KEY).unwrap_or_default(), rows))
+    let content = |problem: String| ResultsError::Content { path: named.clone(), problem };
+    let keys = metadata_value(KEYS_KEY)
+        .ok_or_else(|| content(format!("its metadata has no {KEYS_KEY}")))?;
+    let keys: Vec<String> = serde_json::from_str(&keys)
+        .map_err(|error| content(format!("{KEYS_KEY} of its metadata: {error}")))?;
+    let name = metadata_value(NAME_KEY)
+        .ok_or_else(|| content(format!("its metadata has no {NAME_KEY}")))?;
+    let metric_names: Vec<String> = metrics::all().into_iter().map(|metric| metric.name).collect();
+    let read_all = || reader.get_row_iter(None)?.collect::<Result<Vec<Row>, ParquetError>>();
+    let rows = guarded::guarded(read_all).map_err(broken)?;
+    let rows = rows
+        .iter()
+        .enumerate()
+        .map(|(index, row)| {
+            read_row(row, &keys, &metric_names)
+                .map_err(|problem| content(format!("row {}: {problem}", index + 1)))
+        })
+        .collect::<Result<_, _>>()?;
+    Ok((name, rows))
 }
 
-fn read_row(row: &Row, keys: &[String], names: &[String]) -> ResultRow {
+fn read_row(row: &Row, keys: &[String], metric_names: &[String]) -> Result<ResultRow, String> {
     let fields: BTreeMap<&str, &Field> =
         row.get_column_iter().map(|(name, field)| (name.as_str(), field)).collect();
     let text = |name: &str| match fields.get(name) {
         Some(Field::Str(text)) => Some(text.clone()),
         _ => None,
     };
-    let real = |name: &str| match fields.get(column_name(name).as_str()) {
+    let number = |name: &str| match fields.get(column_name(name).as_str()) {
         Some(Field::Double(value)) => Some(*value),
         _ => None,
     };
     let repeat = match fields.get("repeat") {
-        Some(Field::Long(repeat)) => u32::try_from(*repeat).unwrap_or(0),
-        _ => 0,
+        Some(Field::Long(repeat)) => u32::try_from(*repeat).ok(),
+        _ => None,
     };
-    ResultRow {
+    Ok(ResultRow {
         settings: keys
             .iter()
             .filter_map(|key| Some(Setting { key: key.clone(), value: text(&set_column(key))? }))
             .collect(),
-        repeat,
-        outcome: text("outcome").unwrap_or_default(),
+        repeat: repeat.ok_or("it has no repeat")?,
+        status: parse_name("outcome", text("outcome"))?,
         postcopy_happened: matches!(fields.get("postcopy_happened"), Some(Field::Bool(true))),
-        integrity: text("integrity").unwrap_or_default(),
-        values: names.iter().filter_map(|name| Some((name.clone(), real(name)?))).collect(),
-    }
+        integrity: parse_name("integrity", text("integrity"))?,
+        values: metric_names
+            .iter()
+            .filter_map(|name| Some((name.clone(), number(name)?)))
+            .collect(),
+    })
+}
+
+/// Parses the name of an enum's variant, as serde writes it.
+fn parse_name<T: DeserializeOwned>(column: &str, name: Option<String>) -> Result<T, String> {
+    let name = name.ok_or_else(|| format!("it has no {column}"))?;
+    let deserializer: StringDeserializer<serde::de::value::Error> =
+        name.clone().into_deserializer();
+    T::deserialize(deserializer).map_err(|_| format!("its {column} {name:?} is not known"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::row::RunStatus;
     use super::*;
-    use crate::record::Outcome;
 
     fn setting(key: &str, value: &str) -> Setting {
         Setting { key: key.to_owned(), value: value.to_owned() }
     }
 
     #[test]
-    fn rows_come_back_with_what_their_cells_are() {
+    fn reads_back_the_rows_with_the_settings_of_their_cells() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("r.parquet");
         let postcopy = [setting("mode", "postcopy"), setting("capabilities.auto-converge", "true")];
@@ -312,22 +356,22 @@ mod tests {
         write(&path, &campaign, &[&row, &never]).unwrap();
         let (name, rows) = read(&path).unwrap();
         assert_eq!((name.as_str(), rows.len()), ("n", 2));
-        assert_eq!((rows[0].repeat, rows[0].outcome.as_str()), (7, "completed"));
+        assert_eq!((rows[0].repeat, rows[0].status), (7, RunStatus::Migrated(Outcome::Completed)));
         assert_eq!(rows[0].settings, postcopy);
         assert_eq!(rows[0].values, BTreeMap::from([("time_us.total".to_owned(), 1234.5)]));
-        assert_eq!((rows[1].outcome.as_str(), rows[1].settings.len()), ("not-started", 1));
+        assert_eq!((rows[1].status, rows[1].settings.len()), (RunStatus::NotStarted, 1));
     }
 
     #[test]
-    fn what_is_no_result_is_refused_with_the_reason() {
+    fn refuses_a_file_that_is_not_a_results_file_and_says_why() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("r.parquet");
-        let said = || {
+        let refusal = || {
             read(&path).unwrap_err().to_string().replace(&dir.path().display().to_string(), "DIR")
         };
-        insta::assert_snapshot!(said(), @"cannot read DIR/r.parquet");
+        insta::assert_snapshot!(refusal(), @"cannot read DIR/r.parquet");
         std::fs::write(&path, "PAR1 no").unwrap();
-        insta::assert_snapshot!(said(), @"DIR/r.parquet is no whole Parquet file");
+        insta::assert_snapshot!(refusal(), @"DIR/r.parquet is not a complete Parquet file");
         let schema = Arc::new(parse_message_type("message m { OPTIONAL INT64 a; }").unwrap());
         let mut writer = SerializedFileWriter::new(
             File::create(&path).unwrap(),
@@ -339,6 +383,6 @@ mod tests {
         Column::Int(vec![Some(1)]).write(&mut group).unwrap();
         group.close().unwrap();
         writer.close().unwrap();
-        insta::assert_snapshot!(said(), @"DIR/r.parquet holds no results of a campaign that this program knows: its schema is none, and switchover.results/1 is known");
+        insta::assert_snapshot!(refusal(), @"DIR/r.parquet is not a results file of a campaign that this version can read: its schema is none, and switchover.results/1 is known");
     }
 }

@@ -68,13 +68,13 @@ impl RunRow {
     /// or if campaigns do not keep it.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<f64> {
-        metrics::named(&self.values, name)
+        metrics::value_of(&self.values, name)
     }
 
     /// Returns the CPU time that the run and other processes used.
     #[must_use]
     pub fn host(&self) -> Host {
-        metrics::host(&self.values)
+        metrics::host_of(&self.values)
     }
 
     /// Makes the row of a run that never began: it has no figures.

@@ -1,33 +1,34 @@
-//! What is compared, from where it lies: `runs/campaign:mode=postcopy`.
+//! Selections: which runs to compare, such as `runs/campaign:mode=postcopy`.
 //!
-//! Takes a path and settings that rows must have; gives a [`Table`]. A path is a campaign's directory, a directory of such (shards), its results.parquet, a
-//! run's directory (one row for each of its migrations), or a table that was kept. Knows nothing of what is compared with what.
+//! A selection is a path, and settings that the runs must have. The path is a campaign directory, a
+//! directory of several (shards), a results.parquet, a run directory (one row per migration), or a
+//! table that `switchover compare --keep` wrote.
 
 use super::directory::{CAMPAIGN_JSON, CampaignOutline, MAX_CAMPAIGN_JSON_BYTES, RESULTS};
 use super::results::{self, ResultRow, ResultsError};
 use super::setting::{Setting, join_settings};
 use super::{Metric, Row, Table, metrics};
-use crate::record::{Outcome, RUN_JSON, RecordError, Run};
+use crate::record::{RUN_JSON, RecordError, Run};
 use crate::text::read_all;
-use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// Which rows of what.
+/// The runs to compare: a path, and settings that they must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
-    /// Where they lie.
+    /// The directory or file that has the runs.
     pub path: PathBuf,
-    /// What they must have; these keys are no part of the name of their cells.
+    /// The settings that a run must have. Their keys are left out of the names of the cells.
     pub settings: Vec<Setting>,
 }
 
 impl FromStr for Selection {
     type Err = String;
 
-    /// What is there as it is written is a path; else what follows the last colon are settings.
+    /// Takes the whole text as a path if that path exists; otherwise what follows the last colon are
+    /// settings.
     fn from_str(text: &str) -> Result<Selection, String> {
         let whole = || Ok(Selection { path: text.into(), settings: Vec::new() });
         if Path::new(text).exists() {
@@ -39,8 +40,9 @@ impl FromStr for Selection {
             return whole();
         };
         let settings = settings.split(',').map(|setting| {
-            let (key, value) =
-                setting.split_once('=').ok_or_else(|| format!("`{setting}` is no key=value"))?;
+            let (key, value) = setting
+                .split_once('=')
+                .ok_or_else(|| format!("`{setting}` is not of the form KEY=VALUE"))?;
             Ok(Setting { key: key.trim().to_owned(), value: value.trim().to_owned() })
         });
         Ok(Selection { path: path.into(), settings: settings.collect::<Result<_, String>>()? })
@@ -59,49 +61,60 @@ impl fmt::Display for Selection {
     }
 }
 
-/// Why there is no table.
+/// Why runs cannot be selected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SelectionError {
-    /// The results cannot be read.
+    /// The results of a campaign cannot be read.
     #[error(transparent)]
     Results(#[from] ResultsError),
-    /// The run cannot be read.
+    /// A run directory cannot be read.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// It is not there, or nothing that is known.
+    /// The path does not exist, or is neither a campaign nor a run nor a table.
     #[error(
-        "{0} is no campaign (results.parquet), no run directory (run.json) and no table that was kept. A campaign that was never finished is one after `switchover sweep --resume`"
+        "{0} is not a campaign (results.parquet), a run directory (run.json) or a table that \
+         `switchover compare --keep` wrote. If it is a campaign that was never finished, finish it \
+         with `switchover sweep --resume`"
     )]
-    Nothing(PathBuf),
-    /// The file that was kept is none.
-    #[error("{path} is no table that `switchover compare --keep` wrote: {detail}")]
-    Kept {
-        /// Which.
+    NotFound(PathBuf),
+    /// A JSON file is not a table.
+    #[error("{path} is not a table that `switchover compare --keep` wrote: {detail}")]
+    SavedTable {
+        /// The file.
         path: PathBuf,
         /// What is wrong.
         detail: String,
     },
-    /// No row is left.
-    #[error("{selection}: no run is like that; there are: {there}")]
-    Empty {
-        /// What was asked for.
+    /// A `campaign.json` cannot be understood.
+    #[error("{path} cannot be understood: {source}")]
+    CampaignFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// No run has the settings.
+    #[error("{selection}: no run has these settings; the runs have: {available}")]
+    NoMatchingRun {
+        /// The selection as it was written.
         selection: String,
-        /// Keys and their values.
-        there: String,
+        /// All settings of the runs.
+        available: String,
     },
 }
 
 impl Selection {
-    /// The rows as a table, with all metrics.
+    /// Loads the selected runs as a table with all metrics.
     ///
     /// # Errors
-    /// [`SelectionError`].
-    pub fn table(&self) -> Result<Table, SelectionError> {
+    /// Returns [`SelectionError`] if the path has no runs, if they cannot be read, or if none of them has
+    /// the settings.
+    pub fn load_table(&self) -> Result<Table, SelectionError> {
         let rows = match self.path.extension().and_then(|extension| extension.to_str()) {
-            Some("json") if self.path.is_file() => return kept(&self.path),
-            _ if self.path.join(RUN_JSON).exists() => return of_run(&self.path),
-            _ => self.rows()?,
+            Some("json") if self.path.is_file() => return load_saved_table(&self.path),
+            _ if self.path.join(RUN_JSON).exists() => return load_run(&self.path),
+            _ => self.load_results()?,
         };
         let (name, rows) = rows;
         let chosen: Vec<&ResultRow> = rows
@@ -109,9 +122,9 @@ impl Selection {
             .filter(|row| self.settings.iter().all(|setting| row.settings.contains(setting)))
             .collect();
         if chosen.is_empty() {
-            return Err(SelectionError::Empty {
+            return Err(SelectionError::NoMatchingRun {
                 selection: self.to_string(),
-                there: what_there_is(&rows),
+                available: list_settings(&rows),
             });
         }
         let name = if self.settings.is_empty() { name } else { name_of_values(&self.settings) };
@@ -122,7 +135,7 @@ impl Selection {
         })
     }
 
-    fn rows(&self) -> Result<(String, Vec<ResultRow>), SelectionError> {
+    fn load_results(&self) -> Result<(String, Vec<ResultRow>), SelectionError> {
         if self.path.is_file() {
             return Ok(results::read(&self.path)?);
         }
@@ -131,7 +144,7 @@ impl Selection {
             return Ok(results::read(&own)?);
         }
         let mut shards: Vec<PathBuf> = std::fs::read_dir(&self.path)
-            .map_err(|_| SelectionError::Nothing(self.path.clone()))?
+            .map_err(|_| SelectionError::NotFound(self.path.clone()))?
             .filter_map(|entry| Some(entry.ok()?.path().join(RESULTS)))
             .filter(|path| path.exists())
             .collect();
@@ -141,16 +154,16 @@ impl Selection {
             let (name, rows) = results::read(&shard)?;
             all.get_or_insert_with(|| (name, Vec::new())).1.extend(rows);
         }
-        all.ok_or_else(|| SelectionError::Nothing(self.path.clone()))
+        all.ok_or_else(|| SelectionError::NotFound(self.path.clone()))
     }
 
     fn row(&self, read: &ResultRow) -> Row {
-        let is_chosen =
+        let is_named =
             |setting: &&Setting| !self.settings.iter().any(|chosen| chosen.key == setting.key);
         Row {
-            cell: join_settings(read.settings.iter().filter(is_chosen)),
+            cell: join_settings(read.settings.iter().filter(is_named)),
             pair: Some(read.repeat.to_string()),
-            outcome: outcome(&read.outcome),
+            outcome: read.status.outcome(),
             values: metrics::all()
                 .iter()
                 .map(|metric| read.values.get(&metric.name).copied())
@@ -159,16 +172,11 @@ impl Selection {
     }
 }
 
-/// What never began has failed.
-fn outcome(name: &str) -> Outcome {
-    serde_json::from_value(Value::from(name)).unwrap_or(Outcome::Failed)
-}
-
 fn name_of_values(settings: &[Setting]) -> String {
     settings.iter().map(|setting| setting.value.as_str()).collect::<Vec<_>>().join(" ")
 }
 
-fn what_there_is(rows: &[ResultRow]) -> String {
+fn list_settings(rows: &[ResultRow]) -> String {
     let all: BTreeSet<String> = rows
         .iter()
         .flat_map(|row| &row.settings)
@@ -181,24 +189,24 @@ fn what_there_is(rows: &[ResultRow]) -> String {
     }
 }
 
-fn kept(path: &Path) -> Result<Table, SelectionError> {
-    let broken = |detail: String| SelectionError::Kept { path: path.to_owned(), detail };
+fn load_saved_table(path: &Path) -> Result<Table, SelectionError> {
+    let broken = |detail: String| SelectionError::SavedTable { path: path.to_owned(), detail };
     let text =
         read_all(path, MAX_CAMPAIGN_JSON_BYTES).map_err(|error| broken(error.to_string()))?;
     serde_json::from_str(&text).map_err(|error| broken(error.to_string()))
 }
 
-/// One run, or many by `--repeat`.
-fn of_run(path: &Path) -> Result<Table, SelectionError> {
+/// Loads a run directory: one row per migration, of which `--repeat` makes several.
+fn load_run(path: &Path) -> Result<Table, SelectionError> {
     let run = Run::open(path);
     let switchovers = run.switchovers()?;
     let summary = run.summary()?;
-    let alone = switchovers.len() == 1;
+    let is_single = switchovers.len() == 1;
     let rows = switchovers.iter().map(|switchover| Row {
         cell: String::new(),
         pair: None,
         outcome: switchover.outcome,
-        values: if alone {
+        values: if is_single {
             metrics::of_summary(&summary)
         } else {
             metrics::of_switchover(switchover)
@@ -209,22 +217,27 @@ fn of_run(path: &Path) -> Result<Table, SelectionError> {
 }
 
 impl Selection {
-    /// What each other value of the campaign's baseline keys is compared with, and that value; nothing without a baseline.
+    /// Lists the comparisons with the campaign's baseline: the baseline, and each other combination of
+    /// values of its keys. The list is empty if the campaign has no baseline.
     ///
     /// # Errors
-    /// [`SelectionError::Nothing`] for what is no campaign's directory.
+    /// Returns [`SelectionError::NotFound`] if the path is not a campaign directory or a directory of
+    /// shards, and [`SelectionError::CampaignFile`] if its `campaign.json` cannot be understood.
     pub fn baseline_comparisons(&self) -> Result<Vec<(Selection, Selection)>, SelectionError> {
-        let nothing = || SelectionError::Nothing(self.path.clone());
+        let not_found = || SelectionError::NotFound(self.path.clone());
         let shards = std::fs::read_dir(&self.path)
-            .map_err(|_| nothing())?
+            .map_err(|_| not_found())?
             .filter_map(Result::ok)
             .map(|entry| entry.path());
         let mut all = std::iter::once(self.path.clone()).chain(shards);
-        let text = all
-            .find_map(|path| read_all(&path.join(CAMPAIGN_JSON), MAX_CAMPAIGN_JSON_BYTES).ok())
-            .ok_or_else(nothing)?;
-        let CampaignOutline { baseline, cells } =
-            serde_json::from_str(&text).map_err(|_| nothing())?;
+        let (text, path) = all
+            .find_map(|directory| {
+                let path = directory.join(CAMPAIGN_JSON);
+                Some((read_all(&path, MAX_CAMPAIGN_JSON_BYTES).ok()?, path))
+            })
+            .ok_or_else(not_found)?;
+        let CampaignOutline { baseline, cells } = serde_json::from_str(&text)
+            .map_err(|source| SelectionError::CampaignFile { path, source })?;
         let with = |settings: &[Setting]| Selection {
             path: self.path.clone(),
             settings: [&self.settings, settings].concat(),
@@ -250,11 +263,11 @@ impl Selection {
 }
 
 impl Table {
-    /// Only these columns, by the names that they have in run.json; an error names what there is not.
+    /// Keeps only these metrics, named by their paths in run.json, in this order.
     ///
     /// # Errors
-    /// The first name that is none.
-    pub fn only(mut self, names: &[String]) -> Result<Table, String> {
+    /// Returns the first name that the table does not have.
+    pub fn select_metrics(mut self, names: &[String]) -> Result<Table, String> {
         let at = |name: &String| {
             self.metrics.iter().position(|metric| metric.name == *name).ok_or_else(|| name.clone())
         };
@@ -274,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_follow_the_last_colon_unless_there_is_such_a_path() {
+    fn settings_follow_the_last_colon_unless_the_whole_text_is_a_path() {
         let parsed: Selection = "a/b:mode=postcopy,link.preset=halifax".parse().unwrap();
         assert_eq!((parsed.path.to_str(), parsed.settings.len()), (Some("a/b"), 2));
         assert_eq!(parsed.to_string(), "a/b:mode=postcopy,link.preset=halifax");
@@ -283,19 +296,19 @@ mod tests {
         let odd = dir.path().join("x:y=z");
         std::fs::create_dir(&odd).unwrap();
         assert_eq!(odd.to_str().unwrap().parse::<Selection>().unwrap().path, odd);
-        assert_eq!("a:b=c,d".parse::<Selection>().unwrap_err(), "`d` is no key=value");
+        assert_eq!("a:b=c,d".parse::<Selection>().unwrap_err(), "`d` is not of the form KEY=VALUE");
     }
 
     #[test]
-    fn what_is_nothing_is_refused_with_the_reason() {
+    fn refuses_a_path_without_runs_and_says_why() {
         let dir = tempfile::tempdir().unwrap();
-        let said = |path: PathBuf| {
-            let error = Selection { path, settings: Vec::new() }.table().unwrap_err();
+        let refusal = |path: PathBuf| {
+            let error = Selection { path, settings: Vec::new() }.load_table().unwrap_err();
             error.to_string().replace(&dir.path().display().to_string(), "DIR")
         };
-        insta::assert_snapshot!(said(dir.path().join("none")), @"DIR/none is no campaign (results.parquet), no run directory (run.json) and no table that was kept. A campaign that was never finished is one after `switchover sweep --resume`");
-        insta::assert_snapshot!(said(dir.path().to_owned()), @"DIR is no campaign (results.parquet), no run directory (run.json) and no table that was kept. A campaign that was never finished is one after `switchover sweep --resume`");
+        insta::assert_snapshot!(refusal(dir.path().join("none")), @"DIR/none is not a campaign (results.parquet), a run directory (run.json) or a table that `switchover compare --keep` wrote. If it is a campaign that was never finished, finish it with `switchover sweep --resume`");
+        insta::assert_snapshot!(refusal(dir.path().to_owned()), @"DIR is not a campaign (results.parquet), a run directory (run.json) or a table that `switchover compare --keep` wrote. If it is a campaign that was never finished, finish it with `switchover sweep --resume`");
         std::fs::write(dir.path().join("t.json"), "{}").unwrap();
-        insta::assert_snapshot!(said(dir.path().join("t.json")), @"DIR/t.json is no table that `switchover compare --keep` wrote: missing field `name` at line 1 column 2");
+        insta::assert_snapshot!(refusal(dir.path().join("t.json")), @"DIR/t.json is not a table that `switchover compare --keep` wrote: missing field `name` at line 1 column 2");
     }
 }

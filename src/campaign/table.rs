@@ -1,34 +1,33 @@
-//! Runs as rows: what a comparison takes.
+//! A table of runs, which is the input of a comparison.
 //!
-//! Takes nothing; gives types that go to JSON and come back, so that a table which was kept is a baseline to test later runs against.
-//! Knows nothing of statistics.
+//! `switchover compare --keep` writes a table as JSON, and later runs can be compared with it.
 
 use crate::record::Outcome;
 use serde::{Deserialize, Serialize};
 
-/// Runs under one name.
+/// Runs under one name, with their figures.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Table {
-    /// What sentences call it: `post-copy`, `last release`.
+    /// The name that reports use, such as `post-copy` or `last release`.
     pub name: String,
-    /// The columns, the most important first: reports keep that order.
+    /// The columns, the most important first. Reports keep this order.
     pub metrics: Vec<Metric>,
-    /// One for each run, also for those that failed.
+    /// One row per run, also for runs that failed.
     pub rows: Vec<Row>,
 }
 
-/// A column.
+/// A figure that is measured of each run: a column of a [`Table`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metric {
-    /// Its path in run.json, which carries the unit: `downtime.best.us`.
+    /// The path of the figure in run.json, such as `downtime.best.us`.
     pub name: String,
-    /// What sentences call it: `blackout`.
+    /// The name that reports use, such as `blackout`.
     pub label: String,
-    /// Of all its values.
+    /// The unit of all values of the column.
     pub unit: MetricUnit,
 }
 
-/// What a value counts.
+/// The unit of a metric's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MetricUnit {
@@ -36,21 +35,22 @@ pub enum MetricUnit {
     Us,
     /// Bytes.
     Bytes,
-    /// Bytes a second.
+    /// Bytes per second.
     BytesPerSecond,
-    /// Things.
+    /// A number of things, such as page faults.
     Count,
 }
 
-/// A run.
+/// One run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// The combination of settings that it belongs to. What the two tables differ in is no part of its name.
+    /// The name of the run's cell, without the settings in which the compared tables differ.
     pub cell: String,
-    /// In a paired design what the run has in common with one of the other table (repeat, seed), within the cell.
+    /// What the run has in common with its partner in the other table, within the cell: the number of
+    /// the repeat. `None` if the run has no partner.
     pub pair: Option<String>,
-    /// How it ended. Figures are compared of completed runs only, and outcomes of all.
+    /// How the run ended. Figures are compared only between completed runs, outcomes between all.
     pub outcome: Outcome,
-    /// In the order of the table's metrics; `null` where not measured.
+    /// The figures in the order of the table's metrics; `None` for a figure that was not measured.
     pub values: Vec<Option<f64>>,
 }

@@ -62,7 +62,7 @@ fn compare_selections(args: &CompareArgs) -> Result<Vec<Comparison>, CompareErro
     };
     let Some(selection_b) = &args.b else {
         if let Some(file) = &args.keep {
-            write_table(file, &args.a.table()?)?;
+            write_table(file, &args.a.load_table()?)?;
             return Ok(Vec::new());
         }
         let comparisons = compare_with_baseline(&args.a, &args.metric, &options)?;
@@ -72,7 +72,7 @@ fn compare_selections(args: &CompareArgs) -> Result<Vec<Comparison>, CompareErro
             Ok(comparisons)
         };
     };
-    let (mut a, mut b) = (args.a.table()?, selection_b.table()?);
+    let (mut a, mut b) = (args.a.load_table()?, selection_b.load_table()?);
     if let Some(file) = &args.keep {
         write_table(file, &b)?;
     }
@@ -85,9 +85,10 @@ fn compare_selections(args: &CompareArgs) -> Result<Vec<Comparison>, CompareErro
 
 /// Keeps the named metrics of a table; the most important ones if `names` is empty.
 fn select_metrics(table: Table, names: &[String]) -> Result<Table, CompareError> {
-    let important: Vec<String> = metrics::shown().into_iter().map(|metric| metric.name).collect();
+    let important: Vec<String> =
+        metrics::default_metrics().into_iter().map(|metric| metric.name).collect();
     let names = if names.is_empty() { &important } else { names };
-    table.only(names).map_err(CompareError::UnknownMetric)
+    table.select_metrics(names).map_err(CompareError::UnknownMetric)
 }
 
 fn write_table(path: &Path, table: &Table) -> Result<(), CompareError> {
@@ -105,7 +106,8 @@ pub(super) fn compare_with_baseline(
     options: &CompareOptions,
 ) -> Result<Vec<Comparison>, CompareError> {
     let compare = |(a, b): (Selection, Selection)| {
-        let (a, b) = (select_metrics(a.table()?, names)?, select_metrics(b.table()?, names)?);
+        let (a, b) =
+            (select_metrics(a.load_table()?, names)?, select_metrics(b.load_table()?, names)?);
         Ok(campaign::compare(&a, &b, options))
     };
     selection.baseline_comparisons()?.into_iter().map(compare).collect()

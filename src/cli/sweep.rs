@@ -78,7 +78,7 @@ fn report_sweep(
         [] if args.fail_if.is_empty() || !is_complete => Vec::new(),
         // Without a baseline the checks apply to all runs together.
         [] => {
-            let table = all.table()?;
+            let table = all.load_table()?;
             evaluate_checks(&args.fail_if, &[campaign::compare(&table, &table, &options)])?
         }
         comparisons => evaluate_checks(&args.fail_if, comparisons)?,

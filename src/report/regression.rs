@@ -176,7 +176,7 @@ fn relative(parsed: &Expression<'_>, ratio: bool) -> Result<Option<f64>, CheckEr
     Ok(Some(1.0 + percent / 100.0))
 }
 
-/// Nothing is beyond a limit that is no number, and so it would always be kept.
+/// NotMeasured is beyond a limit that is no number, and so it would always be kept.
 fn finite(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|number| number.is_finite())
 }
@@ -243,7 +243,7 @@ fn beyond(parsed: &Expression<'_>, (low, high): (f64, f64), limit: f64) -> bool 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::campaign::examples::Shape::{Always, Hill, Nothing};
+    use crate::campaign::examples::Shape::{Always, Hill, NotMeasured};
     use crate::campaign::examples::table;
     use crate::campaign::{CompareOptions, Table, compare};
     use crate::record::Outcome;
@@ -255,7 +255,7 @@ mod tests {
                 "one",
                 40,
                 seed,
-                [Hill(blackout, 0.1), Hill(5e5, 0.05), Hill(9e7, 0.05), Nothing],
+                [Hill(blackout, 0.1), Hill(5e5, 0.05), Hill(9e7, 0.05), NotMeasured],
             )
         };
         compare(&side("a", 1, a), &side("b", 2, b), &CompareOptions::default())
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn runs_that_did_not_complete_break_a_limit_when_that_is_sure() {
         let of = |completed, failed| {
-            let rows = [Hill(4000.0, 0.1), Nothing, Nothing, Nothing];
+            let rows = [Hill(4000.0, 0.1), NotMeasured, NotMeasured, NotMeasured];
             let b =
                 table("b").runs("one", completed, 2, rows).failed("one", failed, Outcome::Failed);
             compare(&table("a").runs("one", 40, 1, rows), &b, &CompareOptions::default())
@@ -304,7 +304,12 @@ mod tests {
     #[test]
     fn what_cannot_be_said_does_not_pass() {
         let few = |name: &str, seed| {
-            table(name).runs("one", 4, seed, [Hill(4000.0, 0.1), Nothing, Nothing, Nothing])
+            table(name).runs(
+                "one",
+                4,
+                seed,
+                [Hill(4000.0, 0.1), NotMeasured, NotMeasured, NotMeasured],
+            )
         };
         let comparison = compare(&few("a", 1), &few("b", 2), &CompareOptions::default());
         let check = evaluate_comparison_check("downtime.best.us > +5 %", &comparison).unwrap();
@@ -321,7 +326,7 @@ mod tests {
                     &cell.to_string(),
                     20,
                     seed + cell,
-                    [Hill(center, 0.1), Nothing, Nothing, Nothing],
+                    [Hill(center, 0.1), NotMeasured, NotMeasured, NotMeasured],
                 )
             };
             (0..50).fold(table(name), cell)
@@ -337,7 +342,7 @@ mod tests {
     #[test]
     fn something_from_nothing_is_more_than_any_percentage() {
         let side = |name: &str, faults| {
-            table(name).runs("one", 10, 1, [Nothing, Nothing, Nothing, faults])
+            table(name).runs("one", 10, 1, [NotMeasured, NotMeasured, NotMeasured, faults])
         };
         let comparison = compare(
             &side("a", Always(0.0)),

@@ -5,8 +5,7 @@ use crate::campaign::definition::{self, Definition};
 use crate::campaign::results::ResultRow;
 use crate::campaign::statistics::{Estimate, SortedValues};
 use crate::convergence::{Prediction, Setup, predict};
-use crate::record::{Integrity, Outcome};
-use crate::scenario::{Mode, spelling};
+use crate::scenario::Mode;
 
 /// A combination of mode, link and stressed memory.
 #[derive(Clone, Debug)]
@@ -145,8 +144,7 @@ fn run(row: &ResultRow, scale: Scale) -> Run {
     let value = |name: &str| row.values.get(name).copied();
     Run {
         repeat: row.repeat,
-        completed: row.outcome == spelling(&Outcome::Completed)
-            && row.integrity != spelling(&Integrity::Corrupt),
+        completed: row.is_successful(),
         postcopy: row.postcopy_happened,
         total: value("time_us.total").map(|us| scale.seconds(us)),
         blackout: value("downtime.best.us").map(|us| scale.seconds(us)),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::campaign::examples::Shape::{Always, Hill, Hills, Nothing};
+use crate::campaign::examples::Shape::{Always, Hill, Hills, NotMeasured};
 use crate::campaign::examples::table;
 
 const CELL: &str = "one";
@@ -9,7 +9,7 @@ fn blackouts(name: &str, runs: usize, seed: u64, center: f64) -> Table {
         CELL,
         runs,
         seed,
-        [Hill(center, 0.3), Hill(500_000.0, 0.1), Hill(9e7, 0.05), Nothing],
+        [Hill(center, 0.3), Hill(500_000.0, 0.1), Hill(9e7, 0.05), NotMeasured],
     )
 }
 
@@ -46,7 +46,7 @@ fn too_few_values_claim_nothing_and_say_how_many_are_needed() {
                 &cell.to_string(),
                 6,
                 seed + cell,
-                [Hill(center, 0.3), Hill(5e5, 0.1), Hill(9e7, 0.05), Nothing],
+                [Hill(center, 0.3), Hill(5e5, 0.1), Hill(9e7, 0.05), NotMeasured],
             )
         })
     };
@@ -77,8 +77,9 @@ fn a_run_that_failed_is_counted_and_its_figures_are_not() {
 #[test]
 fn pairs_show_what_scatter_hides() {
     // Blackouts from 1 to 100 ms; that of each partner is a tenth less, give or take.
-    let mut a =
-        table("a").runs(CELL, 40, 1, [Hill(10_000.0, 1.0), Nothing, Nothing, Nothing]).with_keys();
+    let mut a = table("a")
+        .runs(CELL, 40, 1, [Hill(10_000.0, 1.0), NotMeasured, NotMeasured, NotMeasured])
+        .with_keys();
     let mut b = Table { name: "b".into(), ..a.clone() };
     for (index, row) in b.rows.iter_mut().enumerate() {
         row.values[0] = row.values[0].map(|us| us * (0.85 + 0.1 * (index % 3) as f64 / 2.0));
@@ -109,7 +110,7 @@ fn pairs_of_all_cells_are_taken_together() {
                 cell,
                 10,
                 seed,
-                [Hill(center * factor, 0.1 + factor / 10.0), Nothing, Nothing, Nothing],
+                [Hill(center * factor, 0.1 + factor / 10.0), NotMeasured, NotMeasured, NotMeasured],
             )
         });
         rows.with_keys()
@@ -127,7 +128,7 @@ fn pairs_of_all_cells_are_taken_together() {
 #[test]
 fn ranks_alone_claim_nothing_where_the_medians_are_the_same() {
     // 43 ms in a third of runs, else 4 as before: values are rather higher, and that is clear; the median is where it was.
-    let shapes = |blackout| [blackout, Nothing, Nothing, Nothing];
+    let shapes = |blackout| [blackout, NotMeasured, NotMeasured, NotMeasured];
     let a = table("a").runs(CELL, 120, 1, shapes(Always(4000.0)));
     let b = table("b").runs(CELL, 120, 2, shapes(Hills(4000.0, 43_000.0, 0.33, 0.0)));
     let blackout = &compared(&a, &b).cells[0].metrics[0];
@@ -138,8 +139,9 @@ fn ranks_alone_claim_nothing_where_the_medians_are_the_same() {
 
 #[test]
 fn from_nothing_has_no_ratio_and_is_a_difference_nevertheless() {
-    let side =
-        |name: &str, faults| table(name).runs(CELL, 10, 1, [Nothing, Nothing, Nothing, faults]);
+    let side = |name: &str, faults| {
+        table(name).runs(CELL, 10, 1, [NotMeasured, NotMeasured, NotMeasured, faults])
+    };
     let comparison = compared(&side("a", Always(0.0)), &side("b", Hill(50.0, 0.2)));
     let faults = &comparison.cells[0].metrics[3];
     assert_eq!((faults.verdict, faults.change.unwrap().ratio), (Verdict::Higher, None));
@@ -159,7 +161,7 @@ fn two_samples_of_the_same_are_called_different_in_no_more_than_five_of_a_hundre
                     CELL,
                     30,
                     seed,
-                    [shape, Hill(5e5, 0.1), Hill(9e7, 0.05), Nothing],
+                    [shape, Hill(5e5, 0.1), Hill(9e7, 0.05), NotMeasured],
                 );
                 if paired { table.with_keys() } else { table }
             };
@@ -176,7 +178,7 @@ fn two_samples_of_the_same_are_called_different_in_no_more_than_five_of_a_hundre
 
 #[test]
 fn what_only_one_side_has_is_named() {
-    let a = blackouts("a", 6, 1, 4000.0).runs("gone", 6, 2, [Nothing; 4]);
+    let a = blackouts("a", 6, 1, 4000.0).runs("gone", 6, 2, [NotMeasured; 4]);
     let mut b = blackouts("b", 6, 3, 4000.0);
     b.metrics[1].unit = crate::campaign::MetricUnit::Count;
     let comparison = compared(&a, &b);
@@ -191,12 +193,11 @@ fn what_only_one_side_has_is_named() {
 
 #[test]
 fn the_form_for_scripts() {
-    let mut a = table("a").runs(CELL, 7, 1, [Hill(4000.0, 0.3), Nothing, Nothing, Nothing]);
-    let mut b = table("b").runs(CELL, 6, 2, [Hill(2000.0, 0.3), Nothing, Nothing, Nothing]).failed(
-        CELL,
-        1,
-        Outcome::Failed,
-    );
+    let mut a =
+        table("a").runs(CELL, 7, 1, [Hill(4000.0, 0.3), NotMeasured, NotMeasured, NotMeasured]);
+    let mut b = table("b")
+        .runs(CELL, 6, 2, [Hill(2000.0, 0.3), NotMeasured, NotMeasured, NotMeasured])
+        .failed(CELL, 1, Outcome::Failed);
     a.metrics.truncate(1);
     b.metrics.truncate(1);
     insta::assert_snapshot!(serde_json::to_string_pretty(&compared(&a, &b)).unwrap(), @r#"

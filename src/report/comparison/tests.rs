@@ -2,7 +2,7 @@
 
 use super::format_comparison;
 use crate::campaign::compare::SignificanceTest;
-use crate::campaign::examples::Shape::{Always, Hill, Hills, Nothing};
+use crate::campaign::examples::Shape::{Always, Hill, Hills, NotMeasured};
 use crate::campaign::examples::table;
 use crate::campaign::{CompareOptions, Row, Table, compare};
 use crate::record::Outcome;
@@ -97,7 +97,7 @@ fn too_few() {
 }
 
 fn of_two_modes() -> String {
-    let shapes = |blackout| [blackout, Hill(540_000.0, 0.05), Hill(88e6, 0.05), Nothing];
+    let shapes = |blackout| [blackout, Hill(540_000.0, 0.05), Hill(88e6, 0.05), NotMeasured];
     let tcp = table("tcp").runs("idle", 50, 15, shapes(Hills(3000.0, 42_000.0, 0.35, 0.12)));
     let owned = table("owned").runs("idle", 50, 9, shapes(Hill(2900.0, 0.12)));
     page(tcp, owned)
@@ -162,7 +162,7 @@ fn of_pairs_in_several_cells() -> String {
                 Hill(center * factor, scatter),
                 Hill(center * 100.0, scatter / 3.0),
                 Hill(9e7, scatter / 6.0),
-                Nothing,
+                NotMeasured,
             ];
             all = all.runs(&cell, 12, index as u64, shapes);
         }
@@ -215,11 +215,11 @@ fn of_many_cells_without_pairs() -> String {
         cells.enumerate().fold(table(name), |all, (index, (cell, factor))| {
             let runs = if index == 19 { 5 } else { 20 };
             let shapes =
-                [Hill(3000.0 * factor, 0.2), Hill(500_000.0, 0.1), Hill(9e7, 0.05), Nothing];
+                [Hill(3000.0 * factor, 0.2), Hill(500_000.0, 0.1), Hill(9e7, 0.05), NotMeasured];
             all.runs(&cell, runs, seed + index as u64, shapes)
         })
     };
-    let b = side("tuned", 300, 0.6).runs("only here", 3, 1, [Nothing; 4]);
+    let b = side("tuned", 300, 0.6).runs("only here", 3, 1, [NotMeasured; 4]);
     page(side("default", 100, 1.0), b)
 }
 
@@ -253,7 +253,7 @@ fn many_cells_without_pairs() {
 }
 
 fn of_nothing_in_common() -> String {
-    let b = table("post-copy").runs("another", 3, 1, [Nothing; 4]);
+    let b = table("post-copy").runs("another", 3, 1, [NotMeasured; 4]);
     page(precopy(4, 1), b)
 }
 

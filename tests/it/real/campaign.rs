@@ -248,11 +248,11 @@ fn a_directory_of_another_campaign_and_what_is_no_campaign_are_refused_and_left_
     refused(Switchover::new(&scratch, &["compare", "campaign"]).run(), "has no baseline");
     refused(
         Switchover::new(&scratch, &["compare", "none", "campaign"]).run(),
-        "none is no campaign",
+        "none is not a campaign",
     );
     refused(
         Switchover::new(&scratch, &["compare", "campaign:mode=warp", "campaign"]).run(),
-        "no run is like that",
+        "no run has these settings",
     );
 }
 
