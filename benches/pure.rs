@@ -112,7 +112,7 @@ fn comparisons(runs: usize) {
     let (a, b) = (table("a", runs / 2, 1), table("b", runs / 2, 2));
     for (name, pairing, test) in [
         ("compare, not paired", Pairing::Never, SignificanceTest::Ranks),
-        ("compare, paired", Pairing::IfThereAreKeys, SignificanceTest::Ranks),
+        ("compare, paired", Pairing::IfPossible, SignificanceTest::Ranks),
         ("compare, medians by permutation", Pairing::Never, SignificanceTest::Medians),
     ] {
         let began_ns = monotonic_ns();

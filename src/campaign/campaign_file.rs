@@ -68,9 +68,9 @@ impl CampaignFile {
         }
     }
 
-    /// Compares this campaign with the one that the file at `path` was written for. Returns the first
-    /// difference, or `None` if the sweep can be resumed there: another number of repeats, another
-    /// seed or another order do not matter, another cell does.
+    /// Compares this campaign with the one that the file at `path` was written for. Returns the
+    /// first difference, or `None` if the sweep can be resumed there: another number of repeats,
+    /// another seed or another order do not matter, another cell does.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read or is not a `campaign.json`.

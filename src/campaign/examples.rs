@@ -9,8 +9,8 @@ use fastrand::Rng;
 pub enum Shape {
     /// A log-normal distribution: its center, and its scatter as a share of the center.
     Hill(f64, f64),
-    /// A mixture of two log-normal distributions: the two centers, the share of runs in the second one,
-    /// and the scatter.
+    /// A mixture of two log-normal distributions: the two centers, the share of runs in the second
+    /// one, and the scatter.
     Hills(f64, f64, f64, f64),
     /// The same value in every run.
     Always(f64),

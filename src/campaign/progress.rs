@@ -6,8 +6,8 @@ use super::schedule::Visit;
 use crate::convergence::{Setup, predict};
 use std::time::Duration;
 
-/// The time that a visit takes besides its migrations, in seconds: starting two QEMUs and the guest,
-/// querying them before and after, and writing the run directory.
+/// The time that a visit takes besides its migrations, in seconds: starting two QEMUs and the
+/// guest, querying them before and after, and writing the run directory.
 const VISIT_OVERHEAD_SECONDS: f64 = 0.6;
 
 /// How much of a campaign is done.

@@ -1,9 +1,9 @@
-//! The results of a campaign as Parquet, with one row per run, for DuckDB, Polars and pandas, and for
-//! comparisons.
+//! The results of a campaign as Parquet, with one row per run, for DuckDB, Polars and pandas, and
+//! for comparisons.
 //!
 //! The columns are: `run`, the number of the run in the order in which they were made; `cell`,
-//! `cell_name`, `repeat`, `started`, `outcome`, `reason` and others; each varied key as text, such as
-//! `set_guest_rate`; and each figure under its path in run.json with `_` in place of the dots. A
+//! `cell_name`, `repeat`, `started`, `outcome`, `reason` and others; each varied key as text, such
+//! as `set_guest_rate`; and each figure under its path in run.json with `_` in place of the dots. A
 //! figure that was not measured is null.
 
 use super::metrics;
@@ -383,6 +383,7 @@ mod tests {
         Column::Int(vec![Some(1)]).write(&mut group).unwrap();
         group.close().unwrap();
         writer.close().unwrap();
-        insta::assert_snapshot!(refusal(), @"DIR/r.parquet is not a results file of a campaign that this version can read: its schema is none, and switchover.results/1 is known");
+        insta::assert_snapshot!(refusal(), @"DIR/r.parquet is not a results file of a campaign \
+            that this version can read: its schema is none, and switchover.results/1 is known");
     }
 }

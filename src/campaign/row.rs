@@ -24,7 +24,8 @@ impl RunStatus {
         crate::scenario::spelling(&self)
     }
 
-    /// Returns the outcome that comparisons count: a run that never began, or timed out, has failed.
+    /// Returns the outcome that comparisons count: a run that never began, or timed out, has
+    /// failed.
     #[must_use]
     pub fn outcome(self) -> Outcome {
         match self {
@@ -64,8 +65,8 @@ pub struct RunRow {
 }
 
 impl RunRow {
-    /// Returns a figure by its path in run.json, such as `time_us.total`; `None` if it was not measured,
-    /// or if campaigns do not keep it.
+    /// Returns a figure by its path in run.json, such as `time_us.total`; `None` if it was not
+    /// measured, or if campaigns do not keep it.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<f64> {
         metrics::value_of(&self.values, name)

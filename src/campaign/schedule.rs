@@ -1,10 +1,10 @@
 //! The order in which cells are visited. Pure.
 //!
-//! A visit starts one fresh guest in one cell and makes one or more measured runs with it. Each round
-//! visits every cell once, in a new random order, so that a drift over an hour (a machine that warms
-//! up, another process that comes and goes) affects all cells alike. Cells that differ only in the
-//! keys of the baseline are visited one directly after the other, because runs that are compared
-//! should meet the same conditions.
+//! A visit starts one fresh guest in one cell and makes one or more measured runs with it. Each
+//! round visits every cell once, in a new random order, so that a drift over an hour (a machine
+//! that warms up, another process that comes and goes) affects all cells alike. Cells that differ
+//! only in the keys of the baseline are visited one directly after the other, because runs that are
+//! compared should meet the same conditions.
 
 use super::definition::{Definition, Order};
 use serde::{Deserialize, Serialize};
@@ -110,7 +110,8 @@ mod tests {
     #[test]
     fn visits_compared_cells_one_after_the_other() {
         let definition = defined(
-            "repeats = 5\n[vary]\nmode = [\"precopy\", \"postcopy\"]\nguest.seed = [1, 2, 3]\n[baseline]\nmode = \"precopy\"\n",
+            "repeats = 5\n[vary]\nmode = [\"precopy\", \"postcopy\"]\nguest.seed = [1, 2, \
+                3]\n[baseline]\nmode = \"precopy\"\n",
         );
         let seed = |visit: &Visit| (visit.cell - 1) % 3;
         for pair in definition.visits(None).chunks(2) {
@@ -152,20 +153,28 @@ mod tests {
 
     proptest! {
         #[test]
-        fn visits_every_cell_once_a_round_also_in_shards(seeds in 1..9u32, repeats in 1..9u32, together in 1..5u32, seed: u64, of in 1..5u32) {
+        fn visits_every_cell_once_a_round_also_in_shards(seeds in 1..9u32, repeats in 1..9u32,
+            together in 1..5u32, seed: u64, of in 1..5u32) {
             let list: Vec<String> = (1..=seeds).map(|seed| seed.to_string()).collect();
-            let text = format!("repeats = {repeats}\ntogether = {together}\n[vary]\nguest.seed = [{}]\nmode = [\"precopy\", \"hybrid\"]\n[baseline]\nmode = \"hybrid\"\n", list.join(", "));
+            let text = format!("repeats = {repeats}\ntogether = {together}\n[vary]\nguest.seed = \
+                [{}]\nmode = [\"precopy\", \"hybrid\"]\n[baseline]\nmode = \"hybrid\"\n",
+                list.join(", "));
             let definition = Definition { seed, ..defined(&text) };
             let all = definition.visits(None);
             prop_assert_eq!(&all, &definition.visits(None));
             let rounds = repeats.div_ceil(definition.together);
-            let wanted: BTreeSet<Visit> = (1..=2 * seeds).flat_map(|cell| (1..=rounds).map(move |round| Visit { cell, round })).collect();
+            let wanted: BTreeSet<Visit> = (1..=2 * seeds)
+                .flat_map(|cell| (1..=rounds).map(move |round| Visit { cell, round }))
+                .collect();
             prop_assert_eq!(all.iter().copied().collect::<BTreeSet<_>>(), wanted.clone());
             prop_assert_eq!(all.len(), wanted.len());
-            let shards: Vec<Visit> = (1..=of).flat_map(|number| definition.visits(Some(Shard { number, count: of }))).collect();
+            let shards: Vec<Visit> = (1..=of)
+                .flat_map(|number| definition.visits(Some(Shard { number, count: of })))
+                .collect();
             prop_assert_eq!(shards.len(), all.len());
             prop_assert_eq!(shards.into_iter().collect::<BTreeSet<_>>(), wanted);
-            prop_assert_eq!((1..=rounds).map(|round| definition.runs_in_round(round)).sum::<u32>(), repeats);
+            prop_assert_eq!((1..=rounds).map(|round| definition.runs_in_round(round)).sum::<u32>(),
+                repeats);
         }
     }
 }

@@ -27,8 +27,8 @@ pub struct Selection {
 impl FromStr for Selection {
     type Err = String;
 
-    /// Takes the whole text as a path if that path exists; otherwise what follows the last colon are
-    /// settings.
+    /// Takes the whole text as a path if that path exists; otherwise what follows the last colon
+    /// are settings.
     fn from_str(text: &str) -> Result<Selection, String> {
         let whole = || Ok(Selection { path: text.into(), settings: Vec::new() });
         if Path::new(text).exists() {
@@ -108,8 +108,8 @@ impl Selection {
     /// Loads the selected runs as a table with all metrics.
     ///
     /// # Errors
-    /// Returns [`SelectionError`] if the path has no runs, if they cannot be read, or if none of them has
-    /// the settings.
+    /// Returns [`SelectionError`] if the path has no runs, if they cannot be read, or if none of
+    /// them has the settings.
     pub fn load_table(&self) -> Result<Table, SelectionError> {
         let rows = match self.path.extension().and_then(|extension| extension.to_str()) {
             Some("json") if self.path.is_file() => return load_saved_table(&self.path),
@@ -217,12 +217,12 @@ fn load_run(path: &Path) -> Result<Table, SelectionError> {
 }
 
 impl Selection {
-    /// Lists the comparisons with the campaign's baseline: the baseline, and each other combination of
-    /// values of its keys. The list is empty if the campaign has no baseline.
+    /// Lists the comparisons with the campaign's baseline: the baseline, and each other combination
+    /// of values of its keys. The list is empty if the campaign has no baseline.
     ///
     /// # Errors
-    /// Returns [`SelectionError::NotFound`] if the path is not a campaign directory or a directory of
-    /// shards, and [`SelectionError::CampaignFile`] if its `campaign.json` cannot be understood.
+    /// Returns [`SelectionError::NotFound`] if the path is not a campaign directory or a directory
+    /// of shards, and [`SelectionError::CampaignFile`] if its `campaign.json` cannot be understood.
     pub fn baseline_comparisons(&self) -> Result<Vec<(Selection, Selection)>, SelectionError> {
         let not_found = || SelectionError::NotFound(self.path.clone());
         let shards = std::fs::read_dir(&self.path)
@@ -306,9 +306,16 @@ mod tests {
             let error = Selection { path, settings: Vec::new() }.load_table().unwrap_err();
             error.to_string().replace(&dir.path().display().to_string(), "DIR")
         };
-        insta::assert_snapshot!(refusal(dir.path().join("none")), @"DIR/none is not a campaign (results.parquet), a run directory (run.json) or a table that `switchover compare --keep` wrote. If it is a campaign that was never finished, finish it with `switchover sweep --resume`");
-        insta::assert_snapshot!(refusal(dir.path().to_owned()), @"DIR is not a campaign (results.parquet), a run directory (run.json) or a table that `switchover compare --keep` wrote. If it is a campaign that was never finished, finish it with `switchover sweep --resume`");
+        insta::assert_snapshot!(refusal(dir.path().join("none")), @"DIR/none is not a campaign \
+            (results.parquet), a run directory (run.json) or a table that `switchover compare \
+            --keep` wrote. If it is a campaign that was never finished, finish it with \
+            `switchover sweep --resume`");
+        insta::assert_snapshot!(refusal(dir.path().to_owned()), @"DIR is not a campaign \
+            (results.parquet), a run directory (run.json) or a table that `switchover compare \
+            --keep` wrote. If it is a campaign that was never finished, finish it with \
+            `switchover sweep --resume`");
         std::fs::write(dir.path().join("t.json"), "{}").unwrap();
-        insta::assert_snapshot!(refusal(dir.path().join("t.json")), @"DIR/t.json is not a table that `switchover compare --keep` wrote: missing field `name` at line 1 column 2");
+        insta::assert_snapshot!(refusal(dir.path().join("t.json")), @"DIR/t.json is not a table \
+            that `switchover compare --keep` wrote: missing field `name` at line 1 column 2");
     }
 }

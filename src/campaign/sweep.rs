@@ -105,7 +105,8 @@ pub enum SweepError {
     },
     /// A file of the campaign directory or of a run directory cannot be written.
     #[error(
-        "cannot write {path}. The visits that were finished before are kept there: free some space, \
+        "cannot write {path}. The visits that were finished before are kept there: free some \
+            space, \
          and continue with --resume"
     )]
     Write {
@@ -256,8 +257,9 @@ impl Sweep<'_> {
         Ok(Some(rows))
     }
 
-    /// Starts one fresh guest and returns the rows of at least the first of these repeats, or `None` if
-    /// the user interrupted it. A run whose record cannot be written is an error, not a row.
+    /// Starts one fresh guest and returns the rows of at least the first of these repeats, or
+    /// `None` if the user interrupted it. A run whose record cannot be written is an error, not a
+    /// row.
     async fn run_guest(
         &mut self,
         cell: &Cell,
@@ -281,8 +283,8 @@ impl Sweep<'_> {
         let suffix = if guest > 1 { format!("-{guest}") } else { String::new() };
         let directory = format!("{RUNS}/{:03}-{:03}{suffix}", visit.cell, visit.round);
         let out = self.out.join(&directory);
-        // A visit that was killed may have left this directory. If it cannot be removed, creating the
-        // run directory fails below and reports it.
+        // A visit that was killed may have left this directory. If it cannot be removed, creating
+        // the run directory fails below and reports it.
         let _ = std::fs::remove_dir_all(&out);
         let scenario = self.scenario(cell, visit, repeats.len());
         let timeout = Duration::from_micros(self.definition.timeout.0);
@@ -377,7 +379,8 @@ async fn run_with_timeout(
     let running = in_lab_again(options, known);
     tokio::pin!(running);
     let result = tokio::select! {
-        result = &mut running => return BoundedRun::Ended { result: Box::new(result), timed_out: false },
+        result = &mut running => return BoundedRun::Ended { result: Box::new(result),
+            timed_out: false },
         () = tokio::time::sleep(timeout) => {
             let _ = request_end.send(true);
             tokio::time::timeout(END_TIMEOUT, &mut running).await

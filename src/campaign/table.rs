@@ -46,8 +46,8 @@ pub enum MetricUnit {
 pub struct Row {
     /// The name of the run's cell, without the settings in which the compared tables differ.
     pub cell: String,
-    /// What the run has in common with its partner in the other table, within the cell: the number of
-    /// the repeat. `None` if the run has no partner.
+    /// What the run has in common with its partner in the other table, within the cell: the number
+    /// of the repeat. `None` if the run has no partner.
     pub pair: Option<String>,
     /// How the run ended. Figures are compared only between completed runs, outcomes between all.
     pub outcome: Outcome,

@@ -56,7 +56,7 @@ pub(super) fn compare(args: &CompareArgs) -> Exit {
 /// that is done.
 fn compare_selections(args: &CompareArgs) -> Result<Vec<Comparison>, CompareError> {
     let options = CompareOptions {
-        pairing: if args.not_paired { Pairing::Never } else { Pairing::IfThereAreKeys },
+        pairing: if args.not_paired { Pairing::Never } else { Pairing::IfPossible },
         test: if args.medians { SignificanceTest::Medians } else { SignificanceTest::Ranks },
         seed: args.seed,
     };

@@ -1,7 +1,7 @@
-//! What a comparison gives: names that scripts rely on, `null` for what is not known.
+//! The result of a comparison. Scripts rely on the names of the fields; `null` stands for what is
+//! not known, and later versions only add fields.
 //!
-//! A metric's name carries its unit (`downtime.best.us`), and `unit` says it again: quantiles and differences are in it, ratios and shares
-//! have none. The form only grows.
+//! Quantiles and differences are in the `unit` of their metric. Ratios and shares have no unit.
 
 use super::SignificanceTest;
 use crate::campaign::MetricUnit;
@@ -11,171 +11,174 @@ use std::collections::BTreeMap;
 
 pub use crate::campaign::statistics::bootstrap::Change;
 
-/// The version of this form.
+/// The version of the JSON format.
 pub const SCHEMA: &str = "switchover.comparison/1";
 
-/// `b` against `a`.
+/// The comparison of table `b` with table `a`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
-    /// [`SCHEMA`].
+    /// The version of the format, [`SCHEMA`].
     pub schema: String,
-    /// What is compared with.
+    /// The table that is compared with.
     pub a: ComparedTable,
-    /// What is compared.
+    /// The table that is compared.
     pub b: ComparedTable,
-    /// Whether runs have partners.
+    /// Whether runs are compared in pairs.
     pub paired: bool,
-    /// How many have; `null` without pairs.
+    /// The number of pairs; `None` if runs are not compared in pairs.
     pub pairs: Option<usize>,
-    /// What is tested.
+    /// The significance test.
     pub test: SignificanceTest,
-    /// Of what is random.
+    /// The seed of everything random.
     pub seed: u64,
-    /// How many runs completed, in all cells that both have.
+    /// How many runs completed, over all cells that both tables have.
     pub completion: Completion,
-    /// Each metric over the pairs of all cells; empty without pairs, and of one cell.
+    /// Each metric over the pairs of all cells; empty without pairs, and if there is only one cell.
     pub pooled: Vec<MetricComparison>,
-    /// The cells that both have, in the order of `a`.
+    /// The cells that both tables have, in the order of `a`.
     pub cells: Vec<CellComparison>,
-    /// What `b` does not have, and is not compared.
+    /// What only `a` has. It is not compared.
     pub only_in_a: Unmatched,
-    /// What `a` does not have.
+    /// What only `b` has. It is not compared.
     pub only_in_b: Unmatched,
 }
 
-/// One of the tables.
+/// One of the compared tables.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ComparedTable {
-    /// Its name.
+    /// The name of the table.
     pub name: String,
-    /// How many rows it has.
+    /// The number of its runs.
     pub runs: usize,
 }
 
-/// What one table has alone.
+/// What only one of the tables has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Unmatched {
-    /// Cells, and so all their runs.
+    /// The names of cells, of which no run is compared.
     pub cells: Vec<String>,
-    /// Metrics.
+    /// The names of metrics.
     pub metrics: Vec<String>,
 }
 
-/// One combination of settings.
+/// The comparison within one cell.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CellComparison {
-    /// Its name.
+    /// The name of the cell.
     pub cell: String,
-    /// How many of its runs completed.
+    /// How many of the cell's runs completed.
     pub completion: Completion,
-    /// In the order of `a`.
+    /// The metrics in the order of `a`.
     pub metrics: Vec<MetricComparison>,
 }
 
-/// How many runs completed.
+/// How many runs completed in each table.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Completion {
-    /// Of `a`.
+    /// The runs of `a`.
     pub a: CompletionCount,
-    /// Of `b`.
+    /// The runs of `b`.
     pub b: CompletionCount,
-    /// By Fisher's exact test.
+    /// The p-value of Fisher's exact test; `None` if a table has no runs.
     pub p: Option<f64>,
-    /// Corrected for as many tests as there are cells.
+    /// The p-value after Holm's correction over the cells.
     pub p_corrected: Option<f64>,
-    /// Of the share of `b`.
+    /// Whether `b` completes less or more often.
     pub verdict: Verdict,
 }
 
-/// How the runs of one side ended.
+/// How the runs of one table ended.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CompletionCount {
-    /// All runs.
+    /// The number of runs.
     pub runs: usize,
-    /// Those that completed.
+    /// The number of runs that completed.
     pub completed: usize,
-    /// Their share, with Wilson's interval; `null` of no runs.
+    /// The share that completed, with Wilson's interval; `None` without runs.
     pub share: Option<Proportion>,
-    /// How many had each outcome.
+    /// The number of runs by outcome.
     pub outcomes: BTreeMap<String, usize>,
 }
 
-/// One metric, of one cell or of all.
+/// The comparison of one metric, in one cell or pooled over all cells.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MetricComparison {
-    /// Its path in run.json.
+    /// The path of the metric in run.json.
     pub metric: String,
-    /// What sentences call it.
+    /// The name that reports use.
     pub label: String,
-    /// Of quantiles and differences.
+    /// The unit of quantiles and differences.
     pub unit: MetricUnit,
-    /// What is compared with.
+    /// The values of `a`.
     pub a: SampleSummary,
-    /// What is compared.
+    /// The values of `b`.
     pub b: SampleSummary,
-    /// From the median of `a` to that of `b`; of pairs the median change. `null` if a side has no value.
+    /// The change from the median of `a` to that of `b`; with pairs, the median change of the
+    /// pairs. `None` if a side has no values.
     pub change: Option<Change>,
-    /// The same of what is rare.
+    /// The changes of the upper quantiles.
     pub tails: TailChanges,
-    /// The probability that a run of `b` is below one of `a` (of its partner, in a paired design), half of equal ones counted.
+    /// The probability that a run of `b` is below a run of `a` (with pairs, below its partner),
+    /// with half of the equal ones counted.
     pub probability_lower: Option<f64>,
-    /// Two-sided; `null` where there are too few values to claim anything.
+    /// The two-sided p-value; `None` if there are too few values to show a difference.
     pub p: Option<f64>,
-    /// By Holm's correction over the family.
+    /// The p-value after Holm's correction over the family.
     pub p_corrected: Option<f64>,
-    /// How many tests that is.
+    /// The number of tests in the family.
     pub family: usize,
-    /// What may be claimed of `b`.
+    /// Whether `b` is lower or higher.
     pub verdict: Verdict,
-    /// How many values each side would need, where the verdict is `too_few`.
+    /// How many values each side needs; `None` unless the verdict is `too_few`.
     pub needed: Option<usize>,
-    /// The share of what the test weighs that says "lower": above a half, and it says so.
+    /// [`TestResult::lower`](crate::campaign::statistics::TestResult::lower) of the test.
     #[serde(skip)]
-    pub(super) weight_lower: Option<f64>,
+    pub(super) evidence_lower: Option<f64>,
 }
 
 impl MetricComparison {
-    /// Whether a difference is claimed.
+    /// Whether a difference is shown.
     #[must_use]
     pub fn shows_difference(&self) -> bool {
         matches!(self.verdict, Verdict::Lower | Verdict::Higher)
     }
 }
 
-/// The values of one side.
+/// The values of one metric in one table.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SampleSummary {
-    /// How many were compared.
+    /// The number of values that were compared.
     pub values: usize,
-    /// And how many not.
+    /// The number of values that were not compared, by reason.
     pub left_out: ExcludedValues,
-    /// Quantiles; `null` for all cells together, which have no common scale.
+    /// The quantiles; `None` for pooled cells, which have no common scale.
     pub quantiles: Option<Quantiles>,
-    /// One, or several if shown; `null` where there are too few values to show one.
+    /// One mode, or several if they are shown; `None` if there are too few values to show several.
     pub modes: Option<Vec<Mode>>,
-    /// Where one of the sides has several modes, how many values lie in each of [`HISTOGRAM_BINS`] equal parts of the axis from the least to the
-    /// greatest value of both sides; else `null`. The axis is logarithmic if nothing is 0.
+    /// The number of values in each of [`HISTOGRAM_BINS`] equal parts of the axis from the least to
+    /// the greatest value of both tables; `None` unless one of them has several modes. The axis is
+    /// logarithmic if no value is 0.
     pub histogram: Option<Vec<usize>>,
 }
 
-/// Of a histogram.
+/// The number of bins of a histogram.
 pub const HISTOGRAM_BINS: usize = 48;
 
-/// Values that were not compared.
+/// The numbers of values that were not compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ExcludedValues {
     /// The run did not complete.
     pub not_completed: usize,
-    /// The run completed, and this was not measured.
+    /// The run completed, but the metric was not measured.
     pub not_measured: usize,
-    /// The partner is missing, or its value.
+    /// The partner of the run is missing, or has no value.
     pub without_partner: usize,
 }
 
 impl ExcludedValues {
-    /// Both.
+    /// Adds the numbers of both.
     #[must_use]
-    pub fn and(self, other: ExcludedValues) -> ExcludedValues {
+    pub fn plus(self, other: ExcludedValues) -> ExcludedValues {
         ExcludedValues {
             not_completed: self.not_completed + other.not_completed,
             not_measured: self.not_measured + other.not_measured,
@@ -184,36 +187,36 @@ impl ExcludedValues {
     }
 }
 
-/// Of the values of one side, each with its interval by ranks.
+/// Quantiles of the values of one table, each with its interval by ranks.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Quantiles {
     /// The median.
     pub p50: Estimate,
-    /// 90 of 100 are at most this.
+    /// The 90th percentile.
     pub p90: Estimate,
-    /// 99 of 100 are at most this.
+    /// The 99th percentile.
     pub p99: Estimate,
 }
 
-/// Changes of the quantiles above the median; `null` where there are too few values for an interval.
+/// Changes of the upper quantiles; `None` if there are too few values for an interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct TailChanges {
-    /// From 36 values on.
+    /// The change of the 90th percentile, from 36 values on.
     pub p90: Option<Change>,
-    /// From 368 values on.
+    /// The change of the 99th percentile, from 368 values on.
     pub p99: Option<Change>,
 }
 
-/// What may be claimed.
+/// What the comparison shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// `b` is lower, 95 % sure.
+    /// `b` is lower, at the 5 % level.
     Lower,
-    /// `b` is higher, 95 % sure.
+    /// `b` is higher, at the 5 % level.
     Higher,
-    /// Nothing: the interval says how large a difference there may still be.
+    /// No difference is shown; the interval says how large it can still be.
     NoDifferenceShown,
-    /// Nothing: no outcome of so few runs could have shown a difference.
+    /// No result of so few runs could have shown a difference.
     TooFew,
 }

@@ -1,18 +1,17 @@
-//! How many runs completed on each side.
-//!
-//! Takes outcomes; gives shares with intervals, and whether they differ. Runs that failed are results like all others.
+//! Compares how many runs completed in each table. A failed run is a result like any other.
 
 use super::comparison::{Completion, CompletionCount, Verdict};
-use crate::campaign::statistics::{ALPHA, Design, fisher_exact, holm, min_p, share, to_f64};
+use crate::campaign::statistics::{ALPHA, Design, fisher_exact, holm, min_p, proportion, to_f64};
 use crate::record::Outcome;
 
-pub(super) fn of(a: &[Outcome], b: &[Outcome]) -> Completion {
-    let (a, b) = (completed(a), completed(b));
+/// Counts the outcomes of both tables and tests whether the shares of completed runs differ.
+pub(super) fn compare_completion(a: &[Outcome], b: &[Outcome]) -> Completion {
+    let (a, b) = (count_outcomes(a), count_outcomes(b));
     let p = fisher_exact((a.completed, a.runs), (b.completed, b.runs));
     Completion { a, b, p, p_corrected: None, verdict: Verdict::TooFew }
 }
 
-fn completed(outcomes: &[Outcome]) -> CompletionCount {
+fn count_outcomes(outcomes: &[Outcome]) -> CompletionCount {
     let mut counted = std::collections::BTreeMap::new();
     for outcome in outcomes {
         *counted.entry(outcome.name()).or_insert(0) += 1;
@@ -21,13 +20,13 @@ fn completed(outcomes: &[Outcome]) -> CompletionCount {
     CompletionCount {
         runs: outcomes.len(),
         completed,
-        share: share(completed, outcomes.len()),
+        share: proportion(completed, outcomes.len()),
         outcomes: counted,
     }
 }
 
-/// Corrects p for the family, and says what may be claimed.
-pub(super) fn settle(mut family: Vec<&mut Completion>) {
+/// Corrects the p-values for the family, and fills in the verdicts.
+pub(super) fn decide_verdicts(mut family: Vec<&mut Completion>) {
     let p: Vec<Option<f64>> = family.iter().map(|completion| completion.p).collect();
     let tests = p.iter().flatten().count();
     for (completion, corrected) in family.iter_mut().zip(holm(&p)) {
@@ -41,11 +40,11 @@ fn verdict(completion: &Completion, tests: usize) -> Verdict {
     let (Some(p), Some(in_a), Some(in_b)) = (completion.p_corrected, a.share, b.share) else {
         return Verdict::TooFew;
     };
-    // All on one side and none on the other is as clear as it gets.
-    let clearest = min_p(Design::Independent, a.runs, b.runs) * to_f64(tests);
+    // The smallest possible p-value: all runs of one table completed, and none of the other.
+    let smallest = min_p(Design::Independent, a.runs, b.runs) * to_f64(tests);
     if p <= ALPHA {
         if in_b.share < in_a.share { Verdict::Lower } else { Verdict::Higher }
-    } else if clearest > ALPHA {
+    } else if smallest > ALPHA {
         Verdict::TooFew
     } else {
         Verdict::NoDifferenceShown
@@ -60,13 +59,13 @@ mod tests {
         let outcomes = |(completed, failed)| {
             [vec![Outcome::Completed; completed], vec![Outcome::Failed; failed]].concat()
         };
-        let mut completion = of(&outcomes(a), &outcomes(b));
-        settle(vec![&mut completion]);
+        let mut completion = compare_completion(&outcomes(a), &outcomes(b));
+        decide_verdicts(vec![&mut completion]);
         completion.verdict
     }
 
     #[test]
-    fn failures_on_one_side_are_a_difference_and_few_runs_are_none() {
+    fn failures_in_one_table_are_a_difference_unless_there_are_too_few_runs() {
         assert_eq!(verdict_of((40, 0), (28, 12)), Verdict::Lower);
         assert_eq!(verdict_of((28, 12), (40, 0)), Verdict::Higher);
         assert_eq!(verdict_of((40, 0), (38, 2)), Verdict::NoDifferenceShown);

@@ -1,7 +1,6 @@
-//! Which rows of two tables belong together.
-//!
-//! Takes two tables; gives the cells that both have, their rows, pairs of rows, and the values of a metric. Nothing is dropped in silence:
-//! what has no counterpart is named, and values that cannot be used are counted.
+//! Finds the rows of two tables that belong together: the cells that both have, their rows, the
+//! pairs of rows, and the values of a metric. Nothing is dropped silently: cells and metrics
+//! without a counterpart are named, and values that cannot be used are counted.
 
 use super::Pairing;
 use super::comparison::{ExcludedValues, Unmatched};
@@ -9,33 +8,33 @@ use crate::campaign::{Metric, Row, Table};
 use crate::record::Outcome;
 use std::collections::{HashMap, HashSet};
 
-/// Two tables, side by side.
+/// Two tables, matched.
 pub(super) struct Matching<'a> {
-    pub(super) cells: Vec<Matched<'a>>,
+    pub(super) cells: Vec<MatchedCell<'a>>,
     pub(super) columns: Vec<Column<'a>>,
     pub(super) paired: bool,
     pub(super) only_in_a: Unmatched,
     pub(super) only_in_b: Unmatched,
 }
 
-/// The rows of a cell.
+/// The rows of one cell in both tables.
 #[derive(Default)]
-pub(super) struct Matched<'a> {
+pub(super) struct MatchedCell<'a> {
     pub(super) cell: &'a str,
     pub(super) a: Vec<&'a Row>,
     pub(super) b: Vec<&'a Row>,
-    /// Empty without pairs.
+    /// Pairs of rows; empty in an unpaired design.
     pub(super) pairs: Vec<(&'a Row, &'a Row)>,
 }
 
-/// A metric that both have, and where.
+/// A metric that both tables have, with its column in each.
 pub(super) struct Column<'a> {
     pub(super) metric: &'a Metric,
     in_a: usize,
     in_b: usize,
 }
 
-/// Values to compare. The n-th of both belong together, if there are pairs.
+/// The values to compare. In a paired design the n-th values of both sides are a pair.
 pub(super) struct Values {
     pub(super) a: Vec<f64>,
     pub(super) b: Vec<f64>,
@@ -45,16 +44,16 @@ pub(super) struct Values {
 
 impl<'a> Matching<'a> {
     pub(super) fn of(a: &'a Table, b: &'a Table, pairing: Pairing) -> Matching<'a> {
-        let (rows_a, rows_b) = (by_cell(a), by_cell(b));
-        let (cells_a, cells_b) = (cells(a), cells(b));
+        let (rows_a, rows_b) = (rows_by_cell(a), rows_by_cell(b));
+        let (cells_a, cells_b) = (list_cells(a), list_cells(b));
         let matched = |cell: &&'a str| {
             let (a, b) = (rows_a.get(cell)?.clone(), rows_b.get(cell)?.clone());
-            Some(Matched { cell, pairs: pairs(&a, &b), a, b })
+            Some(MatchedCell { cell, pairs: find_pairs(&a, &b), a, b })
         };
-        let mut cells: Vec<Matched<'a>> = cells_a.iter().filter_map(matched).collect();
-        let keys = a.rows.iter().chain(&b.rows).all(|row| row.pair.is_some());
-        let paired = pairing == Pairing::IfThereAreKeys
-            && keys
+        let mut cells: Vec<MatchedCell<'a>> = cells_a.iter().filter_map(matched).collect();
+        let all_have_keys = a.rows.iter().chain(&b.rows).all(|row| row.pair.is_some());
+        let paired = pairing == Pairing::IfPossible
+            && all_have_keys
             && cells.iter().any(|cell| !cell.pairs.is_empty());
         if !paired {
             cells.iter_mut().for_each(|cell| cell.pairs.clear());
@@ -68,22 +67,22 @@ impl<'a> Matching<'a> {
         };
         Matching {
             cells,
-            columns: columns(a, b),
+            columns: find_columns(a, b),
             paired,
             only_in_a: Unmatched {
                 cells: missing(&cells_a, &rows_b),
-                metrics: metrics_missing(a, b),
+                metrics: list_missing_metrics(a, b),
             },
             only_in_b: Unmatched {
                 cells: missing(&cells_b, &rows_a),
-                metrics: metrics_missing(b, a),
+                metrics: list_missing_metrics(b, a),
             },
         }
     }
 
-    /// The rows and the pairs of all cells.
-    pub(super) fn together(&self) -> Matched<'a> {
-        let mut all = Matched::default();
+    /// Returns the rows and the pairs of all cells as if they were one cell.
+    pub(super) fn pool_cells(&self) -> MatchedCell<'a> {
+        let mut all = MatchedCell::default();
         for cell in &self.cells {
             all.a.extend(&cell.a);
             all.b.extend(&cell.b);
@@ -94,10 +93,11 @@ impl<'a> Matching<'a> {
 }
 
 impl Column<'_> {
-    /// The values of completed runs; in a paired design those of pairs that have both.
-    pub(super) fn values(&self, rows: &Matched<'_>, paired: bool) -> Values {
-        let (a, left_out_a) = usable(&rows.a, self.in_a);
-        let (b, left_out_b) = usable(&rows.b, self.in_b);
+    /// Returns the values of completed runs; in a paired design only those of pairs with two
+    /// values.
+    pub(super) fn values(&self, rows: &MatchedCell<'_>, paired: bool) -> Values {
+        let (a, left_out_a) = usable_values(&rows.a, self.in_a);
+        let (b, left_out_b) = usable_values(&rows.b, self.in_b);
         if !paired {
             return Values { a, b, left_out_a, left_out_b };
         }
@@ -116,13 +116,13 @@ impl Column<'_> {
     }
 }
 
-/// In the order in which they first occur.
-fn cells(table: &Table) -> Vec<&str> {
+/// Lists the cells in the order in which they first occur.
+fn list_cells(table: &Table) -> Vec<&str> {
     let mut seen = HashSet::new();
     table.rows.iter().map(|row| row.cell.as_str()).filter(|cell| seen.insert(*cell)).collect()
 }
 
-fn by_cell(table: &Table) -> HashMap<&str, Vec<&Row>> {
+fn rows_by_cell(table: &Table) -> HashMap<&str, Vec<&Row>> {
     let mut cells: HashMap<&str, Vec<&Row>> = HashMap::new();
     for row in &table.rows {
         cells.entry(&row.cell).or_default().push(row);
@@ -130,8 +130,9 @@ fn by_cell(table: &Table) -> HashMap<&str, Vec<&Row>> {
     cells
 }
 
-/// Rows with the same key. Where a table has several with one key, the first belongs to the first of the other, and so on.
-fn pairs<'a>(a: &[&'a Row], b: &[&'a Row]) -> Vec<(&'a Row, &'a Row)> {
+/// Pairs rows with the same key. If a table has several rows with one key, the first is paired with
+/// the first of the other table, and so on.
+fn find_pairs<'a>(a: &[&'a Row], b: &[&'a Row]) -> Vec<(&'a Row, &'a Row)> {
     let mut partners: HashMap<&str, Vec<&'a Row>> = HashMap::new();
     for row in b.iter().rev() {
         if let Some(key) = &row.pair {
@@ -142,28 +143,28 @@ fn pairs<'a>(a: &[&'a Row], b: &[&'a Row]) -> Vec<(&'a Row, &'a Row)> {
     a.iter().filter_map(pair).collect()
 }
 
-/// Metrics by name. In another unit it is another metric.
-fn columns<'a>(a: &'a Table, b: &'a Table) -> Vec<Column<'a>> {
+/// Matches metrics by name and unit; with another unit it is another metric.
+fn find_columns<'a>(a: &'a Table, b: &'a Table) -> Vec<Column<'a>> {
     let column = |(in_a, metric): (usize, &'a Metric)| {
-        Some(Column { metric, in_a, in_b: place(b, metric)? })
+        Some(Column { metric, in_a, in_b: column_of(b, metric)? })
     };
     a.metrics.iter().enumerate().filter_map(column).collect()
 }
 
-fn metrics_missing(from: &Table, of: &Table) -> Vec<String> {
+fn list_missing_metrics(from: &Table, of: &Table) -> Vec<String> {
     from.metrics
         .iter()
-        .filter(|metric| place(of, metric).is_none())
+        .filter(|metric| column_of(of, metric).is_none())
         .map(|metric| metric.name.clone())
         .collect()
 }
 
-fn place(table: &Table, metric: &Metric) -> Option<usize> {
+fn column_of(table: &Table, metric: &Metric) -> Option<usize> {
     table.metrics.iter().position(|other| (&other.name, other.unit) == (&metric.name, metric.unit))
 }
 
-/// Values that can be compared, and how many cannot.
-fn usable(rows: &[&Row], column: usize) -> (Vec<f64>, ExcludedValues) {
+/// Returns the values that can be compared, and the number of those that cannot.
+fn usable_values(rows: &[&Row], column: usize) -> (Vec<f64>, ExcludedValues) {
     let values: Vec<f64> = rows.iter().filter_map(|row| value(row, column)).collect();
     let completed = rows.iter().filter(|row| row.outcome == Outcome::Completed).count();
     let left_out = ExcludedValues {
@@ -174,7 +175,7 @@ fn usable(rows: &[&Row], column: usize) -> (Vec<f64>, ExcludedValues) {
     (values, left_out)
 }
 
-/// Nothing that is measured here can be below 0 or without end.
+/// Returns the value of a completed run. A negative or infinite value is not a measurement.
 fn value(row: &Row, column: usize) -> Option<f64> {
     let value = row
         .values

@@ -1,27 +1,29 @@
-//! Two tables of runs against each other: what is different, by how much, how sure that is, and where nothing can be said.
+//! Compares two tables of runs: what differs, by how much, and how certain that is. Pure.
 //!
-//! Takes two tables in memory and a seed; gives a [`Comparison`]. Pure. Knows nothing of files and terminals.
+//! **A difference is shown** only if all of this holds: there are enough values; the p-value of the
+//! test, corrected for all tests of its family, is at most 5 %; the 95 % interval of the change
+//! does not contain "no change"; and the test and the median have the same direction. A rank test
+//! alone would say "lower" of samples with the same median if one of them has a second mode, and an
+//! interval alone would be wrong in one of twenty cells. Otherwise the verdict is
+//! `no_difference_shown`, or `too_few` if no result of so few runs could have shown a difference.
 //!
-//! **What is claimed**, and all of it has to hold: there are enough values; the test's p, corrected for all tests of its family, is at most
-//! 5 %; the 95 % interval of the change leaves out "no change"; and test and median point the same way. A test of ranks alone would say
-//! "lower" of samples with the same median, if one has a second hill; an interval alone would be wrong in one of twenty cells. Else the
-//! verdict is `no_difference_shown`, or `too_few` where no outcome of the runs could have shown one.
+//! **The change** is the ratio of the medians. In a paired design it is the median of the ratios of
+//! the pairs. What differs from pair to pair (the seed, the hour, the cell) then has no influence,
+//! and the pairs of all cells can be pooled, even if the blackout is 2 ms in one cell and 700 ms in
+//! another. Cells of an unpaired design have no common scale and are counted instead.
 //!
-//! **The change** is the ratio of the medians. In a paired design it is the median of the pairs' ratios: what differs from pair to pair (the
-//! seed, the hour, the cell) is out of it then, and so pairs of all cells can be taken together, though one cell's blackout is 2 ms and
-//! another's 700. Cells of a design without pairs have no common scale; they are counted.
+//! **Families.** The metrics of all cells are one family of tests, the pooled metrics are another,
+//! and the completion rates of the cells are a third: each answers one question.
 //!
-//! **Families.** Each cell's metrics are one family over all cells, those of all cells together another, the cells' completion rates a
-//! third: each is an answer to one question.
-//!
-//! Map: `comparison` what comes out · `matching` which rows belong together, and which values are left out · `figures` one metric ·
-//! `completion` how many runs completed · `histogram` to show several modes · `verdict` what may be claimed.
+//! Modules: `comparison` (the result), `matching` (which rows belong together, and which values are
+//! left out), `metric` (one metric), `completion` (how many runs completed), `histogram` (to show
+//! several modes), `verdict` (whether a difference is shown).
 
 mod comparison;
 mod completion;
-mod figures;
 mod histogram;
 mod matching;
+mod metric;
 mod verdict;
 
 pub use comparison::{
@@ -32,78 +34,83 @@ pub use comparison::{
 
 use super::Table;
 use crate::record::Outcome;
-use matching::{Matched, Matching};
+use matching::{MatchedCell, Matching};
 use serde::Serialize;
 
-/// How to compare.
+/// How to compare two tables.
 #[derive(Clone, Copy, Debug)]
 pub struct CompareOptions {
-    /// Whether runs have partners.
+    /// Whether runs are compared in pairs.
     pub pairing: Pairing,
-    /// What is tested.
+    /// The significance test.
     pub test: SignificanceTest,
-    /// Of what is random. Each interval and each test starts from it, so none depends on which others there are.
+    /// The seed of everything random. Every interval and every test starts from it, so that none
+    /// depends on the others.
     pub seed: u64,
 }
 
 impl Default for CompareOptions {
     fn default() -> CompareOptions {
-        CompareOptions { pairing: Pairing::IfThereAreKeys, test: SignificanceTest::Ranks, seed: 1 }
+        CompareOptions { pairing: Pairing::IfPossible, test: SignificanceTest::Ranks, seed: 1 }
     }
 }
 
-/// Whether runs have partners.
+/// Whether runs are compared in pairs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pairing {
-    /// If every row of both tables has a key, and some keys are in both.
-    IfThereAreKeys,
-    /// No: all values count, keys or not.
+    /// In pairs if every row of both tables has a key and some keys are in both tables.
+    IfPossible,
+    /// Never in pairs, even if the rows have keys.
     Never,
 }
 
-/// What is tested.
+/// The question that the significance test answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SignificanceTest {
-    /// Whether values are rather lower: Mann-Whitney; Wilcoxon's signed ranks for pairs.
+    /// Whether values tend to be lower: the Mann-Whitney test, or Wilcoxon's signed-rank test for
+    /// pairs.
     Ranks,
-    /// Whether the medians differ: by permutations; by signs alone for pairs.
+    /// Whether the medians differ: a permutation test, or the sign test for pairs.
     Medians,
 }
 
-/// Permutations, unless the family is so large that its clearest test needs more.
-const PERMUTATIONS: usize = 9999;
-/// The least p that so many times the family can give is 4 %, corrected.
-const PERMUTATIONS_A_TEST: usize = 25;
+/// The number of permutations, unless the family of tests is so large that it needs more.
+const MIN_PERMUTATIONS: usize = 9999;
+/// The permutations per test of the family. The smallest corrected p-value is then 4 %.
+const PERMUTATIONS_PER_TEST: usize = 25;
 
-/// The same for each metric.
-struct How {
+/// The settings that are the same for each metric.
+struct TestSettings {
     paired: bool,
     test: SignificanceTest,
     permutations: usize,
     seed: u64,
 }
 
-/// Compares `b` with `a`: `lower` means that `b` is.
+/// Compares `b` with `a`: `lower` means that `b` is lower.
 #[must_use]
 pub fn compare(a: &Table, b: &Table, options: &CompareOptions) -> Comparison {
     let matching = Matching::of(a, b, options.pairing);
     let paired = matching.paired;
     let permutations =
-        PERMUTATIONS.max(matching.cells.len() * matching.columns.len() * PERMUTATIONS_A_TEST);
-    let how = How { paired, test: options.test, permutations, seed: options.seed };
-    let all = matching.together();
-    let several = matching.cells.len() > 1;
-    let columns = matching.columns.iter().filter(|_| paired && several);
+        MIN_PERMUTATIONS.max(matching.cells.len() * matching.columns.len() * PERMUTATIONS_PER_TEST);
+    let settings = TestSettings { paired, test: options.test, permutations, seed: options.seed };
+    let all = matching.pool_cells();
+    let has_several_cells = matching.cells.len() > 1;
+    let columns = matching.columns.iter().filter(|_| paired && has_several_cells);
     let mut pooled: Vec<MetricComparison> =
-        columns.map(|column| figures::pooled(column, &all, &how)).collect();
+        columns.map(|column| metric::compare_pooled(column, &all, &settings)).collect();
     let mut cells: Vec<CellComparison> =
-        matching.cells.iter().map(|matched| cell(&matching, matched, &how)).collect();
-    let mut completion = completion::of(&outcomes(&all.a), &outcomes(&all.b));
-    verdict::settle(cells.iter_mut().flat_map(|cell| cell.metrics.iter_mut()).collect(), paired);
-    verdict::settle(pooled.iter_mut().collect(), paired);
-    completion::settle(cells.iter_mut().map(|cell| &mut cell.completion).collect());
-    completion::settle(vec![&mut completion]);
+        matching.cells.iter().map(|matched| compare_cell(&matching, matched, &settings)).collect();
+    let mut completion = completion::compare_completion(&outcomes(&all.a), &outcomes(&all.b));
+    verdict::decide_verdicts(
+        cells.iter_mut().flat_map(|cell| cell.metrics.iter_mut()).collect(),
+        paired,
+    );
+    verdict::decide_verdicts(pooled.iter_mut().collect(), paired);
+    completion::decide_verdicts(cells.iter_mut().map(|cell| &mut cell.completion).collect());
+    completion::decide_verdicts(vec![&mut completion]);
     Comparison {
         schema: SCHEMA.to_owned(),
         a: ComparedTable { name: a.name.clone(), runs: a.rows.len() },
@@ -120,14 +127,18 @@ pub fn compare(a: &Table, b: &Table, options: &CompareOptions) -> Comparison {
     }
 }
 
-fn cell(matching: &Matching<'_>, matched: &Matched<'_>, how: &How) -> CellComparison {
+fn compare_cell(
+    matching: &Matching<'_>,
+    matched: &MatchedCell<'_>,
+    settings: &TestSettings,
+) -> CellComparison {
     CellComparison {
         cell: matched.cell.to_owned(),
-        completion: completion::of(&outcomes(&matched.a), &outcomes(&matched.b)),
+        completion: completion::compare_completion(&outcomes(&matched.a), &outcomes(&matched.b)),
         metrics: matching
             .columns
             .iter()
-            .map(|column| figures::figures(column, matched, how))
+            .map(|column| metric::compare_metric(column, matched, settings))
             .collect(),
     }
 }

@@ -22,7 +22,7 @@ fn verdicts(comparison: &Comparison) -> Vec<Verdict> {
 }
 
 #[test]
-fn half_the_blackout_is_lower_and_the_way_back_is_higher() {
+fn half_the_blackout_is_lower_and_twice_the_blackout_is_higher() {
     use Verdict::{Higher, Lower, NoDifferenceShown, TooFew};
     let (a, b) = (blackouts("a", 30, 1, 4000.0), blackouts("b", 30, 2, 2000.0));
     assert_eq!(verdicts(&compared(&a, &b)), [Lower, NoDifferenceShown, NoDifferenceShown, TooFew]);
@@ -35,11 +35,12 @@ fn half_the_blackout_is_lower_and_the_way_back_is_higher() {
 }
 
 #[test]
-fn too_few_values_claim_nothing_and_say_how_many_are_needed() {
+fn too_few_values_show_nothing_and_say_how_many_are_needed() {
     let comparison = compared(&blackouts("a", 5, 1, 4000.0), &blackouts("b", 5, 2, 40.0));
     let blackout = &comparison.cells[0].metrics[0];
     assert_eq!((blackout.verdict, blackout.p, blackout.needed), (Verdict::TooFew, None, Some(6)));
-    // Six are enough for one test, but not for 3 × 200: then no outcome of them could be clear enough.
+    // Six are enough for one test, but not for 3 × 200: no result of them could be significant
+    // then.
     let many = |name: &str, seed: u64, center: f64| {
         (0..200).fold(table(name), |all, cell| {
             all.runs(
@@ -59,7 +60,7 @@ fn too_few_values_claim_nothing_and_say_how_many_are_needed() {
 }
 
 #[test]
-fn a_run_that_failed_is_counted_and_its_figures_are_not() {
+fn counts_a_failed_run_and_leaves_out_its_figures() {
     let a = blackouts("a", 20, 1, 4000.0);
     let mut b = blackouts("b", 20, 2, 4000.0);
     b.rows[0].outcome = Outcome::Failed;
@@ -75,8 +76,8 @@ fn a_run_that_failed_is_counted_and_its_figures_are_not() {
 }
 
 #[test]
-fn pairs_show_what_scatter_hides() {
-    // Blackouts from 1 to 100 ms; that of each partner is a tenth less, give or take.
+fn pairs_show_a_difference_that_scatter_hides() {
+    // Blackouts from 1 to 100 ms; each partner has about a tenth less.
     let mut a = table("a")
         .runs(CELL, 40, 1, [Hill(10_000.0, 1.0), NotMeasured, NotMeasured, NotMeasured])
         .with_keys();
@@ -92,7 +93,7 @@ fn pairs_show_what_scatter_hides() {
     let alone =
         compare(&a, &b, &CompareOptions { pairing: Pairing::Never, ..CompareOptions::default() });
     assert_eq!((alone.paired, verdicts(&alone)[0]), (false, Verdict::NoDifferenceShown));
-    // One row without a key, and there are no pairs; one with another key, and it has no partner.
+    // A row with another key has no partner. If a row has no key, nothing is paired.
     b.rows[0].pair = Some("another".to_owned());
     let comparison = compared(&a, &b);
     let left_out = comparison.cells[0].metrics[0].b.left_out;
@@ -102,7 +103,7 @@ fn pairs_show_what_scatter_hides() {
 }
 
 #[test]
-fn pairs_of_all_cells_are_taken_together() {
+fn pools_the_pairs_of_all_cells() {
     let side = |name: &str, factor: f64| {
         let cells = [("slow", 700_000.0, 5), ("fast", 2000.0, 6)];
         let rows = cells.into_iter().fold(table(name), |all, (cell, center, seed)| {
@@ -126,8 +127,9 @@ fn pairs_of_all_cells_are_taken_together() {
 }
 
 #[test]
-fn ranks_alone_claim_nothing_where_the_medians_are_the_same() {
-    // 43 ms in a third of runs, else 4 as before: values are rather higher, and that is clear; the median is where it was.
+fn a_rank_test_alone_shows_nothing_if_the_medians_are_equal() {
+    // A third of the runs take 43 ms and the others 4 ms as before: the rank test is significant,
+    // but the median is unchanged.
     let shapes = |blackout| [blackout, NotMeasured, NotMeasured, NotMeasured];
     let a = table("a").runs(CELL, 120, 1, shapes(Always(4000.0)));
     let b = table("b").runs(CELL, 120, 2, shapes(Hills(4000.0, 43_000.0, 0.33, 0.0)));
@@ -138,7 +140,7 @@ fn ranks_alone_claim_nothing_where_the_medians_are_the_same() {
 }
 
 #[test]
-fn from_nothing_has_no_ratio_and_is_a_difference_nevertheless() {
+fn a_change_from_zero_has_no_ratio_and_is_a_difference_nevertheless() {
     let side = |name: &str, faults| {
         table(name).runs(CELL, 10, 1, [NotMeasured, NotMeasured, NotMeasured, faults])
     };
@@ -152,7 +154,7 @@ fn from_nothing_has_no_ratio_and_is_a_difference_nevertheless() {
 }
 
 #[test]
-fn two_samples_of_the_same_are_called_different_in_no_more_than_five_of_a_hundred() {
+fn equal_samples_differ_in_at_most_five_of_a_hundred_cases() {
     let different = |paired: bool| {
         let one = |seed: u64| {
             let side = |name: &str, seed| {
@@ -177,7 +179,7 @@ fn two_samples_of_the_same_are_called_different_in_no_more_than_five_of_a_hundre
 }
 
 #[test]
-fn what_only_one_side_has_is_named() {
+fn names_what_only_one_table_has() {
     let a = blackouts("a", 6, 1, 4000.0).runs("gone", 6, 2, [NotMeasured; 4]);
     let mut b = blackouts("b", 6, 3, 4000.0);
     b.metrics[1].unit = crate::campaign::MetricUnit::Count;
@@ -192,7 +194,7 @@ fn what_only_one_side_has_is_named() {
 }
 
 #[test]
-fn the_form_for_scripts() {
+fn the_json_form_is_stable() {
     let mut a =
         table("a").runs(CELL, 7, 1, [Hill(4000.0, 0.3), NotMeasured, NotMeasured, NotMeasured]);
     let mut b = table("b")
@@ -393,7 +395,7 @@ fn the_form_for_scripts() {
 }
 
 #[test]
-fn a_table_that_was_kept_is_a_baseline() {
+fn a_saved_table_is_read_back() {
     let a = blackouts("a", 8, 1, 4000.0).failed(CELL, 1, Outcome::NotConverged);
     let kept = serde_json::to_string(&a).unwrap();
     assert_eq!(serde_json::from_str::<Table>(&kept).unwrap(), a);

@@ -121,8 +121,8 @@ pub struct Overrides {
     pub repeats: Option<u32>,
     /// Replaces `seed` of the file.
     pub seed: Option<u64>,
-    /// Assignments `table.key=value` for every cell. They override `[set]`; the varied keys of a cell
-    /// override them.
+    /// Assignments `table.key=value` for every cell. They override `[set]`; the varied keys of a
+    /// cell override them.
     pub set: Vec<String>,
 }
 
@@ -139,11 +139,12 @@ impl Definition {
         Definition::from_toml(&path.display().to_string(), &stem, directory, &text, overrides)
     }
 
-    /// Loads a campaign from TOML text. Errors name `origin`; the campaign is called `name` if the text
-    /// does not name it; the path of its scenario file is relative to `directory`.
+    /// Loads a campaign from TOML text. Errors name `origin`; the campaign is called `name` if the
+    /// text does not name it; the path of its scenario file is relative to `directory`.
     ///
     /// # Errors
-    /// Returns [`DefinitionError`] if the text is not a campaign or the scenario of a cell is wrong.
+    /// Returns [`DefinitionError`] if the text is not a campaign or the scenario of a cell is
+    /// wrong.
     pub fn from_toml(
         origin: &str,
         name: &str,
@@ -206,7 +207,8 @@ fn check_file(
         let wanted = setting(key, value);
         if !combinations.iter().any(|cell| matrix::shown_settings(cell).contains(&wanted)) {
             return Err(format!(
-                "[baseline] {key} = {value}: no cell has this value. Write a value of [vary]; the other \
+                "[baseline] {key} = {value}: no cell has this value. Write a value of [vary]; the \
+                    other \
                  cells are compared with the cells that have it"
             ));
         }

@@ -30,7 +30,8 @@ impl Problem {
 pub(super) type Combination = Vec<(String, Value)>;
 
 impl Matrix<'_> {
-    /// Lists the cells, at most `max`. The last key changes fastest. Without any keys there is one cell.
+    /// Lists the cells, at most `max`. The last key changes fastest. Without any keys there is one
+    /// cell.
     pub(super) fn combinations(&self, max: usize) -> Result<Vec<Combination>, Problem> {
         let mut all: Vec<Combination> = vec![Vec::new()];
         for (key, axis) in flatten(self.vary) {

@@ -52,7 +52,8 @@ pub struct Definition {
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
     /// A new random order for each repeat, so that a drift of the machine is not mistaken for an
-    /// effect. Cells that differ only in the keys of the baseline come directly one after the other.
+    /// effect. Cells that differ only in the keys of the baseline come directly one after the
+    /// other.
     #[default]
     Random,
     /// The order of the file.
@@ -104,8 +105,8 @@ impl Cell {
         join_settings(self.settings.iter())
     }
 
-    /// Returns the name of the cell without these keys: what it has in common with the cell that it is
-    /// compared with.
+    /// Returns the name of the cell without these keys: what it has in common with the cell that it
+    /// is compared with.
     #[must_use]
     pub fn name_without(&self, keys: &[&str]) -> String {
         join_settings(self.settings.iter().filter(|setting| !keys.contains(&setting.key.as_str())))

@@ -1,39 +1,40 @@
-//! Many tests at once, and from how many values on one of them can claim anything.
-//!
-//! Takes p-values and sample sizes; gives Holm's corrected p-values, and the least numbers of values.
+//! Corrections for many tests at once, and the smallest samples that can show a difference.
 
 use super::{ALPHA, to_f64};
 
-/// The median has no interval below this (`downtime::rank_interval`), so nothing is claimed.
-const FEWEST: usize = 6;
-/// Nobody makes more runs than this.
-const MOST: usize = 10_000;
+/// With fewer values the median has no interval (`downtime::rank_interval`), so no difference can
+/// be shown.
+const MIN_VALUES: usize = 6;
+/// The search for a sample size ends here.
+const MAX_VALUES: usize = 10_000;
 
-/// How the samples were made.
+/// The design of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Design {
-    /// Two samples that have nothing to do with each other.
+    /// Two independent samples.
     Independent,
-    /// Pairs.
+    /// Pairs of values.
     Paired,
 }
 
-/// Holm's correction: the chance that any of the claims is wrong stays below 5 %, whatever the tests have to do with each other. What has no
-/// p is no part of the family.
+/// Applies Holm's correction: with corrected p-values the probability of any wrong claim stays
+/// below 5 %, even if the tests depend on each other. A test without a p-value does not count.
 #[must_use]
 pub fn holm(p: &[Option<f64>]) -> Vec<Option<f64>> {
     let mut order: Vec<usize> = (0..p.len()).filter(|index| p[*index].is_some()).collect();
     order.sort_by(|one, two| p[*one].unwrap_or(1.0).total_cmp(&p[*two].unwrap_or(1.0)));
     let mut corrected = vec![None; p.len()];
-    let mut least: f64 = 0.0;
+    let mut max_so_far: f64 = 0.0;
     for (before, index) in order.iter().enumerate() {
-        least = least.max(p[*index].unwrap_or(1.0) * to_f64(order.len() - before)).min(1.0);
-        corrected[*index] = Some(least);
+        max_so_far =
+            max_so_far.max(p[*index].unwrap_or(1.0) * to_f64(order.len() - before)).min(1.0);
+        corrected[*index] = Some(max_so_far);
     }
     corrected
 }
 
-/// The least p that samples of this size can give: all of one side are below all of the other. With pairs both have the same size.
+/// Returns the smallest p-value that samples of these sizes can give, which is the one of samples
+/// that do not overlap. Pairs have the same number of values on both sides.
 #[must_use]
 pub fn min_p(design: Design, a: usize, b: usize) -> f64 {
     let all = a + b;
@@ -47,12 +48,13 @@ pub fn min_p(design: Design, a: usize, b: usize) -> f64 {
     (2.0 * libm::exp(ln)).min(1.0)
 }
 
-/// How many values each side needs before anything can be claimed, with so many tests in the family.
+/// Returns how many values each side needs before a difference can be shown, with this many tests
+/// in the family.
 #[must_use]
 pub fn min_values_per_side(design: Design, family: usize) -> usize {
-    (FEWEST..MOST)
+    (MIN_VALUES..MAX_VALUES)
         .find(|count| min_p(design, *count, *count) * to_f64(family) <= ALPHA)
-        .unwrap_or(MOST)
+        .unwrap_or(MAX_VALUES)
 }
 
 #[cfg(test)]
@@ -61,7 +63,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn holm_by_hand() {
+    fn holm_matches_a_calculation_by_hand() {
         let p = [Some(0.01), None, Some(0.04), Some(0.03), Some(0.005)];
         let corrected = holm(&p);
         let expected = [Some(0.03), None, Some(0.06), Some(0.06), Some(0.02)];
@@ -82,13 +84,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_correction_keeps_the_order_and_makes_nothing_smaller(p in prop::collection::vec(prop::option::of(0f64..=1.0), 0..40)) {
+        fn a_correction_keeps_the_order_and_reduces_no_p(
+            p in prop::collection::vec(prop::option::of(0f64..=1.0), 0..40)
+        ) {
             let corrected = holm(&p);
             for (before, after) in p.iter().zip(&corrected) {
-                prop_assert!(before.zip(*after).is_none_or(|(before, after)| before <= after && after <= 1.0));
+                prop_assert!(before.zip(*after).is_none_or(|(before,
+                    after)| before <= after && after <= 1.0));
             }
             for (one, two) in (0..p.len()).flat_map(|one| (0..p.len()).map(move |two| (one, two))) {
-                prop_assert!(!(p[one] < p[two] && corrected[one] > corrected[two]) || p[one].is_none());
+                let is_swapped = p[one] < p[two] && corrected[one] > corrected[two];
+                prop_assert!(!is_swapped || p[one].is_none());
             }
         }
     }

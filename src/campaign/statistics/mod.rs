@@ -1,19 +1,22 @@
-//! Intervals, tests and modes, of plain numbers.
+//! Intervals, significance tests and modes of plain numbers. Pure.
 //!
-//! Takes numbers; gives estimates with 95 % intervals, two-sided p-values, and modes. Pure: no clock, no I/O, and what is random starts
-//! from a seed that the caller gives. Knows nothing of runs and of units.
+//! Samples give estimates with 95 % intervals, two-sided p-values, and modes. Everything random
+//! starts from a seed that the caller gives.
 //!
-//! **Nothing presumes a shape.** Blackouts have several modes and long tails (facts/models.md §4.8), so there are no means, no standard
-//! deviations and no t-tests here: order statistics, ranks and resampling only.
+//! **Nothing presumes a distribution.** Blackouts have several modes and long tails, so there are
+//! no means, standard deviations or t-tests here, only order statistics, ranks and resampling.
 //!
-//! **Little is random.** The interval of a quantile is read off at ranks (`downtime::rank_interval`), the bootstrap of a quantile is computed
-//! exactly (`bootstrap`), and for small samples so are the tests' p-values. What remains are permutations, if asked for, and resamples of
-//! pairs. Those come from `fastrand`, in 64-bit arithmetic throughout, and logarithms from `libm`, not from the system: the same seed gives
-//! the same numbers on every platform.
+//! **Little is random.** The interval of a quantile comes from ranks (`downtime::rank_interval`),
+//! the bootstrap of a quantile is computed exactly (`bootstrap`), and so are the p-values of small
+//! samples. Only permutations, if they are asked for, and resamples of pairs are drawn. They use
+//! `fastrand` with 64-bit arithmetic, and logarithms come from `libm` and not from the system, so
+//! that the same seed gives the same numbers on every platform.
 //!
-//! Map: `ascending` values in their order, quantiles · `bootstrap` how far two samples' quantiles are apart · `ranks` midranks, and sums of
-//! them counted out · `rank_sum` Mann-Whitney · `signed_rank` Wilcoxon and signs, for pairs · `permutation` of medians · `proportion` Wilson,
-//! Fisher · `family` Holm, and from how many values on a claim is possible at all · `modes` one hill or several.
+//! Modules: `sorted_values` (quantiles), `bootstrap` (the change of a quantile), `ranks` (mid-ranks
+//! and the exact distribution of their sums), `rank_sum` (Mann-Whitney), `signed_rank` (Wilcoxon's
+//! signed ranks and the sign test, for pairs), `permutation` (test of medians), `proportion`
+//! (Wilson and Fisher), `family` (Holm's correction and minimum sample sizes), `modes` (one mode or
+//! several).
 
 pub mod bootstrap;
 mod family;
@@ -26,38 +29,40 @@ mod signed_rank;
 mod sorted_values;
 
 pub use family::{Design, holm, min_p, min_values_per_side};
-pub use modes::{Mode, modes};
-pub use proportion::{Proportion, fisher_exact, share};
+pub use modes::{Mode, find_modes};
+pub use proportion::{Proportion, fisher_exact, proportion};
 pub use rank_sum::rank_sum;
-pub use signed_rank::{PairedChange, signed_rank, signs};
+pub use signed_rank::{PairedChange, sign_test, signed_rank};
 pub use sorted_values::SortedValues;
 
 use serde::Serialize;
 
-/// What is claimed is wrong less often than this.
+/// The significance level: the accepted probability of a wrong claim.
 pub const ALPHA: f64 = 0.05;
 
-/// A figure, and where it lies with 95 %.
+/// A figure with its 95 % confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Estimate {
-    /// As measured.
+    /// The figure of the sample.
     pub value: f64,
-    /// Lower end; `null` where there are too few values for an interval.
+    /// The lower end of the interval; `None` if there are too few values for one.
     pub low: Option<f64>,
-    /// Upper end.
+    /// The upper end of the interval; `None` if there are too few values for one.
     pub high: Option<f64>,
 }
 
-/// What a test found.
+/// The result of a significance test.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TestResult {
-    /// How often chance alone would give as much or more, in either direction.
+    /// The two-sided p-value: how often chance alone gives a difference at least as large.
     pub p: f64,
-    /// The share of what the test weighs that says that the second sample is lower: above a half, and it is lower.
+    /// The share of the evidence for a lower second sample, from 0 to 1; above 0.5 the second
+    /// sample is lower.
     pub lower: f64,
 }
 
-/// A normal variable lies this far out, to either side, with this probability.
+/// Returns the probability that a standard normal variable is at least this far from 0, to either
+/// side.
 fn normal_tails(distance: f64) -> f64 {
     libm::erfc(distance / std::f64::consts::SQRT_2)
 }

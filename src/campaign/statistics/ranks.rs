@@ -1,19 +1,20 @@
-//! Ranks of values, and how often a sum of them comes about by chance.
+//! Ranks of values, and the exact distribution of sums of ranks.
 //!
-//! Takes values; gives ranks, doubled: values that are equal share the mean of their ranks, which may be a half, and whole numbers can be
-//! counted out.
+//! Equal values share the mean of their ranks, which may be half a rank. All ranks are doubled
+//! here, so that they are whole numbers and the possible sums can be counted.
 
 use super::to_f64;
 
-/// Values' ranks, each twice.
+/// The doubled ranks of values.
 pub(super) struct Ranked {
-    /// In the order of the values.
+    /// The doubled ranks in the order of the values.
     pub(super) doubled: Vec<usize>,
-    /// Σ t³ − t over groups of t equal values: by so much ties narrow the distribution of rank sums.
+    /// Σ (t³ − t) over groups of t equal values, by which ties reduce the variance of rank sums.
     pub(super) ties: f64,
 }
 
-pub(super) fn ranked(values: &[f64]) -> Ranked {
+/// Ranks the values.
+pub(super) fn rank_values(values: &[f64]) -> Ranked {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_unstable_by(|one, two| values[*one].total_cmp(&values[*two]));
     let mut doubled = vec![0; values.len()];
@@ -22,7 +23,7 @@ pub(super) fn ranked(values: &[f64]) -> Ranked {
     for group in order.chunk_by(|one, two| values[*one] == values[*two]) {
         let size = group.len();
         for index in group {
-            // Twice the mean of before + 1 .. before + size.
+            // Twice the mean of the ranks before + 1 to before + size.
             doubled[*index] = 2 * before + size + 1;
         }
         ties += to_f64(size) * to_f64(size) * to_f64(size) - to_f64(size);
@@ -31,11 +32,12 @@ pub(super) fn ranked(values: &[f64]) -> Ranked {
     Ranked { doubled, ties }
 }
 
-/// Of all ways to choose `size` of the ranks: two-sided, the share whose sum is as far out as `observed`.
-pub(super) fn chosen(ranks: &[usize], size: usize, observed: usize) -> f64 {
-    let most: usize = ranks.iter().sum();
-    // ways[k][s]: ways to choose k ranks with sum s. The least kinds of ranks first, so that sums stay small for long.
-    let mut ways = vec![vec![0.0; most + 1]; size + 1];
+/// Returns the two-sided p-value of a rank sum: of all ways to choose `size` of the ranks, the
+/// share whose sum is at least as extreme as `observed`.
+pub(super) fn p_of_chosen_sum(ranks: &[usize], size: usize, observed: usize) -> f64 {
+    let max_sum: usize = ranks.iter().sum();
+    // ways[k][s] is the number of ways to choose k ranks with the sum s.
+    let mut ways = vec![vec![0.0; max_sum + 1]; size + 1];
     ways[0][0] = 1.0;
     let mut reached = 0;
     for (seen, rank) in ranks.iter().enumerate() {
@@ -48,13 +50,13 @@ pub(super) fn chosen(ranks: &[usize], size: usize, observed: usize) -> f64 {
             }
         }
     }
-    tails(&ways[size], observed)
+    two_sided_p(&ways[size], observed)
 }
 
-/// Of all ways to take or to leave each of the ranks: the same.
-pub(super) fn taken(ranks: &[usize], observed: usize) -> f64 {
-    let most: usize = ranks.iter().sum();
-    let mut ways = vec![0.0; most + 1];
+/// Returns the two-sided p-value of a signed-rank sum: the same over all subsets of the ranks.
+pub(super) fn p_of_subset_sum(ranks: &[usize], observed: usize) -> f64 {
+    let max_sum: usize = ranks.iter().sum();
+    let mut ways = vec![0.0; max_sum + 1];
     ways[0] = 1.0;
     let mut reached = 0;
     for rank in ranks {
@@ -63,10 +65,10 @@ pub(super) fn taken(ranks: &[usize], observed: usize) -> f64 {
             ways[sum] += ways[sum - rank];
         }
     }
-    tails(&ways, observed)
+    two_sided_p(&ways, observed)
 }
 
-fn tails(ways: &[f64], observed: usize) -> f64 {
+fn two_sided_p(ways: &[f64], observed: usize) -> f64 {
     let all: f64 = ways.iter().sum();
     let low: f64 = ways.iter().take(observed + 1).sum();
     let high: f64 = ways.iter().skip(observed).sum();
@@ -79,15 +81,15 @@ mod tests {
 
     #[test]
     fn equal_values_share_the_mean_of_their_ranks() {
-        let ranked = ranked(&[3.0, 1.0, 3.0, 2.0, 3.0]);
+        let ranked = rank_values(&[3.0, 1.0, 3.0, 2.0, 3.0]);
         assert_eq!((ranked.doubled, ranked.ties), (vec![8, 2, 8, 4, 8], 24.0));
     }
 
     #[test]
-    fn ways_are_counted_out() {
-        // Two of 1, 2, 3, 4: the sum is 3 in one of six ways, and 7 in one.
-        assert_eq!(chosen(&[2, 4, 6, 8], 2, 6), 2.0 / 6.0);
-        // Any of 1, 2, 3: the sum is 0 in one of eight ways.
-        assert_eq!(taken(&[2, 4, 6], 0), 2.0 / 8.0);
+    fn counts_all_ways_exactly() {
+        // Choosing two of 1, 2, 3, 4 gives the sum 3 in one of six ways, and the sum 7 in one.
+        assert_eq!(p_of_chosen_sum(&[2, 4, 6, 8], 2, 6), 2.0 / 6.0);
+        // The subsets of 1, 2, 3 have the sum 0 in one of eight ways.
+        assert_eq!(p_of_subset_sum(&[2, 4, 6], 0), 2.0 / 8.0);
     }
 }

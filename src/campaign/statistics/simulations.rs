@@ -1,23 +1,24 @@
-//! What is promised, tried out: how often an interval holds the truth, how often a difference that is not there is claimed, and how often
-//! modes are found that are there or are not. Seeded, so that each of these tests gives the same result each time; the bounds leave room for
-//! another seed. The figures of docs/campaigns.md are what these print:
-//! `cargo test --lib statistics::simulations -- --nocapture --test-threads 1`.
+//! Simulations of the statistical promises: how often an interval covers the true value, how often
+//! a difference is shown that does not exist, and how often modes are found that exist or do not.
+//! Seeds make the results repeatable, and the limits leave room for another seed. The figures of
+//! docs/campaigns.md are what these tests print: `cargo test --lib statistics::simulations --
+//! --nocapture --test-threads 1`.
 
 use super::*;
 use fastrand::Rng;
 
 fn normal(random: &mut Rng) -> f64 {
-    // Box and Muller.
+    // The Box-Muller transform.
     (-2.0 * (1.0 - random.f64()).ln()).sqrt() * (std::f64::consts::TAU * random.f64()).cos()
 }
 
-/// Blackouts about `center`, scattering by 30 %.
-fn one_hill(random: &mut Rng, center: f64) -> f64 {
+/// A blackout from one mode at `center` that scatters by 30 %.
+fn one_mode(random: &mut Rng, center: f64) -> f64 {
     center * (0.3 * normal(random)).exp()
 }
 
-/// 4 ms, or 43 ms in this share of cases: Nagle's algorithm.
-fn two_hills(random: &mut Rng, share: f64) -> f64 {
+/// A blackout of 4 ms, or of 43 ms in this share of cases, as with Nagle's algorithm.
+fn two_modes(random: &mut Rng, share: f64) -> f64 {
     let center = if random.f64() < share { 43.0 } else { 4.0 };
     center * (0.1 * normal(random)).exp()
 }
@@ -30,84 +31,87 @@ fn share_of(trials: usize, mut trial: impl FnMut() -> bool) -> f64 {
     to_f64((0..trials).filter(|_| trial()).count()) / to_f64(trials)
 }
 
-/// One line of figures.
-fn row<Key: std::fmt::Display>(name: &str, figures: &[(Key, f64)]) {
+/// Prints one line of figures.
+fn print_row<Key: std::fmt::Display>(name: &str, figures: &[(Key, f64)]) {
     let figures: Vec<String> =
         figures.iter().map(|(key, share)| format!("{key}: {:.1} %", share * 100.0)).collect();
     println!("{name:<32} {}", figures.join("  "));
 }
 
 #[test]
-fn the_interval_of_a_ratio_holds_the_true_one_about_as_often_as_it_says() {
+fn the_interval_of_a_ratio_covers_the_true_ratio_as_often_as_promised() {
     let mut random = Rng::with_seed(1);
     for (name, hundredths, sizes) in [
         ("median", 50, [(6, 6), (6, 20), (20, 20), (50, 50)]),
         ("p90", 90, [(36, 36), (36, 60), (60, 60), (100, 100)]),
     ] {
-        let held = sizes.map(|(a, b)| {
-            let held = share_of(400, || {
-                let before = SortedValues::new(sample(a, || one_hill(&mut random, 4.0)));
-                let after = SortedValues::new(sample(b, || one_hill(&mut random, 2.0)));
-                let ratio =
-                    bootstrap::independent(&before, &after, hundredths).unwrap().ratio.unwrap();
+        let coverage = sizes.map(|(a, b)| {
+            let covered = share_of(400, || {
+                let before = SortedValues::new(sample(a, || one_mode(&mut random, 4.0)));
+                let after = SortedValues::new(sample(b, || one_mode(&mut random, 2.0)));
+                let ratio = bootstrap::independent_change(&before, &after, hundredths)
+                    .unwrap()
+                    .ratio
+                    .unwrap();
                 ratio.low.unwrap() <= 0.5 && 0.5 <= ratio.high.unwrap()
             });
-            assert!((0.93..=0.99).contains(&held), "{name}, {a} and {b}: {held}");
-            (format!("{a} and {b}"), held)
+            assert!((0.93..=0.99).contains(&covered), "{name}, {a} and {b}: {covered}");
+            (format!("{a} and {b}"), covered)
         });
-        row(&format!("interval of a ratio, {name}"), &held);
+        print_row(&format!("interval of a ratio, {name}"), &coverage);
     }
 }
 
 #[test]
-fn tests_find_a_difference_that_is_not_there_in_no_more_than_five_of_a_hundred() {
+fn tests_show_a_difference_that_does_not_exist_in_at_most_five_of_a_hundred_cases() {
     let mut random = Rng::with_seed(2);
     for count in [6, 15, 40] {
         let ranks = share_of(500, || {
             let (a, b) = (
-                sample(count, || two_hills(&mut random, 0.3)),
-                sample(count, || two_hills(&mut random, 0.3)),
+                sample(count, || two_modes(&mut random, 0.3)),
+                sample(count, || two_modes(&mut random, 0.3)),
             );
             rank_sum(&a, &b).unwrap().p <= ALPHA
         });
-        let signs = share_of(500, || {
+        let pairs = share_of(500, || {
             let pair =
-                |_| PairedChange::of_pair(two_hills(&mut random, 0.3), two_hills(&mut random, 0.3));
+                |_| PairedChange::of_pair(two_modes(&mut random, 0.3), two_modes(&mut random, 0.3));
             signed_rank(&(0..count).map(pair).collect::<Vec<_>>()).p <= ALPHA
         });
-        assert!(ranks <= 0.075 && signs <= 0.075, "{count}: {ranks}, {signs}");
-        row(
+        assert!(ranks <= 0.075 && pairs <= 0.075, "{count}: {ranks}, {pairs}");
+        print_row(
             "difference that is not there",
-            &[(format!("{count}, Mann-Whitney"), ranks), (format!("{count}, Wilcoxon"), signs)],
+            &[(format!("{count}, Mann-Whitney"), ranks), (format!("{count}, Wilcoxon"), pairs)],
         );
     }
 }
 
 #[test]
-fn one_hill_is_taken_for_two_in_less_than_one_of_a_hundred() {
+fn one_mode_is_taken_for_two_in_less_than_one_of_a_hundred_cases() {
     type Shape = fn(&mut Rng) -> f64;
     let shapes: [(&str, Shape); 5] = [
-        ("log-normal", |random| one_hill(random, 4.0)),
+        ("log-normal", |random| one_mode(random, 4.0)),
         ("exponential", |random| -(1.0 - random.f64()).ln()),
         ("uniform", |random| 1.0 + random.f64()),
         ("Pareto", |random| (1.0 - random.f64()).powf(-1.0 / 1.5)),
-        ("whole milliseconds", |random| one_hill(random, 4.0).round()),
+        ("whole milliseconds", |random| one_mode(random, 4.0).round()),
     ];
     let mut random = Rng::with_seed(3);
     for (name, shape) in shapes {
         let wrong = [6, 10, 20, 50, 200].map(|count| {
             let wrong = share_of(300, || {
-                modes(&SortedValues::new(sample(count, || shape(&mut random)))).unwrap().len() > 1
+                find_modes(&SortedValues::new(sample(count, || shape(&mut random)))).unwrap().len()
+                    > 1
             });
             assert!(wrong <= 0.01, "{name}, {count}: {wrong}");
             (count, wrong)
         });
-        row(&format!("two modes in one hill, {name}"), &wrong);
+        print_row(&format!("two modes in one hill, {name}"), &wrong);
     }
 }
 
 #[test]
-fn two_hills_are_found_the_sooner_the_more_there_are_in_both() {
+fn finds_two_modes_more_often_the_more_values_they_have() {
     let mut random = Rng::with_seed(4);
     for (share, at_least) in [
         (0.5, [0.45, 0.95, 0.99, 0.99]),
@@ -118,7 +122,7 @@ fn two_hills_are_found_the_sooner_the_more_there_are_in_both() {
         let mut least = at_least.into_iter();
         let found = [10, 20, 50, 100].map(|count| {
             let found = share_of(200, || {
-                modes(&SortedValues::new(sample(count, || two_hills(&mut random, share))))
+                find_modes(&SortedValues::new(sample(count, || two_modes(&mut random, share))))
                     .unwrap()
                     .len()
                     == 2
@@ -129,12 +133,12 @@ fn two_hills_are_found_the_sooner_the_more_there_are_in_both() {
             );
             (count, found)
         });
-        row(&format!("two hills, {share} in one"), &found);
+        print_row(&format!("two hills, {share} in one"), &found);
     }
 }
 
 #[test]
-fn hills_that_overlap_are_left_to_the_eye() {
+fn overlapping_modes_are_seldom_found() {
     let mut random = Rng::with_seed(6);
     let found = [20, 50, 100].map(|count| {
         let mut overlapping = || {
@@ -142,16 +146,16 @@ fn hills_that_overlap_are_left_to_the_eye() {
             center * (0.2 * normal(&mut random)).exp()
         };
         let found = share_of(200, || {
-            modes(&SortedValues::new(sample(count, &mut overlapping))).unwrap().len() > 1
+            find_modes(&SortedValues::new(sample(count, &mut overlapping))).unwrap().len() > 1
         });
         assert!(found <= 0.2, "{count}: {found}");
         (count, found)
     });
-    row("1.6 and 3.6, scatter 20 %", &found);
+    print_row("1.6 and 3.6, scatter 20 %", &found);
 }
 
 #[test]
-fn a_blackout_shorter_by_a_fifth_is_seen_in_forty_runs_more_often_than_not() {
+fn forty_runs_show_a_blackout_shorter_by_a_fifth_in_most_cases() {
     let mut random = Rng::with_seed(5);
     for (less, at_least) in
         [(0.1, [0.0, 0.1, 0.35]), (0.2, [0.1, 0.6, 0.95]), (0.4, [0.7, 0.99, 0.99])]
@@ -159,11 +163,11 @@ fn a_blackout_shorter_by_a_fifth_is_seen_in_forty_runs_more_often_than_not() {
         let mut least = at_least.into_iter();
         let seen = [10, 40, 100].map(|count| {
             let seen = share_of(200, || {
-                let a = sample(count, || one_hill(&mut random, 4.0));
-                let b = sample(count, || one_hill(&mut random, 4.0 * (1.0 - less)));
+                let a = sample(count, || one_mode(&mut random, 4.0));
+                let b = sample(count, || one_mode(&mut random, 4.0 * (1.0 - less)));
                 let p = rank_sum(&a, &b).unwrap().p;
                 let difference =
-                    bootstrap::independent(&SortedValues::new(a), &SortedValues::new(b), 50)
+                    bootstrap::independent_change(&SortedValues::new(a), &SortedValues::new(b), 50)
                         .unwrap()
                         .difference;
                 p <= ALPHA && difference.high < Some(0.0)
@@ -171,6 +175,6 @@ fn a_blackout_shorter_by_a_fifth_is_seen_in_forty_runs_more_often_than_not() {
             assert!(least.next().is_some_and(|least| seen >= least), "{less} of {count}: {seen}");
             (count, seen)
         });
-        row(&format!("median less by {less}"), &seen);
+        print_row(&format!("median less by {less}"), &seen);
     }
 }

@@ -3,12 +3,12 @@
 use super::Estimate;
 use crate::downtime::{rank, rank_interval};
 
-/// Values in ascending order. What is no number is left out.
+/// Values in ascending order, without NaN.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SortedValues(Vec<f64>);
 
 impl SortedValues {
-    /// Puts them in order.
+    /// Sorts the values and leaves out NaN.
     #[must_use]
     pub fn new(values: impl IntoIterator<Item = f64>) -> SortedValues {
         let mut values: Vec<f64> = values.into_iter().filter(|value| !value.is_nan()).collect();
@@ -16,17 +16,19 @@ impl SortedValues {
         SortedValues(values)
     }
 
-    /// In their order.
+    /// Returns the values in ascending order.
     #[must_use]
     pub fn values(&self) -> &[f64] {
         &self.0
     }
 
-    /// The quantile, by the definition that run.json uses: always a value that was measured. `None` of nothing.
+    /// Returns a quantile, such as 90 for the 90th percentile, with its interval; `None` without
+    /// values. It is always one of the values, by the same definition as in run.json.
     ///
-    /// Its interval is the one of ranks. It holds the true quantile in at least 95 of 100 cases whatever the distribution, which a
-    /// bootstrap promises only for many values; and still does if the values come from several distributions (it is then rather too
-    /// wide: Hoeffding 1956, on the number of successes in independent trials).
+    /// The interval is that of ranks. It covers the true quantile in at least 95 of 100 cases for
+    /// any distribution, which a bootstrap promises only for many values. If the values come from
+    /// several distributions, it is rather too wide (Hoeffding 1956, on the number of successes in
+    /// independent trials).
     #[must_use]
     pub fn quantile(&self, hundredths: u32) -> Option<Estimate> {
         let at = |rank: usize| self.0.get(rank - 1).copied();
@@ -43,7 +45,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn it_is_the_one_of_run_json() {
+    fn is_the_quantile_of_run_json() {
         let values = SortedValues::new((1..=100).rev().map(f64::from));
         assert_eq!(
             values.quantile(50),
@@ -58,7 +60,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_quantile_was_measured_and_lies_in_its_interval(values in prop::collection::vec(-1e9f64..1e9, 1..80), hundredths in 1u32..100) {
+        fn a_quantile_is_a_value_and_lies_in_its_interval(
+            values in prop::collection::vec(-1e9f64..1e9, 1..80), hundredths in 1u32..100
+        ) {
             let quantile = SortedValues::new(values.clone()).quantile(hundredths).unwrap();
             prop_assert!(values.contains(&quantile.value));
             prop_assert!(quantile.low.is_none_or(|low| low <= quantile.value));

@@ -1,5 +1,6 @@
-//! Our answers against those of scipy and statsmodels, stored under fixtures/statistics with the script that made them. Among the cases are
-//! published ones: the examples of R's help on `wilcox.test`, and Fisher's tea.
+//! Compares our results with those of scipy and statsmodels, which are stored under
+//! fixtures/statistics with the script that made them. Some cases are published ones: the examples
+//! of R's help on `wilcox.test`, and Fisher's lady tasting tea.
 
 use super::*;
 use serde::Deserialize;
@@ -19,8 +20,8 @@ fn stored<Case: DeserializeOwned>(name: &str) -> Vec<Case> {
     stored.cases
 }
 
-/// Equal but for rounding: the last digits of two ways to compute the same.
-fn same(one: f64, two: f64) -> bool {
+/// Whether two results are equal up to rounding in the last digits.
+fn is_close(one: f64, two: f64) -> bool {
     (one - two).abs() <= 1e-9 * one.abs().max(two.abs())
 }
 
@@ -35,12 +36,12 @@ struct TwoSamples {
 }
 
 #[test]
-fn mann_whitney_is_that_of_scipy_and_r() {
+fn mann_whitney_matches_scipy_and_r() {
     for case in stored::<TwoSamples>("rank_sum") {
         let tested = rank_sum(&case.a, &case.b).unwrap();
         let below = tested.lower * to_f64(case.a.len()) * to_f64(case.b.len());
         assert!(
-            same(tested.p, case.p) && same(below, case.below),
+            is_close(tested.p, case.p) && is_close(below, case.below),
             "{}: {tested:?}, not {}",
             case.name,
             case.p
@@ -49,20 +50,20 @@ fn mann_whitney_is_that_of_scipy_and_r() {
 }
 
 #[test]
-fn signed_ranks_are_those_of_scipy_and_r() {
+fn signed_ranks_match_scipy_and_r() {
     for case in stored::<TwoSamples>("signed_rank") {
         let rounded = |difference: f64| (difference * 1e9).round() / 1e9;
         let shift =
             |(a, b): (&f64, &f64)| PairedChange { size: rounded((b - a).abs()), lower: b < a };
         let tested = signed_rank(&case.a.iter().zip(&case.b).map(shift).collect::<Vec<_>>());
-        assert!(same(tested.p, case.p), "{}: {tested:?}, not {}", case.name, case.p);
+        assert!(is_close(tested.p, case.p), "{}: {tested:?}, not {}", case.name, case.p);
     }
 }
 
 #[test]
-fn signs_are_those_of_scipy() {
+fn the_sign_test_matches_scipy() {
     for case in stored::<TwoSamples>("signs") {
-        let tested = signs(
+        let tested = sign_test(
             &case
                 .a
                 .iter()
@@ -70,15 +71,15 @@ fn signs_are_those_of_scipy() {
                 .map(|(a, b)| PairedChange::of_pair(*a, *b))
                 .collect::<Vec<_>>(),
         );
-        assert!(same(tested.p, case.p), "{}: {tested:?}, not {}", case.name, case.p);
+        assert!(is_close(tested.p, case.p), "{}: {tested:?}, not {}", case.name, case.p);
     }
 }
 
 #[test]
-fn permutations_agree_with_scipy_within_the_error_of_drawing() {
+fn the_permutation_test_matches_scipy_within_the_sampling_error() {
     for case in stored::<TwoSamples>("permutation") {
-        let tested = permutation::medians(&case.a, &case.b, 9999, 1).unwrap();
-        // Four standard deviations, and the least step.
+        let tested = permutation::test_medians(&case.a, &case.b, 9999, 1).unwrap();
+        // Four standard deviations, and one step of p.
         let error = 4.0 * (case.p * (1.0 - case.p) / 9999.0).sqrt() + 1e-4;
         assert!(
             (tested.p - case.p).abs() <= error,
@@ -105,32 +106,33 @@ struct Resamples {
 }
 
 #[test]
-fn bootstrap_intervals_agree_with_scipy_within_the_error_of_drawing() {
+fn bootstrap_intervals_match_scipy_within_the_sampling_error() {
     for case in stored::<Resamples>("bootstrap") {
         let hundredths = if case.hundredths == 90.0 { 90 } else { 50 };
         let pairs: Vec<(f64, f64)> = case.a.iter().copied().zip(case.b.iter().copied()).collect();
         let (a, b) =
             (SortedValues::new(case.a.iter().copied()), SortedValues::new(case.b.iter().copied()));
-        // How much of our resamples may lie beyond scipy's ends: there were 99,999 there, and of pairs 2000 here. Four standard deviations.
+        // The share of our resamples that may lie outside scipy's interval may differ by four
+        // standard deviations: scipy drew 99,999 resamples, and of pairs we draw 2000.
         let (change, resampled, error) = match case.design.as_str() {
             "paired" => (
-                bootstrap::paired(&pairs, hundredths, 1),
-                bootstrap::draw(&pairs, &a, &b, hundredths, 1),
+                bootstrap::paired_change(&pairs, hundredths, 1),
+                bootstrap::draw_resamples(&pairs, &a, &b, hundredths, 1),
                 0.014,
             ),
             _ => {
-                let each = [&a, &b].map(|sample| bootstrap::resampled(sample, hundredths));
+                let each = [&a, &b].map(|sample| bootstrap::quantile_shares(sample, hundredths));
                 (
-                    bootstrap::independent(&a, &b, hundredths),
-                    bootstrap::products(&each[0], &each[1]),
+                    bootstrap::independent_change(&a, &b, hundredths),
+                    bootstrap::combine(&each[0], &each[1]),
                     0.002,
                 )
             }
         };
         let change = change.unwrap();
         assert!(
-            same(change.ratio.unwrap().value, case.ratio)
-                && same(change.difference.value, case.difference),
+            is_close(change.ratio.unwrap().value, case.ratio)
+                && is_close(change.difference.value, case.difference),
             "{}",
             case.name
         );
@@ -161,7 +163,7 @@ fn bootstrap_intervals_agree_with_scipy_within_the_error_of_drawing() {
         ] {
             assert!(
                 beyond <= 0.025 + error && and_at >= 0.025 - error,
-                "{}, {what}: {beyond} to {and_at} beyond it",
+                "{}, {what}: a share of {beyond} to {and_at} lies outside",
                 case.name
             );
         }
@@ -180,12 +182,12 @@ struct Proportions {
 }
 
 #[test]
-fn fisher_and_wilson_are_those_of_scipy_and_statsmodels() {
+fn fisher_and_wilson_match_scipy_and_statsmodels() {
     for case in stored::<Proportions>("proportion") {
         let p = fisher_exact((case.a, case.of_a), (case.b, case.of_b)).unwrap();
-        let share = share(case.a, case.of_a).unwrap();
+        let share = proportion(case.a, case.of_a).unwrap();
         assert!(
-            same(p, case.p),
+            is_close(p, case.p),
             "{} of {}, {} of {}: {p}, not {}",
             case.a,
             case.of_a,
@@ -212,7 +214,7 @@ struct Quantiled {
 }
 
 #[test]
-fn quantiles_are_those_of_numpy() {
+fn quantiles_match_numpy() {
     for case in stored::<Quantiled>("quantiles") {
         let values = SortedValues::new(case.values);
         let ours =
@@ -228,11 +230,11 @@ struct Family {
 }
 
 #[test]
-fn holm_is_that_of_statsmodels() {
+fn holm_matches_statsmodels() {
     for case in stored::<Family>("holm") {
         let ours = holm(&case.p.iter().copied().map(Some).collect::<Vec<_>>());
         assert!(
-            ours.iter().zip(&case.corrected).all(|(one, two)| same(one.unwrap(), *two)),
+            ours.iter().zip(&case.corrected).all(|(one, two)| is_close(one.unwrap(), *two)),
             "{ours:?}"
         );
     }

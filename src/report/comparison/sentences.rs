@@ -240,7 +240,7 @@ fn left_out_of(
     let mut parts = Vec::new();
     let counts = |column: usize| {
         of_column(&comparison.cells, column)
-            .fold(ExcludedValues::default(), |sum, (_, figures)| sum.and(of(figures)))
+            .fold(ExcludedValues::default(), |sum, (_, figures)| sum.plus(of(figures)))
     };
     let not_completed = counts(0).not_completed;
     if not_completed > 0 {
