@@ -151,34 +151,49 @@ mod tests {
 
     #[test]
     fn ranges_keep_the_unit_and_the_ends() {
-        insta::assert_snapshot!(spread("{ from = \"10MiB/s\", to = \"160MiB/s\", steps = 5, scale \
-            = \"log\" }").unwrap(),
-            @"\"10MiB/s\" \"20MiB/s\" \"40MiB/s\" \"80MiB/s\" \"160MiB/s\"");
-        insta::assert_snapshot!(spread(r#"{ from = "16MiB", to = "64MiB", steps = 4 }"#).unwrap(),
-            @"\"16MiB\" \"32MiB\" \"48MiB\" \"64MiB\"");
-        insta::assert_snapshot!(spread(r#"{ from = "1ms", to = "1s", steps = 4, scale = "log" }"#).unwrap(),
-            @r#""1ms" "10ms" "100ms" "1s""#);
-        insta::assert_snapshot!(spread("{ from = 1, to = 4, steps = 4 }").unwrap(), @"1 2 3 4");
-        insta::assert_snapshot!(spread("{ from = 1, to = 2, steps = 5 }").unwrap(), @"1 2");
-        insta::assert_snapshot!(spread("{ from = 0.5, to = 1.5, steps = 3 }").unwrap(), @"0.5 1.0 \
-            1.5");
-        insta::assert_snapshot!(spread("[true, \"a\", [1]]").unwrap(), @r#"true "a" [1]"#);
-        insta::assert_snapshot!(spread("7").unwrap(), @"7");
+        for (axis, expected) in [
+            (
+                r#"{ from = "10MiB/s", to = "160MiB/s", steps = 5, scale = "log" }"#,
+                r#""10MiB/s" "20MiB/s" "40MiB/s" "80MiB/s" "160MiB/s""#,
+            ),
+            (
+                r#"{ from = "16MiB", to = "64MiB", steps = 4 }"#,
+                r#""16MiB" "32MiB" "48MiB" "64MiB""#,
+            ),
+            (
+                r#"{ from = "1ms", to = "1s", steps = 4, scale = "log" }"#,
+                r#""1ms" "10ms" "100ms" "1s""#,
+            ),
+            ("{ from = 1, to = 4, steps = 4 }", "1 2 3 4"),
+            ("{ from = 1, to = 2, steps = 5 }", "1 2"),
+            ("{ from = 0.5, to = 1.5, steps = 3 }", "0.5 1.0 1.5"),
+            ("[true, \"a\", [1]]", r#"true "a" [1]"#),
+            ("7", "7"),
+        ] {
+            assert_eq!(spread(axis).as_deref(), Ok(expected), "{axis}");
+        }
     }
 
     #[test]
     fn refuses_an_axis_that_is_not_valid_and_says_why() {
-        insta::assert_snapshot!(spread("[]").unwrap_err(), @"is an empty list, so that the \
-            campaign would have no cell");
-        insta::assert_snapshot!(spread(r#"{ from = "1MiB", to = "1s", steps = 3 }"#).unwrap_err(),
-            @"from = \"1MiB\" and to = \"1s\" are not of the same kind");
-        insta::assert_snapshot!(spread(r#"{ from = 0, to = 4, steps = 3, scale = "log" }"#).unwrap_err(),
-            @r#"scale = "log" needs from and to above 0"#);
-        insta::assert_snapshot!(spread("{ from = 1, to = 4, steps = 1 }").unwrap_err(), @"steps = \
-            1 is out of range: from 2 to 1000");
-        insta::assert_snapshot!(spread("{ from = 1, too = 4, steps = 1 }").unwrap_err(),
-            @"unknown field `too`, expected one of `from`, `to`, `steps`, `scale`");
-        insta::assert_snapshot!(spread(r#"{ from = "fast", to = 4, steps = 2 }"#).unwrap_err(),
-            @"\"fast\" is not a number or quantity");
+        for (axis, problem) in [
+            ("[]", "is an empty list, so that the campaign would have no cell"),
+            (
+                r#"{ from = "1MiB", to = "1s", steps = 3 }"#,
+                r#"from = "1MiB" and to = "1s" are not of the same kind"#,
+            ),
+            (
+                r#"{ from = 0, to = 4, steps = 3, scale = "log" }"#,
+                r#"scale = "log" needs from and to above 0"#,
+            ),
+            ("{ from = 1, to = 4, steps = 1 }", "steps = 1 is out of range: from 2 to 1000"),
+            (
+                "{ from = 1, too = 4, steps = 1 }",
+                "unknown field `too`, expected one of `from`, `to`, `steps`, `scale`",
+            ),
+            (r#"{ from = "fast", to = 4, steps = 2 }"#, r#""fast" is not a number or quantity"#),
+        ] {
+            assert_eq!(spread(axis).unwrap_err(), problem, "{axis}");
+        }
     }
 }

@@ -100,8 +100,8 @@ fn refuses_a_campaign_that_is_not_valid_and_says_why() {
         several times only between equal ones: set warm_up = 0 and together = 1");
     insta::assert_snapshot!(refused(
         "[vary]\nmode = [\"precopy\"]\n[baseline]\nmode = \"hybrid\"\n"
-    ), @"c.toml: [baseline] mode = \"hybrid\": no cell has this value. Write a value of [vary]; the \
-        other cells are compared with the cells that have it");
+    ), @"c.toml: [baseline] mode = \"hybrid\": no cell has this value. Write a value of [vary]; \
+        the other cells are compared with the cells that have it");
     insta::assert_snapshot!(refused("scenario = \"none.toml\"\n"), @"c.toml: cell 1 (): cannot \
         read the scenario /nonexistent/none.toml");
     insta::assert_snapshot!(refused("[vary]\nguest.seed = { from = 1, to = 900, steps = 900 \
