@@ -1,7 +1,7 @@
-//! Is this machine able to do all that, and what is missing? Every answer comes from doing it, not from looking for it.
-//!
-//! Takes a scenario's QEMUs; gives [`Finding`]s. What it starts, it ends.
+//! Finds out what this machine can do by trying it: QEMU, KVM, a lab, post-copy, emulated links and
+//! network namespaces. Everything that it starts is stopped again.
 
+use crate::causes::with_causes;
 use crate::clock::monotonic_ns;
 use crate::lab::{Accelerator, Lab, LabError, choose_accelerator, try_namespaces};
 use crate::qmp::Request;
@@ -16,30 +16,30 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// How well something is.
+/// How well something works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Health {
     /// It works.
     Works,
-    /// Something is limited; most works.
+    /// It works in part, or something slower takes its place.
     Limited,
-    /// Labs cannot run.
+    /// It does not work, and no lab can run without it.
     Missing,
 }
 
-/// One thing that was tried.
+/// The result of one trial.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
-    /// What.
+    /// What was tried, such as `KVM` or `post-copy`.
     pub what: &'static str,
-    /// How it is.
+    /// How well it works.
     pub health: Health,
-    /// What was seen, and what to do where that is not enough.
+    /// What happened, and what to do if that is not enough.
     pub detail: String,
 }
 
-/// Tries everything that a run needs.
+/// Tries everything that a run needs, with the scenario's QEMUs.
 pub async fn examine(scenario: &Scenario) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut add = |what, health, detail: String| findings.push(Finding { what, health, detail });
@@ -48,17 +48,17 @@ pub async fn examine(scenario: &Scenario) -> Vec<Finding> {
         1 => add(
             "processors",
             Health::Limited,
-            "1: source, destination and observer share it; timings will be poor".to_owned(),
+            "1: source, destination and sampler share it, so timings are inaccurate".to_owned(),
         ),
         n => add("processors", Health::Works, n.to_string()),
     }
-    let logs = match scratch() {
+    let logs = match create_temporary_directory() {
         Ok(logs) => logs,
         Err(error) => {
             add(
                 "temporary files",
                 Health::Missing,
-                format!("{error}; set TMPDIR to a directory that can be written"),
+                format!("{error}; set TMPDIR to a writable directory"),
             );
             return findings;
         }
@@ -67,7 +67,7 @@ pub async fn examine(scenario: &Scenario) -> Vec<Finding> {
         Ok(accelerator) => accelerator,
         Err(LabError::Kvm { reason }) => Accelerator { kind: Accel::Tcg, reason },
         Err(error) => {
-            add("QEMU", Health::Missing, with_source(&error));
+            add("QEMU", Health::Missing, with_causes(&error));
             return findings;
         }
     };
@@ -80,13 +80,13 @@ pub async fn examine(scenario: &Scenario) -> Vec<Finding> {
     findings
 }
 
-/// Which links are possible.
+/// Tries an emulated link, and a link between network namespaces without and with a delay.
 fn try_links(add: &mut impl FnMut(&'static str, Health, String)) {
-    match try_emulated() {
-        Ok(took_us) => add(
+    match measure_emulated_link() {
+        Ok(delay_us) => add(
             "emulated links",
             Health::Works,
-            format!("a byte took {} over 1 ms", human_micros(took_us)),
+            format!("a byte took {} over a link of 1 ms", human_micros(delay_us)),
         ),
         Err(error) => add("emulated links", Health::Limited, error.to_string()),
     }
@@ -94,7 +94,7 @@ fn try_links(add: &mut impl FnMut(&'static str, Health, String)) {
     let rate = Figures { rate: Some(Rate(100 << 20)), ..Figures::default() };
     if let Err(error) = try_namespaces(&netns(rate.clone())) {
         let detail = format!(
-            "{error}; links of kind netns need root, iproute2, veth and tbf; emulated ones need nothing"
+            "{error}; links of kind netns need root, iproute2, veth and tbf, which emulated links do not"
         );
         return add("namespaces", Health::Limited, detail);
     }
@@ -103,56 +103,59 @@ fn try_links(add: &mut impl FnMut(&'static str, Health, String)) {
         Ok(()) => add(
             "namespaces",
             Health::Works,
-            "links of kind netns have a rate, a delay and jitter".to_owned(),
+            "links of kind netns can have a rate, a delay and jitter".to_owned(),
         ),
         Err(error) => {
             let detail = format!(
-                "links of kind netns have a rate, but no delay: {error}; emulated ones have both"
+                "links of kind netns can have a rate, but no delay: {error}; emulated links can have both"
             );
             add("namespaces", Health::Limited, detail);
         }
     }
 }
 
-/// How long a byte takes over a link of 1 ms, µs.
-fn try_emulated() -> std::io::Result<u64> {
+/// Measures how long a byte takes over an emulated link with a delay of 1 ms. The result is in µs.
+fn measure_emulated_link() -> std::io::Result<u64> {
     let figures = Figures { delay: Some(Micros(1000)), ..Figures::default() };
     let link = crate::link::Link::start(&Link { figures, ..Link::default() }, |_| ())?;
-    let ([here, near], [far, there]) = (unix_pair()?, unix_pair()?);
-    link.join([near, far])?;
-    let began_ns = monotonic_ns();
-    UnixStream::from(here).write_all(&[1])?;
-    UnixStream::from(there).read_exact(&mut [0])?;
-    Ok((monotonic_ns() - began_ns) / 1000)
+    let ([sender, link_in], [link_out, receiver]) = (unix_pair()?, unix_pair()?);
+    link.join([link_in, link_out])?;
+    let sent_ns = monotonic_ns();
+    UnixStream::from(sender).write_all(&[1])?;
+    UnixStream::from(receiver).read_exact(&mut [0])?;
+    Ok((monotonic_ns() - sent_ns) / 1000)
 }
 
+/// Starts a lab with a small guest, and tries post-copy in it.
 async fn try_lab(
     scenario: &Scenario,
     accelerator: Accelerator,
     logs: &Path,
     add: &mut impl FnMut(&'static str, Health, String),
 ) {
-    let mut small = scenario.clone();
-    small.guest.memory = Bytes(64 << 20);
-    small.guest.working_set = Bytes(4 << 20);
+    let mut scenario = scenario.clone();
+    scenario.guest.memory = Bytes(64 << 20);
+    scenario.guest.working_set = Bytes(4 << 20);
     let record = match RunDir::create(&logs.join("run"), "", false) {
         Ok(record) => record,
-        Err(error) => return add("run directory", Health::Missing, with_source(&error)),
+        Err(error) => return add("run directory", Health::Missing, with_causes(&error)),
     };
-    match Lab::start(&small, accelerator, &record.sink(), logs, false).await {
-        Err(error) => add("lab", Health::Missing, with_source(&error)),
+    match Lab::start(&scenario, accelerator, &record.sink(), logs, false).await {
+        Err(error) => add("lab", Health::Missing, with_causes(&error)),
         Ok(lab) => {
             let versions: Vec<String> = [&lab.source, &lab.destination]
                 .iter()
                 .filter_map(|s| Some(s.end.as_ref()?.session.greeting().version_text()))
                 .collect();
             add("QEMU", Health::Works, versions.join(" → "));
-            let boot = u64::try_from(lab.boot.unwrap_or_default().as_micros()).unwrap_or(u64::MAX);
-            add(
-                "lab",
-                Health::Works,
-                format!("a pair starts; first heartbeat after {}", human_micros(boot)),
-            );
+            let detail = match lab.boot {
+                Some(boot) => {
+                    let boot_us = u64::try_from(boot.as_micros()).unwrap_or(u64::MAX);
+                    format!("a pair starts; first heartbeat after {}", human_micros(boot_us))
+                }
+                None => "a pair starts".to_owned(),
+            };
+            add("lab", Health::Works, detail);
             let (health, detail) = try_postcopy(&lab).await;
             add("post-copy", health, detail);
             lab.stop().await;
@@ -161,7 +164,8 @@ async fn try_lab(
     record.discard();
 }
 
-/// Post-copy needs userfaultfd on the destination, which QEMU tries when the capability is set.
+/// Tries post-copy, which needs userfaultfd on the destination. QEMU checks that when the capability is
+/// set (`postcopy_ram_supported_by_host`).
 async fn try_postcopy(lab: &Lab) -> (Health, String) {
     let Some(end) = &lab.destination.end else { return (Health::Limited, "not tried".to_owned()) };
     let set = json!({"capabilities": [{"capability": "postcopy-ram", "state": true}]});
@@ -170,7 +174,7 @@ async fn try_postcopy(lab: &Lab) -> (Health, String) {
         .execute(Request::raw("migrate-set-capabilities", set), Duration::from_secs(5))
         .await
     {
-        Ok(_) => (Health::Works, "the destination takes postcopy-ram".to_owned()),
+        Ok(_) => (Health::Works, "the destination accepts postcopy-ram".to_owned()),
         Err(error) => {
             let remedy = "run as root, or: sysctl vm.unprivileged_userfaultfd=1";
             (Health::Limited, format!("{error}; {remedy}"))
@@ -178,13 +182,6 @@ async fn try_postcopy(lab: &Lab) -> (Health, String) {
     }
 }
 
-fn scratch() -> std::io::Result<tempfile::TempDir> {
+fn create_temporary_directory() -> std::io::Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix("switchover-doctor-").tempdir()
-}
-
-fn with_source(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }

@@ -1,6 +1,4 @@
-//! What a QEMU offers for migration, and what differs between two.
-//!
-//! Takes sessions; gives an [`Inspection`]. Changes nothing.
+//! What a QEMU supports for migration, and what differs between two QEMUs. Changes nothing in them.
 
 use crate::plan::{Side, Support, combinations};
 use crate::qmp::{Result, Session};
@@ -9,54 +7,75 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-const DEADLINE: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One QEMU, as far as migration goes.
+/// The migration settings of one QEMU.
 #[derive(Clone, Debug, Serialize)]
 pub struct Inspection {
-    /// Where it was asked.
+    /// The QMP endpoint, as the user named it.
     pub endpoint: String,
-    /// `10.0.2`.
+    /// QEMU's version, such as `10.0.2`.
     pub version: String,
-    /// The distributor's version.
+    /// The version of the distribution's package; empty if QEMU reports none.
     pub package: String,
-    /// Whether out-of-band commands work (recovery needs them).
+    /// Whether out-of-band commands work, which the recovery of post-copy needs.
     pub oob: bool,
-    /// Run state of the VM.
+    /// Run state of the VM (`query-status`).
     pub run_state: String,
-    /// State of its last or present migration.
+    /// State of the current or the last migration (`query-migrate`).
     pub status: String,
-    /// Why it cannot migrate.
+    /// Why it cannot migrate (`blocked-reasons`); empty if it can.
     pub blocked_reasons: Vec<String>,
-    /// Capabilities, on or off.
+    /// Whether each capability is on.
     pub capabilities: BTreeMap<String, bool>,
-    /// Parameters and their values; `null` for one that is not set.
+    /// The value of each parameter; `null` if it is not set.
     pub parameters: Map<String, Value>,
-    /// Pairs of capabilities that this version does not take together, and why.
+    /// Pairs of capabilities that this version refuses to combine, and why.
     pub conflicts: Vec<(String, String, String)>,
 }
 
-/// A setting that two QEMUs do not have alike. `None`: it does not know it.
+/// A setting that differs between two QEMUs. A value is `None` if that QEMU does not know the setting.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Difference {
-    /// `capability` or `parameter`.
-    pub kind: &'static str,
-    /// Its name.
+    /// Whether it is a capability or a parameter.
+    pub kind: SettingKind,
+    /// QEMU's name of the setting.
     pub name: String,
-    /// On the first.
+    /// The value in the first QEMU.
     pub first: Option<Value>,
-    /// On the second.
+    /// The value in the second QEMU.
     pub second: Option<Value>,
 }
 
-/// Asks one QEMU.
+/// The kind of a migration setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SettingKind {
+    /// Set by `migrate-set-capabilities`.
+    Capability,
+    /// Set by `migrate-set-parameters`.
+    Parameter,
+}
+
+impl SettingKind {
+    /// The kind's name in text and in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            SettingKind::Capability => "capability",
+            SettingKind::Parameter => "parameter",
+        }
+    }
+}
+
+/// Asks one QEMU for its migration settings.
 ///
 /// # Errors
-/// What the session gives.
+/// The session's error if QEMU does not answer or refuses a command.
 pub async fn inspect(endpoint: String, session: &Session) -> Result<Inspection> {
-    let support = Support::ask(session, None, DEADLINE).await?;
+    let support = Support::ask(session, None, ANSWER_TIMEOUT).await?;
     let values: Map<String, Value> =
-        session.call(&qapi::qmp::query_migrate_parameters {}, DEADLINE).await?;
+        session.call(&qapi::qmp::query_migrate_parameters {}, ANSWER_TIMEOUT).await?;
     let names = support.parameters.iter().map(|member| member.name.clone());
     let parameters = names
         .map(|name| (name.clone(), values.get(&name).cloned().unwrap_or(Value::Null)))
@@ -75,7 +94,7 @@ pub async fn inspect(endpoint: String, session: &Session) -> Result<Inspection> 
     })
 }
 
-/// What the two do not have alike.
+/// The capabilities and parameters that differ.
 #[must_use]
 pub fn differences(first: &Inspection, second: &Inspection) -> Vec<Difference> {
     let capabilities = |i: &Inspection| {
@@ -93,12 +112,12 @@ pub fn differences(first: &Inspection, second: &Inspection) -> Vec<Difference> {
             })
             .collect::<Vec<_>>()
     };
-    let mut all = compare("capability", &capabilities(first), &capabilities(second));
-    all.extend(compare("parameter", &first.parameters, &second.parameters));
+    let mut all = compare(SettingKind::Capability, &capabilities(first), &capabilities(second));
+    all.extend(compare(SettingKind::Parameter, &first.parameters, &second.parameters));
     all
 }
 
-/// The name for an endpoint's side in errors: the first is the source.
+/// The name of an endpoint's side in errors. The first endpoint is the source.
 #[must_use]
 pub fn side_name(index: usize) -> &'static str {
     if index == 0 { Side::Source.name() } else { Side::Destination.name() }

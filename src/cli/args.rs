@@ -29,11 +29,11 @@ use switchover::qmp::Endpoint;
 #[command(version, max_term_width = 100, propagate_version = true)]
 pub(super) struct Arguments {
     /// Log decisions to stderr (-v), or everything (-vv). Without it, only warnings are logged.
-    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, display_order = 900)]
     pub(super) verbose: u8,
     /// Accept QMP over unencrypted TCP to another host. Whoever can connect to that port, or listen
     /// to it, has root access to the guest.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 901)]
     pub(super) allow_plain_qmp: bool,
     #[command(subcommand)]
     pub(super) command: Subcommand,
@@ -49,7 +49,7 @@ pub(super) enum Subcommand {
     Attach(AttachArgs),
     /// Pause a post-copy migration, so that it can continue over another network path.
     Pause(StepArgs),
-    /// Cancel a migration. It is refused where a cancel could lose the guest.
+    /// Cancel a migration, unless that could lose the guest.
     Cancel(StepArgs),
     /// Switch a pre-copy migration to post-copy.
     Switch(StepArgs),

@@ -91,7 +91,7 @@ fn report_sweep(
             "visits_made": swept.visits_made,
             "visits_open": swept.visits_remaining,
             "seconds": swept.seconds,
-            "cells": report::cells_to_json(definition, &swept.rows),
+            "cells": report::summarize_cells(definition, &swept.rows),
             "comparisons": comparisons,
             "checks": checks,
         }));

@@ -1,4 +1,5 @@
-//! The blackout on the summary screen: its views, where it went, and of many their distribution.
+//! The blackout on the summary screen: its views, its breakdown, and the distribution of a series of
+//! migrations.
 
 use super::histogram::format_histogram;
 use crate::record::{
@@ -6,57 +7,64 @@ use crate::record::{
 };
 use crate::units::human_micros;
 
-/// Of the histogram's lines.
+/// Width of the histogram in columns.
 const WIDTH: usize = 72;
-const DEVICES: usize = 4;
+/// The number of devices that are named, those with the longest times first.
+const MAX_DEVICES: usize = 4;
 
-/// Lines: name and text.
-pub(super) fn lines(run: &Summary, switchovers: &[Switchover]) -> Vec<(&'static str, String)> {
-    let mut lines = vec![("blackout", best(run))];
+/// Formats the lines, each as its name and its text.
+pub(super) fn format_lines(
+    run: &Summary,
+    switchovers: &[Switchover],
+) -> Vec<(&'static str, String)> {
+    let mut lines = vec![("blackout", format_best(run))];
     if run.downtime.best.is_some() {
-        lines.push(("  views", views(&run.downtime)));
+        lines.push(("  views", format_views(&run.downtime)));
         match (&run.downtime.breakdown_us, &run.downtime.trace_missing) {
-            (Some(parts), _) => lines.push(("  went to", went_to(parts, run.repeat.is_some()))),
-            (None, Some(missing)) => lines.push(("", format!("no view by traces: {missing}"))),
+            (Some(parts), _) => {
+                lines.push(("  breakdown", format_breakdown(parts, run.repeat.is_some())));
+            }
+            (None, Some(missing)) => lines.push(("", format!("no trace view: {missing}"))),
             (None, None) => {}
         }
         if !run.downtime.devices.is_empty() {
-            let of = |device: &crate::record::DeviceTime| {
+            let format_device = |device: &crate::record::DeviceTime| {
                 format!("{} {} ({})", device.device, human_micros(device.us), device.side)
             };
-            let dearest: Vec<String> = run
+            let longest: Vec<String> = run
                 .downtime
                 .devices
                 .iter()
                 .filter(|d| d.device != "ram")
-                .take(DEVICES)
-                .map(of)
+                .take(MAX_DEVICES)
+                .map(format_device)
                 .collect();
-            lines.push(("  devices", dearest.join(", ")));
+            lines.push(("  devices", longest.join(", ")));
         }
     }
     if let Some(repeat) = &run.repeat {
-        lines.extend(of_many(repeat, switchovers));
+        lines.extend(format_series(repeat, switchovers));
     }
     lines
 }
 
-fn best(run: &Summary) -> String {
+fn format_best(run: &Summary) -> String {
     let Some(best) = &run.downtime.best else {
-        return "none: the guest stayed where it was, or was not running".to_owned();
+        return "none: the guest stayed on the source, or was not running".to_owned();
     };
-    let sure = best.uncertainty_us.map(|us| format!(" ± {}", human_micros(us))).unwrap_or_default();
+    let uncertainty =
+        best.uncertainty_us.map(|us| format!(" ± {}", human_micros(us))).unwrap_or_default();
     let how = match best.view.as_str() {
-        "heartbeat" => "by the guest's heartbeat",
-        "trace" => "by QEMU's trace points",
-        "events" => "STOP on the source to RESUME on the destination",
+        "heartbeat" => "from the guest's heartbeat",
+        "trace" => "from QEMU's trace points",
+        "events" => "from STOP on the source to RESUME on the destination",
         other => other,
     };
     let typical = if run.repeat.is_some() { "median, " } else { "" };
-    format!("{}{sure} ({typical}{how})", human_micros(best.us))
+    format!("{}{uncertainty} ({typical}{how})", human_micros(best.us))
 }
 
-fn views(downtime: &Downtime) -> String {
+fn format_views(downtime: &Downtime) -> String {
     let views = downtime.views;
     let all =
         [("heartbeat", views.heartbeat_us), ("trace", views.trace_us), ("events", views.events_us)];
@@ -68,7 +76,7 @@ fn views(downtime: &Downtime) -> String {
     text.join(", ")
 }
 
-fn went_to(parts: &Breakdown, many: bool) -> String {
+fn format_breakdown(parts: &Breakdown, is_mean: bool) -> String {
     let Breakdown { stop, ram, devices, network, load, start, other } = *parts;
     let all = [
         ("stop", stop),
@@ -81,11 +89,11 @@ fn went_to(parts: &Breakdown, many: bool) -> String {
     ];
     let parts: Vec<String> =
         all.iter().map(|(name, us)| format!("{name} {}", human_micros(*us))).collect();
-    format!("{}{}", if many { "on average: " } else { "" }, parts.join(", "))
+    format!("{}{}", if is_mean { "on average: " } else { "" }, parts.join(", "))
 }
 
-fn of_many(repeat: &Repeat, switchovers: &[Switchover]) -> Vec<(&'static str, String)> {
-    let mut lines = vec![("", distribution(&repeat.best))];
+fn format_series(repeat: &Repeat, switchovers: &[Switchover]) -> Vec<(&'static str, String)> {
+    let mut lines = vec![("", format_distribution(&repeat.best))];
     let completed =
         switchovers.iter().filter(|switchover| switchover.outcome == Outcome::Completed);
     let values: Vec<u64> =
@@ -106,8 +114,8 @@ fn of_many(repeat: &Repeat, switchovers: &[Switchover]) -> Vec<(&'static str, St
     lines
 }
 
-/// Quantiles with their intervals, or that there are too few values for one.
-fn distribution(values: &Distribution) -> String {
+/// Formats quantiles with their 95 % intervals, or says that there are too few values for one.
+fn format_distribution(values: &Distribution) -> String {
     let quantile = |name: &str, quantile: Option<Quantile>| {
         quantile.map(|quantile| match (quantile.low_us, quantile.high_us) {
             (Some(low), Some(high)) => {
@@ -118,7 +126,7 @@ fn distribution(values: &Distribution) -> String {
                     human_micros(high)
                 )
             }
-            _ => format!("{name} {} [too few to say]", human_micros(quantile.us)),
+            _ => format!("{name} {} [too few values]", human_micros(quantile.us)),
         })
     };
     let all =

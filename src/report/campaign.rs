@@ -1,27 +1,30 @@
-//! A campaign for the terminal: what it will take, how far it is, what came of each cell.
+//! A campaign on the terminal: its expected time, its progress, and the results of each cell.
 
-use super::comparison::words;
-use crate::campaign::statistics::SortedValues;
+use super::columns::align_columns;
+use super::comparison::figures;
+use crate::campaign::definition::Cell;
+use crate::campaign::setting::Setting;
+use crate::campaign::statistics::{Estimate, SortedValues};
 use crate::campaign::{
     Definition, MetricUnit, RunRow, RunStatus, Shard, SweepOutcome, SweepProgress, metrics,
     predict_visit_seconds,
 };
-use crate::record::{Check, Host, Outcome};
-use serde_json::{Value, json};
+use crate::record::{Host, Outcome};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-/// Figures of a cell that are shown.
-const SHOWN: [usize; 3] = [0, 1, 2];
+/// The columns of `metrics::all()` that the summary shows: blackout, total time, bytes sent.
+const SHOWN_METRICS: [usize; 3] = [0, 1, 2];
 
-/// The cells and the time that they will take.
+/// Formats the cells and the time that they are expected to take.
 #[must_use]
 pub fn format_dry_run(definition: &Definition, shard: Option<Shard>) -> String {
     let visits = definition.visits(shard);
     let mut rows =
-        vec![["cell".to_owned(), "visits".to_owned(), "of each".to_owned(), String::new()]];
+        vec![["cell".to_owned(), "visits".to_owned(), "time each".to_owned(), String::new()]];
     let mut all = 0.0;
     for cell in &definition.cells {
         let count = visits.iter().filter(|visit| visit.cell == cell.number).count();
@@ -31,7 +34,7 @@ pub fn format_dry_run(definition: &Definition, shard: Option<Shard>) -> String {
             .filter(|visit| visit.cell == cell.number)
             .map(|visit| predict_visit_seconds(definition, cell, visit.round))
             .sum::<f64>();
-        rows.push([cell.number.to_string(), count.to_string(), time(seconds), cell.name()]);
+        rows.push([cell.number.to_string(), count.to_string(), format_time(seconds), cell.name()]);
     }
     let runs: u32 = visits.iter().map(|visit| definition.runs_in_round(visit.round)).sum();
     let mut text = format!(
@@ -39,31 +42,33 @@ pub fn format_dry_run(definition: &Definition, shard: Option<Shard>) -> String {
         definition.name,
         definition.cells.len(),
         visits.len(),
-        time(all)
+        format_time(all)
     );
     for [number, visits, seconds, name] in rows {
-        let _ = writeln!(text, "  {number:>4}  {visits:>6}  {seconds:>8}  {name}");
+        let _ = writeln!(text, "  {number:>4}  {visits:>6}  {seconds:>9}  {name}");
     }
-    text.push_str("  times are the model's (switchover simulate), and what starting a guest and asking it take\n");
+    text.push_str(
+        "  times are predicted (switchover simulate); they include starting and checking the guest\n",
+    );
     text
 }
 
-/// One line.
+/// Formats a campaign's progress as one line.
 #[must_use]
 pub fn format_sweep_progress(progress: &SweepProgress) -> String {
     let SweepProgress { visits_done, visits_total, failed_runs, cell, remaining } = progress;
     let failed =
         if *failed_runs == 0 { String::new() } else { format!(", {failed_runs} failed runs") };
-    format!("{}/{visits_total}{failed}, {} left: {cell}", visits_done + 1, between(*remaining))
+    format!("{}/{visits_total}{failed}, {} left: {cell}", visits_done + 1, format_range(*remaining))
 }
 
-fn between((least, most): (Duration, Duration)) -> String {
-    let (least, most) = (time(least.as_secs_f64()), time(most.as_secs_f64()));
-    if least == most { format!("about {most}") } else { format!("{least} to {most}") }
+fn format_range((min, max): (Duration, Duration)) -> String {
+    let (min, max) = (format_time(min.as_secs_f64()), format_time(max.as_secs_f64()));
+    if min == max { format!("about {max}") } else { format!("{min} to {max}") }
 }
 
-/// `40 s`, `12 min`, `3.5 h`: nobody needs it closer.
-fn time(seconds: f64) -> String {
+/// Formats a time with two or three digits: `40 s`, `12 min`, `3.5 h`.
+fn format_time(seconds: f64) -> String {
     match seconds {
         short if short < 10.0 => format!("{short:.1} s"),
         short if short < 100.0 => format!("{short:.0} s"),
@@ -72,10 +77,10 @@ fn time(seconds: f64) -> String {
     }
 }
 
-/// What came of each cell.
+/// Formats the results of each cell, the reasons of failed runs, and where the results are.
 #[must_use]
 pub fn format_sweep_summary(definition: &Definition, swept: &SweepOutcome, out: &Path) -> String {
-    let mut text = head(definition, swept);
+    let mut text = format_head(definition, swept);
     let mut table =
         vec![["cell", "completed", "blackout", "total time", "bytes sent"].map(str::to_owned)];
     for cell in &definition.cells {
@@ -85,7 +90,7 @@ pub fn format_sweep_summary(definition: &Definition, swept: &SweepOutcome, out: 
                 .iter()
                 .filter(|row| row.status == RunStatus::Migrated(Outcome::Completed))
                 .count();
-            let [blackout, total, bytes] = SHOWN.map(|column| figure(&rows, column));
+            let [blackout, total, bytes] = SHOWN_METRICS.map(|column| format_median(&rows, column));
             table.push([
                 cell.name(),
                 format!("{completed} of {}", rows.len()),
@@ -95,58 +100,58 @@ pub fn format_sweep_summary(definition: &Definition, swept: &SweepOutcome, out: 
             ]);
         }
     }
-    text.push_str(&aligned(&table));
+    text.push_str(&align_columns(&table));
     text.push_str("  medians of completed runs with 95 % intervals\n");
-    for (reason, count) in reasons(&swept.rows) {
+    for (reason, count) in count_failure_reasons(&swept.rows) {
         let _ = writeln!(text, "  {count} × {reason}");
     }
-    text.push_str(&neighbours(&swept.rows));
-    let again = if swept.visits_remaining > 0 {
-        format!("\n  {} visits are still to be made: go on with --resume", swept.visits_remaining)
+    text.push_str(&format_busy_runs(&swept.rows));
+    let next_step = if swept.visits_remaining > 0 {
+        format!("\n  {} visits are left: continue with --resume", swept.visits_remaining)
     } else {
         String::new()
     };
-    let _ = writeln!(text, "  results     {}{again}", out.display());
+    let _ = writeln!(text, "  results     {}{next_step}", out.display());
     text
 }
 
-/// A line if others were busy on this machine.
-fn neighbours(rows: &[RunRow]) -> String {
+/// Says in how many runs other processes used much CPU time on this machine; empty if in none.
+fn format_busy_runs(rows: &[RunRow]) -> String {
     let Some((busy, share)) = Host::busiest(rows.iter().map(RunRow::host)) else {
         return String::new();
     };
     format!(
-        "  during {busy} of {} runs others took more than a tenth of this machine's CPU time, at most {:.0} %: see host_others_us\n",
+        "  in {busy} of {} runs other processes used more than a tenth of this machine's CPU time, \
+         at most {:.0} %: see host_others_us\n",
         rows.len(),
         100.0 * share
     )
 }
 
-fn head(definition: &Definition, swept: &SweepOutcome) -> String {
+fn format_head(definition: &Definition, swept: &SweepOutcome) -> String {
     let runs = swept.rows.len();
     let good = swept.rows.iter().filter(|row| row.is_successful()).count();
     let made = if swept.visits_made == 0 {
         String::new()
     } else {
-        format!(", {} visits in {}", swept.visits_made, time(swept.seconds))
+        format!(", {} visits in {}", swept.visits_made, format_time(swept.seconds))
     };
     format!(
-        "{}: {good} of {runs} runs completed with their memory right or unchecked{made}\n",
+        "{}: {good} of {runs} runs completed with memory intact or not checked{made}\n",
         definition.name
     )
 }
 
-/// Median and interval of what completed.
-fn figure(rows: &[&RunRow], column: usize) -> String {
+/// Formats the median of the completed runs, with its 95 % interval.
+fn format_median(rows: &[&RunRow], column: usize) -> String {
     let unit = metrics::all().get(column).map_or(MetricUnit::Count, |metric| metric.unit);
-    let completed = rows.iter().filter(|row| row.status == RunStatus::Migrated(Outcome::Completed));
-    let values =
-        SortedValues::new(completed.filter_map(|row| row.values.get(column).copied().flatten()));
-    values.quantile(50).map(|estimate| words::estimate(&estimate, unit)).unwrap_or_default()
+    let median = completed_values(rows, column).quantile(50);
+    // The column stays empty where no run measured the metric.
+    median.map_or_else(String::new, |estimate| figures::format_estimate(&estimate, unit))
 }
 
-/// Why runs were not good, the most frequent first.
-fn reasons(rows: &[RunRow]) -> Vec<(String, usize)> {
+/// Counts why runs failed, the most frequent reason first.
+fn count_failure_reasons(rows: &[RunRow]) -> Vec<(String, usize)> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for row in rows.iter().filter(|row| !row.is_successful()) {
         let corrupt = if row.status == RunStatus::Migrated(Outcome::Completed) {
@@ -161,51 +166,58 @@ fn reasons(rows: &[RunRow]) -> Vec<(String, usize)> {
     all
 }
 
-/// The same for machines: medians and intervals of all figures.
-#[must_use]
-pub fn cells_to_json(definition: &Definition, rows: &[RunRow]) -> Vec<Value> {
-    let of_cell = |cell: &crate::campaign::definition::Cell| {
-        let rows: Vec<&RunRow> = rows.iter().filter(|row| row.cell == cell.number).collect();
-        let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
-        for row in &rows {
-            *outcomes.entry(row.status.name()).or_default() += 1;
-        }
-        let busy = Host::busiest(rows.iter().map(|row| row.host())).map_or(0, |(busy, _)| busy);
-        let completed: Vec<&&RunRow> = rows
-            .iter()
-            .filter(|row| row.status == RunStatus::Migrated(Outcome::Completed))
-            .collect();
-        let figures = metrics::all().into_iter().enumerate().map(|(column, metric)| {
-            let values = SortedValues::new(completed.iter().filter_map(|row| row.values.get(column).copied().flatten()));
-            (metric.name, json!({"values": values.values().len(), "p50": values.quantile(50), "p90": values.quantile(90)}))
-        });
-        let figures: BTreeMap<String, Value> =
-            figures.filter(|(_, figure)| figure["values"] != 0).collect();
-        json!({"number": cell.number, "name": cell.name(), "settings": cell.settings, "runs": rows.len(), "runs_with_busy_neighbours": busy, "outcomes": outcomes, "figures": figures})
-    };
-    definition.cells.iter().map(of_cell).collect()
+/// The results of one cell, as `sweep --json` prints them.
+#[derive(Debug, Serialize)]
+pub struct CellReport<'a> {
+    number: u32,
+    name: String,
+    settings: &'a [Setting],
+    runs: usize,
+    runs_with_busy_neighbours: usize,
+    outcomes: BTreeMap<String, usize>,
+    figures: BTreeMap<String, MetricReport>,
 }
 
-/// A line for each check.
-#[must_use]
-pub fn format_checks(checks: &[Check]) -> String {
-    let line = |check: &Check| {
-        let word = if check.pass { "passed" } else { "FAILED" };
-        format!("  check       {word}: {}, it is {}\n", check.name, check.actual)
-    };
-    checks.iter().map(line).collect()
+/// One metric of the completed runs of a cell.
+#[derive(Debug, Serialize)]
+struct MetricReport {
+    /// The number of runs in which the metric was measured.
+    values: usize,
+    p50: Option<Estimate>,
+    p90: Option<Estimate>,
 }
 
-/// Columns as wide as what is in them.
-fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
-    let width =
-        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        let _ = writeln!(text, "  {}", cells.join("  ").trim_end());
+/// Summarizes the results of each cell. Metrics that no run measured are left out.
+#[must_use]
+pub fn summarize_cells<'a>(definition: &'a Definition, rows: &[RunRow]) -> Vec<CellReport<'a>> {
+    definition.cells.iter().map(|cell| summarize_cell(cell, rows)).collect()
+}
+
+fn summarize_cell<'a>(cell: &'a Cell, rows: &[RunRow]) -> CellReport<'a> {
+    let rows: Vec<&RunRow> = rows.iter().filter(|row| row.cell == cell.number).collect();
+    let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
+    for row in &rows {
+        *outcomes.entry(row.status.name()).or_default() += 1;
     }
-    text
+    let busy = Host::busiest(rows.iter().map(|row| row.host())).map_or(0, |(busy, _)| busy);
+    let metrics = metrics::all().into_iter().enumerate().map(|(column, metric)| {
+        let values = completed_values(&rows, column);
+        let (p50, p90) = (values.quantile(50), values.quantile(90));
+        (metric.name, MetricReport { values: values.values().len(), p50, p90 })
+    });
+    CellReport {
+        number: cell.number,
+        name: cell.name(),
+        settings: &cell.settings,
+        runs: rows.len(),
+        runs_with_busy_neighbours: busy,
+        outcomes,
+        figures: metrics.filter(|(_, metric)| metric.values > 0).collect(),
+    }
+}
+
+/// The values of a metric in the completed runs.
+fn completed_values(rows: &[&RunRow], column: usize) -> SortedValues {
+    let completed = rows.iter().filter(|row| row.status == RunStatus::Migrated(Outcome::Completed));
+    SortedValues::new(completed.filter_map(|row| row.values.get(column).copied().flatten()))
 }

@@ -1,112 +1,68 @@
-//! Limits on a result: `downtime.best.us > 300ms`, given with `--fail-if`.
+//! Limits on the result of a run: `--fail-if 'downtime.best.us > 300ms'`.
 
+use super::expression::{CheckError, Expression, Operator, parse_limit};
 use crate::record::{Check, Summary};
-use crate::units::{Bytes, Micros, Rate};
 use serde_json::Value;
-
-/// An expression that cannot be evaluated.
-#[derive(Debug, thiserror::Error)]
-#[error("--fail-if '{expression}': {problem}")]
-pub struct CheckError {
-    expression: String,
-    problem: String,
-}
-
-const OPERATORS: &[&str] = &[">=", "<=", "==", "!=", ">", "<"];
-
-/// `PATH OPERATOR VALUE`, taken apart.
-pub(super) struct Expression<'a> {
-    text: &'a str,
-    pub(super) path: &'a str,
-    pub(super) operator: &'static str,
-    pub(super) limit: &'a str,
-}
-
-impl<'a> Expression<'a> {
-    /// `example` goes into the refusal.
-    pub(super) fn parse(text: &'a str, example: &str) -> Result<Expression<'a>, CheckError> {
-        let found = OPERATORS.iter().filter_map(|op| text.find(op).map(|at| (at, *op)));
-        let Some((at, operator)) = found.min_by_key(|(at, op)| (*at, 3 - op.len())) else {
-            let problem = format!("write it as PATH OPERATOR VALUE, such as {example}");
-            return Err(CheckError { expression: text.to_owned(), problem });
-        };
-        Ok(Expression {
-            text,
-            path: text[..at].trim(),
-            operator,
-            limit: text[at + operator.len()..].trim(),
-        })
-    }
-
-    /// It cannot be evaluated.
-    pub(super) fn refuse(&self, problem: impl Into<String>) -> CheckError {
-        CheckError { expression: self.text.to_owned(), problem: problem.into() }
-    }
-}
 
 /// Evaluates `PATH OPERATOR VALUE` on `run.json`; the check passes if the expression is *not* true.
 ///
-/// The path's names are those of `run.json`, with dots. The value is a number, text, or a quantity with a unit: durations become
-/// µs, sizes bytes, rates bytes a second, as the names say. A value that was not measured (`null`) does not pass.
+/// The path's names are those of `run.json`, with dots between them. The value is a number, text, or
+/// a quantity with a unit: a duration becomes µs, a size bytes, a rate bytes per second, as in
+/// `run.json`. The check does not pass if the figure was not measured (`null`).
 ///
 /// # Errors
 /// [`CheckError`] for an expression without operator, or a path that `run.json` does not have.
 pub fn evaluate_check(expression: &str, summary: &Summary) -> Result<Check, CheckError> {
     let parsed = Expression::parse(expression, "'downtime.best.us > 300ms'")?;
     let Expression { path, operator, limit, .. } = parsed;
-    let json = serde_json::to_value(summary).map_err(|error| parsed.refuse(error.to_string()))?;
+    let json = serde_json::to_value(summary).map_err(|error| parsed.error(error.to_string()))?;
     let mut actual = &json;
     for name in path.split('.') {
         actual = match actual {
-            // What hangs below something that was not measured was not measured either.
+            // A part of something that was not measured was not measured either.
             Value::Null => &Value::Null,
             other => other.get(name).ok_or_else(|| {
-                parsed.refuse(format!("run.json has no `{path}` (`{name}` is not there)"))
+                parsed.error(format!("run.json has no `{path}` (`{name}` does not exist)"))
             })?,
         };
     }
-    let failed = match (actual, number(limit)) {
+    let is_true = match (actual, parse_limit(limit)) {
         (Value::Null, _) => true,
         (Value::Number(actual), Some(limit)) => {
-            compare(actual.as_f64().unwrap_or(f64::NAN), operator, limit)
+            operator.is_true(actual.as_f64().unwrap_or(f64::NAN), limit)
         }
         (Value::String(text), None) => match operator {
-            "==" => text == limit.trim_matches('"'),
-            "!=" => text != limit.trim_matches('"'),
-            _ => return Err(parsed.refuse(format!("`{path}` is text: only == and != work on it"))),
+            Operator::Equal => text == limit.trim_matches('"'),
+            Operator::NotEqual => text != limit.trim_matches('"'),
+            _ => {
+                return Err(
+                    parsed.error(format!("`{path}` is text, which only == and != can compare"))
+                );
+            }
         },
         _ => {
             return Err(parsed
-                .refuse(format!("`{path}` is {actual}, which cannot be compared with `{limit}`")));
+                .error(format!("`{path}` is {actual}, which cannot be compared with `{limit}`")));
         }
     };
-    let limit = format!("{operator} {limit}");
-    Ok(Check { name: expression.to_owned(), limit, actual: actual.to_string(), pass: !failed })
+    Ok(Check {
+        name: expression.to_owned(),
+        limit: format!("{} {limit}", operator.symbol()),
+        actual: actual.to_string(),
+        pass: !is_true,
+    })
 }
 
-/// A number, or a quantity in the unit that names have: µs, bytes, bytes a second.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a bound given by a person has fewer than 15 digits"
-)]
-pub(super) fn number(text: &str) -> Option<f64> {
-    text.parse::<f64>()
-        .ok()
-        .or_else(|| text.parse::<Micros>().ok().map(|micros| micros.0 as f64))
-        .or_else(|| text.parse::<Rate>().ok().map(|rate| rate.0 as f64))
-        .or_else(|| text.parse::<Bytes>().ok().map(|bytes| bytes.0 as f64))
+/// Formats one line for each check.
+#[must_use]
+pub fn format_checks(checks: &[Check]) -> String {
+    checks.iter().map(|check| format!("  check       {}\n", format_check(check))).collect()
 }
 
-#[expect(clippy::float_cmp, reason = "== is what was asked for")]
-pub(super) fn compare(actual: f64, operator: &str, limit: f64) -> bool {
-    match operator {
-        ">" => actual > limit,
-        ">=" => actual >= limit,
-        "<" => actual < limit,
-        "<=" => actual <= limit,
-        "==" => actual == limit,
-        _ => actual != limit,
-    }
+/// Formats the result of one check.
+pub(super) fn format_check(check: &Check) -> String {
+    let result = if check.pass { "passed" } else { "FAILED" };
+    format!("{result}: {}, the value is {}", check.name, check.actual)
 }
 
 #[cfg(test)]
@@ -119,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_is_kept_passes_and_one_that_is_broken_does_not() {
+    fn passes_if_the_expression_is_false_and_fails_if_it_is_true() {
         assert!(passes("downtime.best.us > 300ms"));
         assert!(!passes("downtime.best.us >= 4.7ms"));
         assert!(!passes("transfer.total_bytes>1MiB"));
@@ -128,16 +84,16 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_measured_does_not_pass() {
+    fn fails_if_the_figure_was_not_measured() {
         assert!(!passes("downtime.views.trace_us > 1s"));
         assert!(!passes("downtime.breakdown_us.ram > 1s"));
     }
 
     #[test]
-    fn nonsense_is_refused_with_the_reason() {
+    fn refuses_a_bad_expression_and_says_why() {
         let message = |expression| evaluate_check(expression, &example()).unwrap_err().to_string();
         insta::assert_snapshot!(message("downtime"), @"--fail-if 'downtime': write it as PATH OPERATOR VALUE, such as 'downtime.best.us > 300ms'");
-        insta::assert_snapshot!(message("downtime.worst > 1ms"), @"--fail-if 'downtime.worst > 1ms': run.json has no `downtime.worst` (`worst` is not there)");
+        insta::assert_snapshot!(message("downtime.worst > 1ms"), @"--fail-if 'downtime.worst > 1ms': run.json has no `downtime.worst` (`worst` does not exist)");
         insta::assert_snapshot!(message("outcome > 3"), @r#"--fail-if 'outcome > 3': `outcome` is "completed", which cannot be compared with `3`"#);
     }
 }

@@ -1,33 +1,33 @@
-//! A histogram for the terminal.
+//! A histogram on the terminal.
 //!
-//! Takes values in µs and how wide it may be; gives lines of text. Knows nothing of what the values are.
-//!
-//! The rows are of equal ratio, from the smallest value to the largest: blackouts of 4 ms and of 43 ms are two hills then, also
-//! beside one of 2 s. Rows without values stay, because the gap between two hills is what one looks for.
+//! The rows have a constant ratio from the minimum to the maximum, so that blackouts of 4 ms and of
+//! 43 ms show as two peaks even beside one of 2 s. Rows without values are kept, because the gap
+//! between two peaks is what one looks for.
 
 use crate::units::human_micros;
 
 const ROWS: i32 = 12;
-const SHORTEST_BAR: usize = 8;
-const LONGEST_BAR: usize = 160;
-/// An eighth of a column to seven of them.
-const PARTS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
+const MIN_BAR_COLUMNS: usize = 8;
+const MAX_BAR_COLUMNS: usize = 160;
+/// Bars of one to seven eighths of a column.
+const EIGHTHS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
-/// A line for each row: from where on, how many, and a bar. At most `width` columns, unless that is too narrow for any bar.
+/// Formats a histogram of values in µs: for each row its lower edge, the number of values, and a bar.
+/// Lines have at most `width` columns, unless that is too narrow for any bar.
 #[must_use]
 pub fn format_histogram(values_us: &[u64], width: usize) -> String {
-    let (Some(least), Some(most)) = (values_us.iter().min(), values_us.iter().max()) else {
+    let (Some(min), Some(max)) = (values_us.iter().min(), values_us.iter().max()) else {
         return "no values\n".to_owned();
     };
-    let edges = edges(*least, *most);
+    let edges = edges(*min, *max);
     let counts = counts(&edges, values_us);
     let largest = counts.iter().copied().max().unwrap_or(0);
-    let labels = labels(&edges, *most);
+    let labels = labels(&edges, *max);
     let label_width =
         labels.iter().map(|label| label.chars().count()).max().unwrap_or(0).max("from".len());
     let count_width = largest.to_string().len().max("count".len());
     let bar_width =
-        width.saturating_sub(label_width + count_width + 4).clamp(SHORTEST_BAR, LONGEST_BAR);
+        width.saturating_sub(label_width + count_width + 4).clamp(MIN_BAR_COLUMNS, MAX_BAR_COLUMNS);
     let line = |label: &str, count: &str, bar: &str| {
         format!("{label:>label_width$}  {count:>count_width$}  {bar}").trim_end().to_owned() + "\n"
     };
@@ -35,22 +35,22 @@ pub fn format_histogram(values_us: &[u64], width: usize) -> String {
     for (label, count) in labels.iter().zip(counts) {
         text.push_str(&line(label, &count.to_string(), &bar(count, largest, bar_width)));
     }
-    // One row has no other end.
+    // The last line is the upper end of the last row. A single row has none.
     if let Some(last) = labels.get(edges.len()) {
-        text.push_str(&line(last, "", "the largest"));
+        text.push_str(&line(last, "", "maximum"));
     }
     text
 }
 
-/// Where each row starts. Fewer than [`ROWS`] where there are fewer whole microseconds.
-fn edges(least: u64, most: u64) -> Vec<u64> {
-    let from = real(least.max(1));
-    let ratio = (real(most) + 1.0) / from;
-    let mut edges = vec![least];
+/// The lower edge of each row. There are fewer than [`ROWS`] if there are fewer whole microseconds.
+fn edges(min: u64, max: u64) -> Vec<u64> {
+    let from = real(min.max(1));
+    let ratio = (real(max) + 1.0) / from;
+    let mut edges = vec![min];
     for row in 1..ROWS {
         let edge = whole(from * ratio.powf(f64::from(row) / f64::from(ROWS)));
-        // Rounding must neither leave what was measured nor repeat itself.
-        if edge > edges.last().copied().unwrap_or(0) && edge <= most {
+        // Rounding must neither leave the range of the values nor repeat an edge.
+        if edge > edges.last().copied().unwrap_or(0) && edge <= max {
             edges.push(edge);
         }
     }
@@ -68,9 +68,10 @@ fn counts(edges: &[u64], values_us: &[u64]) -> Vec<usize> {
     counts
 }
 
-/// A label for each row, and one for the end if there are several rows. In plain µs where three digits cannot tell rows apart.
-fn labels(edges: &[u64], most: u64) -> Vec<String> {
-    let end = (edges.len() > 1).then_some(most);
+/// A label for each row, and one for the maximum if there are several rows. The labels are in µs
+/// where three digits do not distinguish the rows.
+fn labels(edges: &[u64], max: u64) -> Vec<String> {
+    let end = (edges.len() > 1).then_some(max);
     let short: Vec<String> = edges.iter().copied().map(human_micros).collect();
     if short.windows(2).any(|pair| pair[0] == pair[1]) {
         return edges.iter().copied().chain(end).map(|us| format!("{us} µs")).collect();
@@ -78,17 +79,17 @@ fn labels(edges: &[u64], most: u64) -> Vec<String> {
     short.into_iter().chain(end.map(human_micros)).collect()
 }
 
-/// In proportion to the largest; what there is can be seen, however little.
+/// A bar in proportion to the largest count. A count of at least 1 is always visible.
 fn bar(count: usize, largest: usize, width: usize) -> String {
     if count == 0 || largest == 0 {
         return String::new();
     }
     let eighths = (count.saturating_mul(width * 8) / largest).max(1);
-    let part = (eighths % 8).checked_sub(1).and_then(|part| PARTS.get(part));
+    let part = (eighths % 8).checked_sub(1).and_then(|part| EIGHTHS.get(part));
     "█".repeat(eighths / 8).chars().chain(part.copied()).collect()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "an edge may be off in its sixteenth digit")]
+#[expect(clippy::cast_precision_loss, reason = "an edge may be wrong in its sixteenth digit")]
 fn real(us: u64) -> f64 {
     us as f64
 }
@@ -108,7 +109,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn two_hills_and_the_gap_between_them() {
+    fn shows_two_peaks_and_the_gap_between_them() {
         let mut values: Vec<u64> = (0..40).map(|n| 3900 + n * 17).collect();
         values.extend((0..25).map(|n| 42_600 + n * 90));
         values.push(9000);
@@ -126,12 +127,12 @@ mod tests {
             24.3 ms      0
             29.8 ms      0
             36.5 ms     25  ███████████████████████████▌
-            44.8 ms         the largest
+            44.8 ms         maximum
             ");
     }
 
     #[test]
-    fn one_value() {
+    fn shows_a_single_row_for_one_value() {
         insta::assert_snapshot!(format_histogram(&[4000, 4000, 4000], 40), @r"
                from  count
             4.00 ms      3  ████████████████████████
@@ -139,12 +140,12 @@ mod tests {
     }
 
     #[test]
-    fn no_value() {
+    fn says_that_there_are_no_values() {
         insta::assert_snapshot!(format_histogram(&[], 40), @"no values");
     }
 
     #[test]
-    fn rows_of_a_microsecond_each_have_labels_that_differ() {
+    fn labels_differ_if_each_row_is_one_microsecond() {
         insta::assert_snapshot!(format_histogram(&[4000, 4001, 4001, 4004], 40), @r"
                from  count
             4000 µs      1  ████████████
@@ -152,13 +153,13 @@ mod tests {
             4002 µs      0
             4003 µs      0
             4004 µs      1  ████████████
-            4004 µs         the largest
+            4004 µs         maximum
             ");
     }
 
     proptest! {
         #[test]
-        fn all_are_counted_in_lines_of_the_width(
+        fn counts_all_values_in_lines_of_at_most_the_width(
             values in prop::collection::vec(prop_oneof![any::<u64>(), 0u64..100, 4000u64..50_000], 1..60),
             width in 40usize..200,
         ) {
@@ -171,7 +172,7 @@ mod tests {
         }
 
         #[test]
-        fn no_width_makes_it_panic(values in prop::collection::vec(any::<u64>(), 0..5), width in any::<usize>()) {
+        fn does_not_panic_at_any_width(values in prop::collection::vec(any::<u64>(), 0..5), width in any::<usize>()) {
             let _ = format_histogram(&values, width);
         }
     }

@@ -1,28 +1,33 @@
-//! What `inspect` prints.
+//! The text of `switchover inspect`.
 
 use crate::inspect::{Difference, Inspection};
 use serde_json::Value;
 use std::fmt::Write;
 
-/// One QEMU, or two and their differences, as text.
+/// Formats one QEMU's settings, or two QEMUs' settings and their differences.
 #[must_use]
-pub fn format_inspection(seen: &[Inspection], differences: &[Difference]) -> String {
+pub fn format_inspection(inspections: &[Inspection], differences: &[Difference]) -> String {
     let mut text = String::new();
-    for qemu in seen {
-        one(&mut text, qemu);
+    for qemu in inspections {
+        push_inspection(&mut text, qemu);
     }
-    if seen.len() == 2 {
+    if inspections.len() == 2 {
         let _ = writeln!(text, "differences: {}", if differences.is_empty() { "none" } else { "" });
         for difference in differences {
             let Difference { kind, name, first, second } = difference;
-            let _ =
-                writeln!(text, "  {kind:<11} {name:<28} {:<16} {}", known(first), known(second));
+            let _ = writeln!(
+                text,
+                "  {:<11} {name:<28} {:<16} {}",
+                kind.name(),
+                format_known(first),
+                format_known(second)
+            );
         }
     }
     text
 }
 
-fn one(text: &mut String, qemu: &Inspection) {
+fn push_inspection(text: &mut String, qemu: &Inspection) {
     let package =
         if qemu.package.is_empty() { String::new() } else { format!(" ({})", qemu.package) };
     let _ = writeln!(text, "{}: QEMU {}{package}", qemu.endpoint, qemu.version);
@@ -44,15 +49,15 @@ fn one(text: &mut String, qemu: &Inspection) {
     let _ = writeln!(text, "  capabilities off: {}", named(false));
     let _ = writeln!(text, "  parameters:");
     for (name, value) in &qemu.parameters {
-        let _ = writeln!(text, "    {name:<28} {}", shown(value));
+        let _ = writeln!(text, "    {name:<28} {}", format_value(value));
     }
-    let _ = writeln!(text, "  not together:");
+    let _ = writeln!(text, "  cannot be combined:");
     for (first, second, why) in &qemu.conflicts {
         let _ = writeln!(text, "    {first} + {second}: {why}");
     }
 }
 
-fn shown(value: &Value) -> String {
+fn format_value(value: &Value) -> String {
     match value {
         Value::Null => "not set".to_owned(),
         Value::String(text) if text.is_empty() => "not set".to_owned(),
@@ -61,6 +66,6 @@ fn shown(value: &Value) -> String {
     }
 }
 
-fn known(value: &Option<Value>) -> String {
-    value.as_ref().map_or_else(|| "not known".to_owned(), shown)
+fn format_known(value: &Option<Value>) -> String {
+    value.as_ref().map_or_else(|| "unknown".to_owned(), format_value)
 }

@@ -1,11 +1,9 @@
-//! Histograms as an HdrHistogram interval log, which the tools of that family read (HistogramLogProcessor, the plotters, Python's
-//! `hdrh`).
+//! Histograms as an HdrHistogram interval log, which HistogramLogProcessor, the HdrHistogram plotters
+//! and Python's `hdrh` read.
 //!
-//! Takes histograms of values in µs, each with the name of what it counts, and when all of it was measured; gives the log's text,
-//! one tagged line for each histogram, deflated (V2). Knows nothing of what the values mean, nor where the log is kept.
-//!
-//! The histograms stay in µs. Only the column of the largest value is divided, by 1000: that column is for people and in ms by
-//! custom. HistogramLogProcessor takes values for nanoseconds unless told otherwise: `-outputValueUnitRatio 1000` shows ms.
+//! The log has one tagged line for each histogram, compressed (V2). The histograms are in µs. Only the
+//! column of the largest value is divided by 1000, because that column is in ms by convention.
+//! HistogramLogProcessor assumes nanoseconds by default; `-outputValueUnitRatio 1000` shows ms.
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
@@ -15,12 +13,14 @@ use hdrhistogram::serialization::interval_log::{
 use std::io;
 use std::time::{Duration, SystemTime};
 
-const MICROS_IN_A_MILLI: f64 = 1000.0;
+const MICROS_PER_MILLI: f64 = 1000.0;
 
-/// Writes one line for each of `histograms`, all of them of the same time: `duration` from `started_wall_ns` (since 1970) on.
+/// Writes one line for each of `histograms`. All of them cover the same time: `duration` from
+/// `started_wall_ns` (since 1970) on.
 ///
 /// # Errors
-/// What `out` says, and `InvalidInput` before anything is written if a name holds a comma, a space or the end of a line.
+/// The error of `out`; `InvalidInput`, before anything is written, if a name contains a comma, a space
+/// or a line feed.
 pub fn write_interval_log(
     out: &mut impl io::Write,
     started_wall_ns: u64,
@@ -29,7 +29,7 @@ pub fn write_interval_log(
 ) -> io::Result<()> {
     let tagged = histograms
         .iter()
-        .map(|(name, histogram)| Ok((tag(name)?, *histogram)))
+        .map(|(name, histogram)| Ok((parse_tag(name)?, *histogram)))
         .collect::<io::Result<Vec<_>>>()?;
     let started = SystemTime::UNIX_EPOCH + Duration::from_nanos(started_wall_ns);
     let mut serializer = V2DeflateSerializer::new();
@@ -38,10 +38,10 @@ pub fn write_interval_log(
         .add_comment(
             "[Values are in microseconds, Interval_Max in milliseconds; for HistogramLogProcessor: -outputValueUnitRatio 1000]",
         )
-        // Both: else readers guess whether the lines' own times are absolute.
+        // With only one of the two, readers guess whether the times of the lines are absolute.
         .with_start_time(started)
         .with_base_time(started)
-        .with_max_value_divisor(MICROS_IN_A_MILLI)
+        .with_max_value_divisor(MICROS_PER_MILLI)
         .begin_log_with(out, &mut serializer)?;
     for (tag, histogram) in tagged {
         log.write_histogram(histogram, Duration::ZERO, duration, Some(tag)).map_err(|error| {
@@ -54,14 +54,14 @@ pub fn write_interval_log(
     Ok(())
 }
 
-fn tag(name: &str) -> io::Result<Tag<'_>> {
-    let refused = || {
+fn parse_tag(name: &str) -> io::Result<Tag<'_>> {
+    let invalid_name = || {
         io::Error::new(
             io::ErrorKind::InvalidInput,
             format!("`{name}` cannot be the name of a histogram in a log"),
         )
     };
-    Tag::new(name).ok_or_else(refused)
+    Tag::new(name).ok_or_else(invalid_name)
 }
 
 #[cfg(test)]
@@ -83,8 +83,8 @@ mod tests {
         String::from_utf8(log).unwrap()
     }
 
-    /// Base64 without a crate of our own for it: hdrhistogram does not give its own away.
-    fn unbase64(text: &str) -> Vec<u8> {
+    /// Decodes base64. hdrhistogram does not export its decoder, and no other crate here has one.
+    fn decode_base64(text: &str) -> Vec<u8> {
         const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let sextet = |byte: u8| ALPHABET.iter().position(|letter| *letter == byte).unwrap();
         let (mut bytes, mut bits, mut held) = (Vec::new(), 0usize, 0);
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_back() {
+    fn a_written_log_can_be_read_back() {
         let events = recorder(&[3900, 4000, 4100, 43_000]);
         let heartbeat = recorder(&[]);
         let log = written(&[("events", &events), ("heartbeat", &heartbeat)]);
@@ -110,7 +110,7 @@ mod tests {
             match entry.unwrap() {
                 LogEntry::StartTime(time) | LogEntry::BaseTime(time) => times.push(time),
                 LogEntry::Interval(line) => {
-                    let bytes = unbase64(line.encoded_histogram());
+                    let bytes = decode_base64(line.encoded_histogram());
                     let histogram: Histogram<u64> =
                         Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
                     assert_eq!(
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_head_of_a_log() {
+    fn the_header_says_which_units_are_used() {
         insta::assert_snapshot!(written(&[]), @r#"
             #[Histogram log format version 1.3]
             #[Values are in microseconds, Interval_Max in milliseconds; for HistogramLogProcessor: -outputValueUnitRatio 1000]
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_would_break_the_line_is_refused() {
+    fn refuses_a_name_that_would_break_the_line() {
         let empty = recorder(&[]);
         let mut log = Vec::new();
         for name in ["a,b", "a b", "a\nb"] {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn no_time_is_too_late() {
+    fn accepts_the_latest_possible_time() {
         let mut log = Vec::new();
         write_interval_log(&mut log, u64::MAX, Duration::MAX, &[("all", &recorder(&[u64::MAX]))])
             .unwrap();

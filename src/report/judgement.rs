@@ -1,28 +1,28 @@
-//! What the model says of a migration, for people.
+//! The model's judgement of a migration on the terminal.
 
 use crate::convergence::{Diagnosis, Judgement, Setup, time};
 use crate::record::Outcome;
 use crate::units::human_bytes;
 use std::fmt::Write;
 
-/// Columns and rows of the plot.
+/// The size of the plot in columns and rows.
 const COLUMNS: usize = 64;
 const ROWS: usize = 8;
 
-/// A page.
+/// Formats a judgement: the verdict, the prediction, what would help, and a plot of pending bytes.
 #[must_use]
-pub fn format_judgement(setup: &Setup, judged: &Judgement) -> String {
-    let Judgement { verdict, prediction, textbook, boundaries, remedies } = judged;
+pub fn format_judgement(setup: &Setup, judgement: &Judgement) -> String {
+    let Judgement { verdict, prediction, textbook, boundaries, remedies } = judgement;
     let mut text = format!("{}\n", verdict.sentence());
     let mut line = |name: &str, what: String| {
         let _ = writeln!(text, "  {name:<13} {what}");
     };
     let (bandwidth, limited) = setup.bandwidth();
-    let by = if limited { "max-bandwidth" } else { "the way" };
+    let limit = if limited { "max-bandwidth" } else { "the network" };
     line(
         "needs",
         format!(
-            "at most {} pending: {}/s (by {by}) × downtime-limit {}",
+            "at most {} pending: {}/s (limited by {limit}) × downtime-limit {}",
             bytes(setup.threshold()),
             bytes(setup.switchover_bandwidth.unwrap_or(bandwidth)),
             time(setup.downtime_limit)
@@ -31,7 +31,7 @@ pub fn format_judgement(setup: &Setup, judged: &Judgement) -> String {
     line(
         "guest",
         format!(
-            "writes {} at {}/s; from clean it dirties {} in 100 ms, {} in 1 s",
+            "writes {} at {}/s; after a sync it dirties {} in 100 ms, {} in 1 s",
             bytes(setup.workload.working_set()),
             bytes(setup.workload.rate()),
             bytes(setup.workload.dirtied(0.1)),
@@ -55,7 +55,7 @@ pub fn format_judgement(setup: &Setup, judged: &Judgement) -> String {
         line(
             "predicted",
             format!(
-                "given up after {}, {} sent; pending comes down to {}, expected-downtime {}",
+                "cancelled after {}, {} sent; pending falls to {}, expected-downtime {}",
                 time(prediction.total),
                 bytes(prediction.bytes),
                 bytes(prediction.pending),
@@ -72,7 +72,7 @@ pub fn format_judgement(setup: &Setup, judged: &Judgement) -> String {
         line(
             "post-copy",
             format!(
-                "{seconds}; the guest waits {blocked} in all, for {:.0} pages, {fault} each",
+                "{seconds}; the guest waits {blocked} in total for {:.0} pages, {fault} each",
                 postcopy.faults
             ),
         );
@@ -86,52 +86,53 @@ pub fn format_judgement(setup: &Setup, judged: &Judgement) -> String {
         "textbook",
         format!("{textbooks}, expected-downtime {}", time(textbook.expected_downtime)),
     );
-    let known = [
+    let bounds = [
         ("write rate", boundaries.rate.map(|rate| format!("≤ {}/s", bytes(rate)))),
         ("working set", boundaries.working_set.map(|set| format!("≤ {}", bytes(set)))),
         ("bandwidth", boundaries.bandwidth.map(|rate| format!("≥ {}/s", bytes(rate)))),
         ("downtime-limit", boundaries.downtime_limit.map(|limit| format!("≥ {}", time(limit)))),
     ];
-    let known: Vec<String> =
-        known.into_iter().filter_map(|(name, bound)| Some(format!("{name} {}", bound?))).collect();
-    if !known.is_empty() {
-        line("converges at", format!("{} (each by itself)", known.join(", ")));
+    let bounds: Vec<String> =
+        bounds.into_iter().filter_map(|(name, bound)| Some(format!("{name} {}", bound?))).collect();
+    if !bounds.is_empty() {
+        line("converges at", format!("{} (each alone)", bounds.join(", ")));
     }
     for (index, remedy) in remedies.iter().enumerate() {
         line(
-            if index == 0 { "what helps" } else { "" },
+            if index == 0 { "remedies" } else { "" },
             format!("{} → {} ({})", remedy.setting, remedy.effect, remedy.harm),
         );
     }
-    text.push_str(&plot(&prediction.passes, setup.threshold()));
+    text.push_str(&format_plot(&prediction.passes, setup.threshold()));
     text
 }
 
-/// What a run showed, and then the same page for the workload that was fitted to it.
+/// Formats what a run showed, and the judgement of the workload that was fitted to it.
 #[must_use]
 pub fn format_diagnosis(diagnosis: &Diagnosis) -> String {
-    let seen = &diagnosis.observed;
-    let ended =
-        diagnosis.outcome.map_or_else(|| "it goes on, or was cut off".to_owned(), Outcome::name);
-    let rate = seen.bandwidth.map_or_else(String::new, |rate| format!(", {}/s", bytes(rate)));
-    let floor = seen
+    let observed = &diagnosis.observed;
+    let ended = diagnosis
+        .outcome
+        .map_or_else(|| "still running, or ended without a result".to_owned(), Outcome::name);
+    let rate = observed.bandwidth.map_or_else(String::new, |rate| format!(", {}/s", bytes(rate)));
+    let floor = observed
         .floor()
-        .map_or_else(String::new, |floor| format!(", pending at least {}", bytes(floor)));
-    let expected = seen
+        .map_or_else(String::new, |floor| format!(", minimum pending {}", bytes(floor)));
+    let expected = observed
         .expected_downtime
         .map_or_else(String::new, |expected| format!(", expected-downtime {}", time(expected)));
-    let passes = seen.passes.len().saturating_sub(1);
+    let passes = observed.passes.len().saturating_sub(1);
     let mut text = format_judgement(&diagnosis.setup, &diagnosis.judgement);
     let line = format!(
         "  {:<13} {ended}: {passes} syncs in {} samples{rate}{floor}{expected}\n",
-        "seen", seen.samples
+        "observed", observed.samples
     );
     let after_verdict = text.find('\n').map_or(0, |at| at + 1);
     text.insert_str(after_verdict, &line);
     text
 }
 
-/// Above the lines of a sweep.
+/// Formats the header of the table that `simulate --sweep` prints.
 #[must_use]
 pub fn format_value_sweep_header(key: &str) -> String {
     format!(
@@ -140,10 +141,10 @@ pub fn format_value_sweep_header(key: &str) -> String {
     )
 }
 
-/// A line of a sweep.
+/// Formats one row of the table that `simulate --sweep` prints.
 #[must_use]
-pub fn format_value_sweep_row(value: &str, judged: &Judgement) -> String {
-    let Judgement { verdict, prediction, textbook, .. } = judged;
+pub fn format_value_sweep_row(value: &str, judgement: &Judgement) -> String {
+    let Judgement { verdict, prediction, textbook, .. } = judgement;
     let blackout = prediction.blackout.map_or_else(|| "none".to_owned(), time);
     let textbook = if textbook.converges { time(textbook.total) } else { "never".to_owned() };
     format!(
@@ -154,8 +155,8 @@ pub fn format_value_sweep_row(value: &str, judged: &Judgement) -> String {
     )
 }
 
-/// Pending after each sync, and the threshold.
-fn plot(passes: &[(f64, f64)], threshold: f64) -> String {
+/// Plots the pending bytes after each sync, and the threshold as a horizontal line.
+fn format_plot(passes: &[(f64, f64)], threshold: f64) -> String {
     let (Some(last), Some(highest)) =
         (passes.last(), passes.iter().map(|pass| pass.1).max_by(f64::total_cmp))
     else {
@@ -168,8 +169,8 @@ fn plot(passes: &[(f64, f64)], threshold: f64) -> String {
     let mut rows = vec![vec![' '; COLUMNS]; ROWS];
     let row = |value: f64| ROWS - 1 - step(value / top, ROWS);
     rows[row(threshold)].fill('-');
-    for (at, pending) in passes {
-        rows[row(*pending)][step(at / (last.0 * 1.001), COLUMNS)] = '•';
+    for (seconds, pending) in passes {
+        rows[row(*pending)][step(seconds / (last.0 * 1.001), COLUMNS)] = '•';
     }
     let mut text = String::new();
     for (index, row) in rows.iter().enumerate() {
@@ -184,7 +185,7 @@ fn plot(passes: &[(f64, f64)], threshold: f64) -> String {
     }
     let _ = writeln!(
         text,
-        "  {:>10} └{} {}\n  {:>10}  • pending after each sync   - what it must fall below",
+        "  {:>10} └{} {}\n  {:>10}  • pending after each sync   - threshold for the switchover",
         "",
         "─".repeat(COLUMNS),
         time(last.0),
@@ -193,16 +194,17 @@ fn plot(passes: &[(f64, f64)], threshold: f64) -> String {
     text
 }
 
-/// Which of so many equal steps.
+/// The index of the step in which `share` (0 to 1) falls, of `steps` equal ones.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
 fn step(share: f64, steps: usize) -> usize {
     ((share * steps as f64).max(0.0) as usize).min(steps - 1)
 }
 
+/// Formats a number of bytes that the model computed.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "for people; never negative"
+    reason = "rounded for display; not negative"
 )]
 pub(super) fn bytes(value: f64) -> String {
     human_bytes(value.max(0.0) as u64)

@@ -1,11 +1,15 @@
-//! What people and machines read of a run, or of many against many: the summary on one screen, the progress line, checks of limits.
+//! Text for a terminal: the summary screen, comparisons and other results, the progress line, and the
+//! evaluation of `--fail-if`.
 //!
-//! Takes a [`Summary`](crate::record::Summary), a [`Comparison`](crate::campaign::Comparison) or what is under way; gives text. Writes to nothing itself.
+//! Functions here take a [`Summary`](crate::record::Summary), a
+//! [`Comparison`](crate::campaign::Comparison) or another result, and return text. They print nothing.
 
 mod blackout;
 mod campaign;
 mod check;
+mod columns;
 mod comparison;
+mod expression;
 mod histogram;
 mod inspection;
 mod interval_log;
@@ -17,10 +21,11 @@ mod terminal;
 mod timeline;
 
 pub use campaign::{
-    cells_to_json, format_checks, format_dry_run, format_sweep_progress, format_sweep_summary,
+    CellReport, format_dry_run, format_sweep_progress, format_sweep_summary, summarize_cells,
 };
-pub use check::{CheckError, evaluate_check};
+pub use check::{evaluate_check, format_checks};
 pub use comparison::format_comparison;
+pub use expression::CheckError;
 pub use histogram::format_histogram;
 pub use inspection::format_inspection;
 pub use interval_log::write_interval_log;

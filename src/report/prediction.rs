@@ -1,4 +1,4 @@
-//! What was measured of a VM and predicted of its migration; and whether that came true.
+//! A prediction on the terminal: what was measured of a VM, the predicted migration, and its outcome.
 
 use super::judgement::{bytes, format_judgement};
 use crate::capture::{Captured, Seen};
@@ -6,12 +6,12 @@ use crate::convergence::{Judgement, Prediction, Setup, Spread, Verdict, time};
 use crate::record::{Outcome, Summary};
 use std::fmt::Write;
 
-/// The page of a judgement, with what was measured and how sure it is.
+/// Formats a judgement with what was measured and the uncertainty of the prediction.
 #[must_use]
 pub fn format_prediction(
     captured: &Captured,
     setup: &Setup,
-    judged: &Judgement,
+    judgement: &Judgement,
     spread: &Spread,
 ) -> String {
     let mut lines = String::new();
@@ -21,11 +21,11 @@ pub fn format_prediction(
     line(
         "measured",
         format!(
-            "QEMU {}, {} RAM of which {} may not be zero; {}",
+            "QEMU {}, {} RAM, at most {} of it not zero; {}",
             captured.version,
             bytes(setup.ram),
             bytes(setup.filled),
-            by(&captured.seen)
+            format_method(&captured.seen)
         ),
     );
     if spread.of > 1 {
@@ -42,62 +42,66 @@ pub fn format_prediction(
         };
         let (total, sent) = (range(spread.total, time), range(spread.bytes, bytes));
         line(
-            "how sure",
-            format!(
-                "leaving out one measurement at a time: {total}, {sent} sent{blackout}{agreeing}"
-            ),
+            "uncertainty",
+            format!("without one measurement at a time: {total}, {sent} sent{blackout}{agreeing}"),
         );
     }
     for note in &captured.notes {
         line("note", note.clone());
     }
-    let mut text = format_judgement(setup, judged);
+    let mut text = format_judgement(setup, judgement);
     let after_verdict = text.find('\n').map_or(0, |at| at + 1);
     text.insert_str(after_verdict, &lines);
     text
 }
 
-fn by(seen: &Seen) -> String {
+/// Says how the VM was measured.
+fn format_method(seen: &Seen) -> String {
     match seen {
         Seen::DirtyRate(measured) => {
             format!("calc-dirty-rate over {} periods", measured.dirtied.len())
         }
         Seen::Migration(observed) => {
-            format!("{} passes of the migration that goes on", observed.later())
+            format!("{} passes of the running migration", observed.later())
         }
     }
 }
 
-/// Prediction against outcome.
+/// Formats the prediction beside the outcome.
 #[must_use]
-pub fn format_verification(judged: &Judgement, run: &Summary) -> String {
-    let Prediction { converges, total, bytes: sent, blackout, .. } = &judged.prediction;
-    let came_true = match (judged.verdict, run.outcome) {
-        (Verdict::Barely, _) => "it could have been either",
+pub fn format_verification(judgement: &Judgement, run: &Summary) -> String {
+    let Prediction { converges, total, bytes: sent, blackout, .. } = &judgement.prediction;
+    let result = match (judgement.verdict, run.outcome) {
+        (Verdict::Barely, _) => "the prediction was undecided",
         (_, Outcome::Completed | Outcome::NotConverged)
             if *converges == (run.outcome == Outcome::Completed) =>
         {
             "as predicted"
         }
         (_, Outcome::Completed | Outcome::NotConverged) => "NOT as predicted",
-        _ => "neither was tried to its end",
+        _ => "the migration ended before the prediction could be checked",
     };
-    let mut text = format!("\n{}: {came_true}\n", run.outcome.name());
-    let mut line = |name: &str, predicted: f64, was: Option<f64>, of: fn(f64) -> String| {
-        let Some(was) = was else { return };
-        let off = if was > 0.0 {
-            format!(", {:+.1} %", (predicted / was - 1.0) * 100.0)
+    let mut text = format!("\n{}: {result}\n", run.outcome.name());
+    let mut line = |name: &str, predicted: f64, actual: Option<f64>, format: fn(f64) -> String| {
+        let Some(actual) = actual else { return };
+        let error = if actual > 0.0 {
+            format!(", {:+.1} %", (predicted / actual - 1.0) * 100.0)
         } else {
             String::new()
         };
-        let _ = writeln!(text, "  {name:<13} predicted {}, was {}{off}", of(predicted), of(was));
+        let _ = writeln!(
+            text,
+            "  {name:<13} predicted {}, was {}{error}",
+            format(predicted),
+            format(actual)
+        );
     };
     let seconds = |us: Option<u64>| us.map(|us| us as f64 / 1e6);
     if *converges {
         line("total", *total, seconds(run.time_us.total), time);
         line(
             "blackout",
-            blackout.unwrap_or_default(),
+            blackout.unwrap_or(0.0),
             seconds(run.downtime.best.as_ref().map(|best| best.us)),
             time,
         );
@@ -107,34 +111,43 @@ pub fn format_verification(judged: &Judgement, run: &Summary) -> String {
     text
 }
 
-/// Comment lines above a captured scenario.
+/// Formats the comment lines at the top of a captured scenario.
 #[must_use]
 pub fn format_capture_header(
     captured: &Captured,
     scale: u32,
-    real: &Judgement,
-    lab: &Judgement,
+    of_vm: &Judgement,
+    of_lab: &Judgement,
 ) -> String {
     let mut text = String::new();
-    let (workload, verdict) = (&captured.workload, real.verdict.sentence());
-    let _ = writeln!(text, "# Captured from QEMU {} by {}.", captured.version, by(&captured.seen));
+    let (workload, verdict) = (&captured.workload, of_vm.verdict.sentence());
     let _ = writeln!(
         text,
-        "# Its guest writes {} at {}/s, and holds {} of {} RAM.",
+        "# Captured from QEMU {} by {}.",
+        captured.version,
+        format_method(&captured.seen)
+    );
+    let _ = writeln!(
+        text,
+        "# Its guest writes {} at {}/s, and has filled {} of {} RAM.",
         bytes(workload.working_set()),
         bytes(workload.rate()),
         bytes(captured.filled),
         bytes(captured.ram)
     );
-    let _ = writeln!(text, "# Its migration, by the model: {verdict}.");
+    let _ = writeln!(text, "# The model predicts of its migration: {verdict}.");
     if scale > 1 {
         let _ = writeln!(
             text,
-            "# Here all sizes and rates are divided by {scale}; times stay the same."
+            "# All sizes and rates below are divided by {scale}; times are the same."
         );
     }
-    if lab.verdict != real.verdict {
-        let _ = writeln!(text, "# In the lab, as it is set here: {}.", lab.verdict.sentence());
+    if of_lab.verdict != of_vm.verdict {
+        let _ = writeln!(
+            text,
+            "# The model predicts of the scenario below: {}.",
+            of_lab.verdict.sentence()
+        );
     }
     for note in &captured.notes {
         let _ = writeln!(text, "# Note: {note}.");

@@ -1,109 +1,127 @@
-//! Limits on a comparison: `downtime.best.us > +5 %`, given with `--fail-if`.
+//! Limits on a comparison: `--fail-if 'downtime.best.us > +5 %'`.
 //!
-//! Takes an expression and a [`Comparison`]; gives a check. The grammar is that of a run's checks, `PATH OPERATOR VALUE`, and the check passes
-//! if the expression is not true:
+//! The grammar is that of a run's checks, `PATH OPERATOR VALUE`. A check passes if its expression is
+//! not true:
 //!
 //! | expression | true if |
 //! |---|---|
-//! | `downtime.best.us > +5 %` | B's median is more than 5 % above A's (of pairs: the median change is); the sign is a must |
-//! | `time_us.total.ratio > 1.05` | the same, as B by A |
-//! | `downtime.best.us.p90 > +10 %` | the same of the 90th percentile; also `p99`, and `.p90.ratio` |
+//! | `downtime.best.us > +5 %` | B's median is more than 5 % above A's; the sign is required |
+//! | `time_us.total.ratio > 1.05` | B's median divided by A's is more than 1.05 |
+//! | `downtime.best.us.p90 > +10 %` | the 90th percentile is more than 10 % above A's |
 //! | `downtime.best.us > 300ms` | B's own median is more, whatever A's is |
-//! | `downtime.best.us.p99 > 1s` | the same of the 99th percentile |
-//! | `completed < 95 %` | of all B's runs less than this share completed |
+//! | `downtime.best.us.p99 > 1s` | B's own 99th percentile is more |
+//! | `completed < 95 %` | less than this share of all B's runs completed |
 //!
-//! **What noise can do does not fail a build.** An expression is true only if the whole 95 % interval is beyond the limit: `>` looks at its
-//! lower end, `<` at its upper one. Where a change of the median is meant that goes at least as far as "none" (`> +5 %`, `< −5 %`), it
-//! has to be claimed as well, by the p corrected for all tests: of fifty cells one or two have an interval beyond "none" by chance. (What is
-//! rare has no p: with many cells, leave it a margin.)
+//! `p90`, `p99`, `p90.ratio` and `p99.ratio` follow any metric. Of pairs, a change of the median is
+//! the median of the pairs' changes.
 //!
-//! Each cell is looked at, and all pairs together; one that breaks the limit is enough. Where there are too few values to say anything the
-//! check does not pass, as with what was not measured in a run; where there are in some cells only, those are counted.
+//! Noise alone does not fail a build: an expression is true only if the whole 95 % interval is beyond
+//! the limit. `>` compares the lower end of the interval, `<` the upper end. With many cells, one or
+//! two have an interval beyond "no change" by chance. Therefore a limit on a change of the median that
+//! "no change" does not exceed (`> +5 %`, `< −5 %`) also requires a significant difference, by the p
+//! that is corrected for all tests. Percentiles have no p: with many cells, give them a margin.
+//!
+//! The expression is evaluated for each cell and for all pairs together; one that exceeds the limit is
+//! enough. If no place has enough values, the check does not pass, as with a figure of a run that
+//! was not measured. If only some cells have too few values, the result says how many.
 
-use super::check::{CheckError, Expression, compare, number};
-use super::comparison::words;
+use super::comparison::figures::{
+    format_change, format_estimate, format_proportion, interval_ends,
+};
+use super::expression::{CheckError, Expression, Operator, parse_limit};
 use crate::campaign::Comparison;
 use crate::campaign::compare::{Change, MetricComparison, Verdict};
 use crate::campaign::statistics::{Estimate, Proportion};
 use crate::record::Check;
 
-/// Evaluates an expression; the check passes if it is not true.
+/// Evaluates an expression on a comparison; the check passes if the expression is not true.
 ///
 /// # Errors
-/// [`CheckError`] for an expression that is none, for `==` and `!=` (which noise always decides), and for a metric that was not compared.
+/// [`CheckError`] for an expression that cannot be parsed, for `==` and `!=`, whose result depends
+/// on noise alone, and for a metric that was not compared.
 pub fn evaluate_comparison_check(
     expression: &str,
     comparison: &Comparison,
 ) -> Result<Check, CheckError> {
     let parsed = Expression::parse(expression, "'downtime.best.us > +5 %'")?;
-    if matches!(parsed.operator, "==" | "!=") {
-        return Err(parsed.refuse(
-            "whether two are equal is decided by noise: only >, >=, < and <= work on a comparison",
+    if matches!(parsed.operator, Operator::Equal | Operator::NotEqual) {
+        return Err(parsed.error(
+            "noise decides whether two values are equal: use >, >=, < or <= on a comparison",
         ));
     }
-    let seen = match parsed.path {
-        "completed" => vec![completed(&parsed, comparison)?],
-        _ => figures(&parsed, comparison)?,
+    let results = match parsed.path {
+        "completed" => vec![evaluate_completion(&parsed, comparison)?],
+        _ => evaluate_metric(&parsed, comparison)?,
     };
-    Ok(conclude(&parsed, expression, &seen))
+    Ok(combine(&parsed, expression, &results))
 }
 
-/// One place at which the limit was held against figures.
-struct Seen {
-    /// `None`: too few values to say.
-    broken: Option<bool>,
+/// The result of the expression in one cell, or for all pairs together.
+struct PartialResult {
+    /// Whether the limit is exceeded; `None` if there are too few values.
+    is_exceeded: Option<bool>,
+    /// The figure that was compared, as text.
     actual: String,
 }
 
-fn conclude(parsed: &Expression<'_>, expression: &str, seen: &[Seen]) -> Check {
-    let known: Vec<&Seen> = seen.iter().filter(|seen| seen.broken.is_some()).collect();
-    let first = known.iter().find(|seen| seen.broken == Some(true)).or(known.first());
+/// Combines the results into one check. It quotes a result that exceeds the limit if there is one.
+fn combine(parsed: &Expression<'_>, expression: &str, results: &[PartialResult]) -> Check {
+    let known: Vec<&PartialResult> =
+        results.iter().filter(|result| result.is_exceeded.is_some()).collect();
+    let first = known.iter().find(|result| result.is_exceeded == Some(true)).or(known.first());
     let mut actual =
-        first.map_or_else(|| "too few values to say".to_owned(), |seen| seen.actual.clone());
-    let unknown = seen.len() - known.len();
+        first.map_or_else(|| "unknown (too few values)".to_owned(), |result| result.actual.clone());
+    let unknown = results.len() - known.len();
     if unknown > 0 && !known.is_empty() {
-        actual = format!("{actual}; too few values to say in {unknown} of {}", seen.len());
+        actual = format!("{actual}; too few values in {unknown} of {}", results.len());
     }
-    let pass = !known.is_empty() && known.iter().all(|seen| seen.broken == Some(false));
+    let pass = !known.is_empty() && known.iter().all(|result| result.is_exceeded == Some(false));
     Check {
         name: expression.to_owned(),
-        limit: format!("{} {}", parsed.operator, parsed.limit),
+        limit: format!("{} {}", parsed.operator.symbol(), parsed.limit),
         actual,
         pass,
     }
 }
 
-fn completed(parsed: &Expression<'_>, comparison: &Comparison) -> Result<Seen, CheckError> {
-    let limit = parsed.limit.strip_suffix('%').and_then(|number| finite(number.trim()));
+fn evaluate_completion(
+    parsed: &Expression<'_>,
+    comparison: &Comparison,
+) -> Result<PartialResult, CheckError> {
+    let limit = parsed.limit.strip_suffix('%').and_then(|number| parse_finite(number.trim()));
     let limit = limit.ok_or_else(|| {
-        parsed.refuse("`completed` is a share of all runs: write it like 'completed < 95 %'")
+        parsed.error("`completed` is a share of all runs: write it like 'completed < 95 %'")
     })?;
     let share = comparison.completion.b.share;
     let ends = share.map(|Proportion { low, high, .. }| (low * 100.0, high * 100.0));
-    let actual = share.map(|share| words::share(&share)).unwrap_or_default();
-    Ok(Seen { broken: ends.map(|ends| beyond(parsed, ends, limit)), actual })
+    let actual = share.map_or_else(String::new, |share| format_proportion(&share));
+    Ok(PartialResult { is_exceeded: ends.map(|ends| is_beyond(parsed, ends, limit)), actual })
 }
 
-/// What of a metric is meant.
+/// The quantile of a metric that an expression limits.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Of {
+enum Quantile {
     Median,
     P90,
     P99,
 }
 
-fn figures(parsed: &Expression<'_>, comparison: &Comparison) -> Result<Vec<Seen>, CheckError> {
-    let (metric, rest) = metric(parsed, comparison)?;
-    let (of, ratio) = match rest {
-        "" => (Of::Median, false),
-        "ratio" => (Of::Median, true),
-        "p90" => (Of::P90, false),
-        "p90.ratio" => (Of::P90, true),
-        "p99" => (Of::P99, false),
-        "p99.ratio" => (Of::P99, true),
+fn evaluate_metric(
+    parsed: &Expression<'_>,
+    comparison: &Comparison,
+) -> Result<Vec<PartialResult>, CheckError> {
+    let (metric, rest) = find_metric(parsed, comparison)?;
+    let (quantile, is_ratio) = match rest {
+        "" => (Quantile::Median, false),
+        "ratio" => (Quantile::Median, true),
+        "p90" => (Quantile::P90, false),
+        "p90.ratio" => (Quantile::P90, true),
+        "p99" => (Quantile::P99, false),
+        "p99.ratio" => (Quantile::P99, true),
         other => {
-            return Err(parsed
-                .refuse(format!("of `{metric}` there are p90, p99 and ratio, and not `{other}`")));
+            return Err(
+                parsed.error(format!("`{metric}` has p90, p99 and ratio, but no `{other}`"))
+            );
         }
     };
     let in_cells = comparison
@@ -111,31 +129,35 @@ fn figures(parsed: &Expression<'_>, comparison: &Comparison) -> Result<Vec<Seen>
         .iter()
         .flat_map(|cell| cell.metrics.iter().map(move |figures| (cell.cell.as_str(), figures)));
     let together = comparison.pooled.iter().map(|figures| ("all pairs", figures));
-    match relative(parsed, ratio)? {
+    match parse_change(parsed, is_ratio)? {
         Some(limit) => {
-            // Of what is rare there is nothing for all pairs.
+            // There are no percentiles for all pairs together.
             let places = together
-                .filter(|_| of == Of::Median)
+                .filter(|_| quantile == Quantile::Median)
                 .chain(in_cells)
                 .filter(|(_, figures)| figures.metric == metric);
-            Ok(places.map(|(place, figures)| change(parsed, figures, of, limit, place)).collect())
+            Ok(places
+                .map(|(place, figures)| evaluate_change(parsed, figures, quantile, limit, place))
+                .collect())
         }
         None => {
             let limit =
-                number(parsed.limit).filter(|limit| limit.is_finite()).ok_or_else(|| {
-                    parsed.refuse(format!(
+                parse_limit(parsed.limit).filter(|limit| limit.is_finite()).ok_or_else(|| {
+                    parsed.error(format!(
                         "`{}` is neither a change, like +5 %, nor a quantity, like 300ms",
                         parsed.limit
                     ))
                 })?;
             let places = in_cells.filter(|(_, figures)| figures.metric == metric);
-            Ok(places.map(|(place, figures)| own(parsed, figures, of, limit, place)).collect())
+            Ok(places
+                .map(|(place, figures)| evaluate_value(parsed, figures, quantile, limit, place))
+                .collect())
         }
     }
 }
 
-/// The metric that the path begins with, and what follows.
-fn metric<'a>(
+/// Finds the metric with which the path begins. Returns it and the rest of the path.
+fn find_metric<'a>(
     parsed: &Expression<'a>,
     comparison: &'a Comparison,
 ) -> Result<(&'a str, &'a str), CheckError> {
@@ -152,92 +174,95 @@ fn metric<'a>(
     };
     names().filter_map(rest).max_by_key(|(name, _)| name.len()).ok_or_else(|| {
         let all: Vec<&str> = names().collect();
-        parsed.refuse(format!(
-            "`{}` was not compared; there are: completed, {}",
+        parsed.error(format!(
+            "`{}` was not compared; use one of: completed, {}",
             parsed.path,
             all.join(", ")
         ))
     })
 }
 
-/// The limit as a ratio, if a change is meant.
-fn relative(parsed: &Expression<'_>, ratio: bool) -> Result<Option<f64>, CheckError> {
-    if ratio {
-        let limit = finite(parsed.limit)
-            .ok_or_else(|| parsed.refuse("a ratio is compared with a number, like 1.05"))?;
+/// Parses a limit on a change, and returns it as a ratio of B to A; `None` if it is no change.
+fn parse_change(parsed: &Expression<'_>, is_ratio: bool) -> Result<Option<f64>, CheckError> {
+    if is_ratio {
+        let limit = parse_finite(parsed.limit)
+            .ok_or_else(|| parsed.error("a ratio is compared with a number, like 1.05"))?;
         return Ok(Some(limit));
     }
     let Some(percent) = parsed.limit.strip_suffix('%') else { return Ok(None) };
     let percent = percent.trim().replace('−', "-");
     let signed = percent.starts_with(['+', '-']);
-    let percent = finite(&percent).filter(|_| signed);
+    let percent = parse_finite(&percent).filter(|_| signed);
     let percent =
-        percent.ok_or_else(|| parsed.refuse("a change has a sign: write it like +5 % or −5 %"))?;
+        percent.ok_or_else(|| parsed.error("a change needs a sign: write it like +5 % or −5 %"))?;
     Ok(Some(1.0 + percent / 100.0))
 }
 
-/// NotMeasured is beyond a limit that is no number, and so it would always be kept.
-fn finite(text: &str) -> Option<f64> {
+/// Parses a finite number. NaN and infinity are refused, because no value exceeds them and the check
+/// would always pass.
+fn parse_finite(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|number| number.is_finite())
 }
 
-fn change(
+/// Evaluates a limit on the change from A to B.
+fn evaluate_change(
     parsed: &Expression<'_>,
     figures: &MetricComparison,
-    of: Of,
+    quantile: Quantile,
     limit: f64,
     place: &str,
-) -> Seen {
-    let change = match of {
-        Of::Median => figures.change,
-        Of::P90 => figures.tails.p90,
-        Of::P99 => figures.tails.p99,
+) -> PartialResult {
+    let change = match quantile {
+        Quantile::Median => figures.change,
+        Quantile::P90 => figures.tails.p90,
+        Quantile::P99 => figures.tails.p99,
     };
-    let claimed = match parsed.operator {
-        ">" | ">=" => limit < 1.0 || figures.verdict == Verdict::Higher,
-        _ => limit > 1.0 || figures.verdict == Verdict::Lower,
+    let is_significant = if parsed.operator.is_upper_limit() {
+        limit < 1.0 || figures.verdict == Verdict::Higher
+    } else {
+        limit > 1.0 || figures.verdict == Verdict::Lower
     };
-    let broken = change
-        .as_ref()
-        .and_then(ends_of_change)
-        .map(|ends| beyond(parsed, ends, limit) && (claimed || of != Of::Median));
-    let actual = change.map(|change| words::change(&change, figures.unit)).unwrap_or_default();
-    Seen { broken, actual: format!("{actual} in {place}") }
-}
-
-fn own(
-    parsed: &Expression<'_>,
-    figures: &MetricComparison,
-    of: Of,
-    limit: f64,
-    place: &str,
-) -> Seen {
-    let quantile = figures.b.quantiles.map(|quantiles| match of {
-        Of::Median => quantiles.p50,
-        Of::P90 => quantiles.p90,
-        Of::P99 => quantiles.p99,
+    let is_exceeded = change.as_ref().and_then(change_interval).map(|ends| {
+        is_beyond(parsed, ends, limit) && (is_significant || quantile != Quantile::Median)
     });
-    let broken = quantile.as_ref().and_then(words::ends).map(|ends| beyond(parsed, ends, limit));
-    let actual = quantile
-        .map(|quantile: Estimate| words::estimate(&quantile, figures.unit))
-        .unwrap_or_default();
-    Seen { broken, actual: format!("{actual} in {place}") }
+    let actual = change.map_or_else(String::new, |change| format_change(&change, figures.unit));
+    PartialResult { is_exceeded, actual: format!("{actual} in {place}") }
 }
 
-/// Of the ratio. Something from nothing is beyond any.
-fn ends_of_change(change: &Change) -> Option<(f64, f64)> {
+/// Evaluates a limit on B's own value.
+fn evaluate_value(
+    parsed: &Expression<'_>,
+    figures: &MetricComparison,
+    quantile: Quantile,
+    limit: f64,
+    place: &str,
+) -> PartialResult {
+    let estimate = figures.b.quantiles.map(|quantiles| match quantile {
+        Quantile::Median => quantiles.p50,
+        Quantile::P90 => quantiles.p90,
+        Quantile::P99 => quantiles.p99,
+    });
+    let is_exceeded =
+        estimate.as_ref().and_then(interval_ends).map(|ends| is_beyond(parsed, ends, limit));
+    let actual = estimate
+        .map_or_else(String::new, |estimate: Estimate| format_estimate(&estimate, figures.unit));
+    PartialResult { is_exceeded, actual: format!("{actual} in {place}") }
+}
+
+/// The ends of the ratio's interval. A change from zero to something is beyond any limit.
+fn change_interval(change: &Change) -> Option<(f64, f64)> {
     match &change.ratio {
-        Some(ratio) => words::ends(ratio),
+        Some(ratio) => interval_ends(ratio),
         None => {
             change.difference.low.filter(|low| *low > 0.0).map(|_| (f64::INFINITY, f64::INFINITY))
         }
     }
 }
 
-/// Whether the end of the interval that is nearer to the limit is beyond it.
-fn beyond(parsed: &Expression<'_>, (low, high): (f64, f64), limit: f64) -> bool {
-    let nearer = if parsed.operator.starts_with('>') { low } else { high };
-    compare(nearer, parsed.operator, limit)
+/// Whether the whole interval is beyond the limit: the end that is nearer to the limit decides.
+fn is_beyond(parsed: &Expression<'_>, (low, high): (f64, f64), limit: f64) -> bool {
+    let nearer = if parsed.operator.is_upper_limit() { low } else { high };
+    parsed.operator.is_true(nearer, limit)
 }
 
 #[cfg(test)]
@@ -266,22 +291,22 @@ mod tests {
     }
 
     #[test]
-    fn a_change_beyond_the_limit_breaks_it_and_one_that_may_be_noise_does_not() {
+    fn fails_on_a_change_beyond_the_limit_but_not_on_one_that_may_be_noise() {
         let slower = comparison(4000.0, 4800.0);
         assert!(!passes("downtime.best.us > +5 %", &slower));
         assert!(!passes("downtime.best.us.ratio > 1.05", &slower));
         assert!(!passes("downtime.best.us.p90 > +5%", &slower));
-        // 20 % more, and 15 may be true as well.
+        // The change is 20 %, but 15 % is in its interval.
         assert!(passes("downtime.best.us > +20 %", &slower));
         assert!(passes("time_us.total > +1 %", &slower));
-        // Gains that were asked for: it has to become faster by a tenth.
+        // A required gain: B has to be faster by a tenth.
         assert!(!passes("downtime.best.us > -10 %", &slower));
         assert!(passes("downtime.best.us > −10 %", &comparison(4000.0, 3000.0)));
         assert!(!passes("downtime.best.us < −10 %", &comparison(4000.0, 3000.0)));
     }
 
     #[test]
-    fn the_figure_itself_can_be_limited() {
+    fn a_limit_can_apply_to_the_value_itself() {
         let comparison = comparison(4000.0, 4800.0);
         assert!(passes("downtime.best.us > 5ms", &comparison));
         assert!(!passes("downtime.best.us > 4ms", &comparison));
@@ -290,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_that_did_not_complete_break_a_limit_when_that_is_sure() {
+    fn fails_on_too_few_completed_runs_only_if_that_is_certain() {
         let of = |completed, failed| {
             let rows = [Hill(4000.0, 0.1), NotMeasured, NotMeasured, NotMeasured];
             let b =
@@ -302,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_said_does_not_pass() {
+    fn fails_if_there_are_too_few_values() {
         let few = |name: &str, seed| {
             table(name).runs(
                 "one",
@@ -313,12 +338,12 @@ mod tests {
         };
         let comparison = compare(&few("a", 1), &few("b", 2), &CompareOptions::default());
         let check = evaluate_comparison_check("downtime.best.us > +5 %", &comparison).unwrap();
-        assert_eq!((check.pass, check.actual.as_str()), (false, "too few values to say"));
+        assert_eq!((check.pass, check.actual.as_str()), (false, "unknown (too few values)"));
         assert!(!passes("faults.count > +5 %", &comparison));
     }
 
     #[test]
-    fn one_cell_of_fifty_breaks_a_limit_and_the_noise_of_fifty_does_not() {
+    fn fails_on_one_slow_cell_of_fifty_but_not_on_the_noise_of_fifty() {
         let cells = |name: &str, seed: u64, slow: f64| {
             let cell = |all: Table, cell: u64| {
                 let center = if cell == 7 { slow } else { 4000.0 };
@@ -340,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn something_from_nothing_is_more_than_any_percentage() {
+    fn a_change_from_zero_is_more_than_any_percentage() {
         let side = |name: &str, faults| {
             table(name).runs("one", 10, 1, [NotMeasured, NotMeasured, NotMeasured, faults])
         };
@@ -354,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_is_no_number_is_refused() {
+    fn refuses_a_limit_that_is_not_a_finite_number() {
         let comparison = comparison(4000.0, 8000.0);
         let all = [
             "downtime.best.us > +nan %",
@@ -369,16 +394,16 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_with_the_reason() {
+    fn refuses_a_bad_expression_and_says_why() {
         let comparison = comparison(4000.0, 4000.0);
         let message = |expression| {
             evaluate_comparison_check(expression, &comparison).unwrap_err().to_string()
         };
         insta::assert_snapshot!(message("downtime.best.us"), @"--fail-if 'downtime.best.us': write it as PATH OPERATOR VALUE, such as 'downtime.best.us > +5 %'");
-        insta::assert_snapshot!(message("downtime.best.us > 5 %"), @"--fail-if 'downtime.best.us > 5 %': a change has a sign: write it like +5 % or −5 %");
-        insta::assert_snapshot!(message("downtime.best.us == 4ms"), @"--fail-if 'downtime.best.us == 4ms': whether two are equal is decided by noise: only >, >=, < and <= work on a comparison");
-        insta::assert_snapshot!(message("downtime.worst.us > +5 %"), @"--fail-if 'downtime.worst.us > +5 %': `downtime.worst.us` was not compared; there are: completed, downtime.best.us, time_us.total, transfer.total_bytes, faults.count");
-        insta::assert_snapshot!(message("downtime.best.us.p95 > +5 %"), @"--fail-if 'downtime.best.us.p95 > +5 %': of `downtime.best.us` there are p90, p99 and ratio, and not `p95`");
+        insta::assert_snapshot!(message("downtime.best.us > 5 %"), @"--fail-if 'downtime.best.us > 5 %': a change needs a sign: write it like +5 % or −5 %");
+        insta::assert_snapshot!(message("downtime.best.us == 4ms"), @"--fail-if 'downtime.best.us == 4ms': noise decides whether two values are equal: use >, >=, < or <= on a comparison");
+        insta::assert_snapshot!(message("downtime.worst.us > +5 %"), @"--fail-if 'downtime.worst.us > +5 %': `downtime.worst.us` was not compared; use one of: completed, downtime.best.us, time_us.total, transfer.total_bytes, faults.count");
+        insta::assert_snapshot!(message("downtime.best.us.p95 > +5 %"), @"--fail-if 'downtime.best.us.p95 > +5 %': `downtime.best.us` has p90, p99 and ratio, but no `p95`");
         insta::assert_snapshot!(message("downtime.best.us > much"), @"--fail-if 'downtime.best.us > much': `much` is neither a change, like +5 %, nor a quantity, like 300ms");
         insta::assert_snapshot!(message("downtime.best.us.ratio > +5 %"), @"--fail-if 'downtime.best.us.ratio > +5 %': a ratio is compared with a number, like 1.05");
         insta::assert_snapshot!(message("completed < often"), @"--fail-if 'completed < often': `completed` is a share of all runs: write it like 'completed < 95 %'");

@@ -1,5 +1,6 @@
-//! The summary on one screen, readable without colour.
+//! The summary screen of a run: one screen of text without colours.
 
+use super::check::format_check;
 use super::timeline::{Timeline, format_timeline};
 use crate::record::{
     Application, Brownout, Convergence, Faults, Guest, Integrity, LinkView, Outcome, Phases,
@@ -9,17 +10,17 @@ use crate::units::{human_bytes, human_micros};
 use std::fmt::Write;
 use std::path::Path;
 
-/// Of a drawing.
+/// Width of the timeline in columns.
 const WIDTH: usize = 72;
-/// `diagnose` shows all.
-const REMEDIES: usize = 3;
+/// At most this many remedies are shown; `switchover diagnose` shows all of them.
+const MAX_REMEDIES: usize = 3;
 
-/// What was done, the blackout, transfer, guest, and where the rest is.
+/// Formats the summary: the outcome, the blackout, the transfer, the guest, and where the results are.
 #[must_use]
 pub fn format_summary(
     run: &Summary,
     switchovers: &[Switchover],
-    when: &Timeline,
+    times: &Timeline,
     directory: &Path,
 ) -> String {
     let mut screen = String::new();
@@ -44,64 +45,56 @@ pub fn format_summary(
         "QEMU",
         format!(
             "{} → {}, {on}{}{tls}",
-            short(&env.source_qemu),
-            short(&env.destination_qemu),
+            short_version(&env.source_qemu),
+            short_version(&env.destination_qemu),
             env.transport
         ),
     );
     if let Some(reason) = env.accelerator_reason.as_ref().filter(|reason| *reason != "asked for") {
         line("", format!("{}: {reason}", env.accelerator.as_deref().unwrap_or_default()));
     }
-    for (name, text) in super::blackout::lines(run, switchovers) {
+    for (name, text) in super::blackout::format_lines(run, switchovers) {
         line(name, text);
     }
-    line("total", time(run));
-    if run.repeat.is_none() && when.done_us > 0 {
-        for drawn in format_timeline(when, WIDTH).lines() {
+    line("total", format_times(run));
+    if run.repeat.is_none() && times.done_us > 0 {
+        for drawn in format_timeline(times, WIDTH).lines() {
             line("", drawn.to_owned());
         }
     }
-    line("transfer", transfer(run));
-    if let Some(text) = run.link.as_ref().and_then(link) {
+    line("transfer", format_transfer(run));
+    if let Some(text) = run.link.as_ref().and_then(format_link) {
         line("link", text);
     }
-    for (name, text) in why(&run.convergence) {
+    for (name, text) in explain_non_convergence(&run.convergence) {
         line(name, text);
     }
-    line("guest", guest(&run.guest));
-    let rates = dirty_rates(&run.guest);
+    line("guest", format_guest(&run.guest));
+    let rates = format_dirty_rates(&run.guest);
     if !rates.is_empty() {
         line("", rates);
     }
-    if let Some(text) = run.guest.application.as_ref().and_then(application) {
+    if let Some(text) = run.guest.application.as_ref().and_then(format_application) {
         line("", text);
     }
-    if let Some(text) = brownout(&run.brownout) {
+    if let Some(text) = format_brownout(&run.brownout) {
         line("brownout", text);
     }
-    if let Some(text) = faults(&run.faults) {
+    if let Some(text) = format_faults(&run.faults) {
         line("faults", text);
     }
-    if let Some(text) = run.recovery.map(recovery) {
+    if let Some(text) = run.recovery.map(format_recovery) {
         line("recovery", text);
     }
     for (side, sampled) in
         [("source", run.sampling.source), ("destination", run.sampling.destination)]
     {
         if let Some(sampled) = sampled {
-            line(if side == "source" { "sampling" } else { "" }, sampling(side, &sampled));
+            line(if side == "source" { "sampling" } else { "" }, format_sampling(side, &sampled));
         }
     }
     for check in &run.checks {
-        line(
-            "check",
-            format!(
-                "{}: {} (is {})",
-                if check.pass { "held" } else { "BROKEN" },
-                check.name,
-                check.actual
-            ),
-        );
+        line("check", format_check(check));
     }
     for warning in &run.warnings {
         line("warning", warning.clone());
@@ -110,11 +103,12 @@ pub fn format_summary(
     format!("{outcome}\n{screen}")
 }
 
-fn short(version: &str) -> &str {
+/// The version without the distributor's package: `10.0.2` of `10.0.2 (Debian 1:10.0.2)`.
+fn short_version(version: &str) -> &str {
     version.split(' ').next().unwrap_or(version)
 }
 
-fn time(run: &Summary) -> String {
+fn format_times(run: &Summary) -> String {
     let time = run.time_us;
     let parts = [
         ("setup", time.setup),
@@ -137,7 +131,7 @@ fn time(run: &Summary) -> String {
     }
 }
 
-fn transfer(run: &Summary) -> String {
+fn format_transfer(run: &Summary) -> String {
     let transfer = run.transfer;
     let Some(total) = transfer.total_bytes else { return "not known".to_owned() };
     let mut text = human_bytes(total);
@@ -159,18 +153,21 @@ fn transfer(run: &Summary) -> String {
     text
 }
 
-/// A post-copy that broke.
-fn recovery(recovery: Recovery) -> String {
+/// Formats the recovery of a post-copy whose connection broke.
+fn format_recovery(recovery: Recovery) -> String {
     let Recovery { attempts, recovered, paused_us } = recovery;
-    let went_on =
-        if recovered > 0 { "post-copy broke and was recovered" } else { "post-copy broke" };
+    let result = if recovered > 0 {
+        "post-copy's connection broke and was recovered"
+    } else {
+        "post-copy's connection broke"
+    };
     let paused =
         paused_us.map_or_else(String::new, |us| format!(", paused for {}", human_micros(us)));
-    format!("{went_on}: {attempts} attempts{paused}")
+    format!("{result}: {attempts} attempts{paused}")
 }
 
-/// Why it did not converge, and what would help.
-fn why(convergence: &Convergence) -> Vec<(&'static str, String)> {
+/// Explains why the migration did not converge, and names what would help.
+fn explain_non_convergence(convergence: &Convergence) -> Vec<(&'static str, String)> {
     let Some(verdict) = convergence.verdict.as_deref().filter(|verdict| *verdict != "converges")
     else {
         return Vec::new();
@@ -183,23 +180,23 @@ fn why(convergence: &Convergence) -> Vec<(&'static str, String)> {
     };
     add(convergence.dirty_bps, &|rate| format!("the guest writes {rate}/s"));
     add(convergence.bandwidth_bps, &|rate| format!("{rate}/s are sent"));
-    add(convergence.pending_floor_bytes, &|floor| format!("pending comes down to {floor}"));
-    add(convergence.threshold_bytes, &|threshold| format!("must be below {threshold}"));
+    add(convergence.pending_floor_bytes, &|floor| format!("pending falls to {floor}"));
+    add(convergence.threshold_bytes, &|threshold| format!("must fall below {threshold}"));
     let words = |remedy: &serde_json::Value, name: &str| {
         remedy[name].as_str().unwrap_or_default().to_owned()
     };
-    let helps = convergence.remedies.iter().take(REMEDIES);
+    let helps = convergence.remedies.iter().take(MAX_REMEDIES);
     let helps = helps.enumerate().map(|(index, remedy)| {
         (
-            if index == 0 { "helps" } else { "" },
+            if index == 0 { "remedies" } else { "" },
             format!("{} → {}", words(remedy, "setting"), words(remedy, "effect")),
         )
     });
-    std::iter::once(("why", text)).chain(helps).collect()
+    std::iter::once(("diagnosis", text)).chain(helps).collect()
 }
 
-/// What the link itself saw, with what QEMU says beside it.
-fn link(link: &LinkView) -> Option<String> {
+/// Formats what the emulated link measured, beside QEMU's own figure.
+fn format_link(link: &LinkView) -> Option<String> {
     let mut text = format!("{} to the destination", human_bytes(link.bytes?));
     let mut add = |figure: Option<u64>, words: &dyn Fn(String) -> String| {
         if let Some(figure) = figure {
@@ -208,16 +205,16 @@ fn link(link: &LinkView) -> Option<String> {
     };
     add(link.back_bytes, &|bytes| format!(", {bytes} back"));
     add(link.mean_bps, &|rate| format!(", mean {rate}/s"));
-    add(link.qemu_bps, &|rate| format!(" (QEMU says {rate}/s)"));
-    add(link.peak_bps, &|rate| format!(", busiest 100 ms {rate}/s"));
-    add(link.held_max_bytes, &|bytes| format!(", at most {bytes} on the way"));
+    add(link.qemu_bps, &|rate| format!(" (QEMU reports {rate}/s)"));
+    add(link.peak_bps, &|rate| format!(", peak {rate}/s (over 100 ms)"));
+    add(link.held_max_bytes, &|bytes| format!(", at most {bytes} in flight"));
     if let Some(channels) = link.channels.filter(|channels| *channels > 1) {
         let _ = write!(text, ", {channels} channels");
     }
     Some(text)
 }
 
-fn guest(guest: &Guest) -> String {
+fn format_guest(guest: &Guest) -> String {
     let integrity = match guest.integrity {
         Integrity::Intact => "intact",
         Integrity::Corrupt => "CORRUPT",
@@ -236,7 +233,7 @@ fn guest(guest: &Guest) -> String {
     text
 }
 
-fn dirty_rates(guest: &Guest) -> String {
+fn format_dirty_rates(guest: &Guest) -> String {
     let rates = [
         ("before", guest.dirty_bps_before),
         ("during", guest.dirty_bps_during),
@@ -249,8 +246,8 @@ fn dirty_rates(guest: &Guest) -> String {
     if rates.is_empty() { String::new() } else { format!("dirtied {}", rates.join(", ")) }
 }
 
-/// How often it answered in each phase, and how long it did not.
-fn application(application: &Application) -> Option<String> {
+/// Formats how often an application in the guest answered in each phase, and its longest gaps.
+fn format_application(application: &Application) -> Option<String> {
     let phases = [
         ("before", application.rps_before, application.longest_gap_before_us),
         ("during", application.rps_during, application.longest_gap_during_us),
@@ -265,13 +262,13 @@ fn application(application: &Application) -> Option<String> {
         .filter_map(|(when, _, gap)| Some(format!("{} {when}", human_micros((*gap)?))))
         .collect();
     let wrong = match application.wrong_answers.filter(|wrong| *wrong > 0) {
-        Some(wrong) => format!("; {wrong} WRONG"),
+        Some(wrong) => format!("; {wrong} answers WRONG"),
         None => String::new(),
     };
     let seen = !rates.is_empty();
     seen.then(|| {
         format!(
-            "{} answered {}; longest wait {}{wrong}",
+            "{} answered {}; longest gap {}{wrong}",
             application.name,
             rates.join(", "),
             gaps.join(", ")
@@ -279,8 +276,8 @@ fn application(application: &Application) -> Option<String> {
     })
 }
 
-/// The longest stalls of each phase, the guest's beats as they came and its own accesses.
-fn brownout(brownout: &Brownout) -> Option<String> {
+/// Formats the longest stalls of each phase: between heartbeats, and of the guest's memory accesses.
+fn format_brownout(brownout: &Brownout) -> Option<String> {
     let longest = |phases: &Phases| {
         let all = [
             ("before", phases.before),
@@ -294,7 +291,7 @@ fn brownout(brownout: &Brownout) -> Option<String> {
         all.iter().filter_map(of).collect::<Vec<_>>().join(", ")
     };
     let (beats, accesses) = (longest(&brownout.beats), longest(&brownout.accesses));
-    let text = [("longest between beats: ", beats), ("longest memory access: ", accesses)];
+    let text = [("longest gap between heartbeats: ", beats), ("longest memory access: ", accesses)];
     let text: Vec<String> = text
         .into_iter()
         .filter(|(_, all)| !all.is_empty())
@@ -303,13 +300,13 @@ fn brownout(brownout: &Brownout) -> Option<String> {
     (!text.is_empty()).then(|| text.join("; "))
 }
 
-fn faults(faults: &Faults) -> Option<String> {
-    let mut text = format!("{} pages asked for", faults.count?);
+fn format_faults(faults: &Faults) -> Option<String> {
+    let mut text = format!("{} pages requested", faults.count?);
     let mut add = |words: String| {
         let _ = write!(text, ", {words}");
     };
     if let Some(pushed) = faults.pushed {
-        add(format!("{pushed} came unasked"));
+        add(format!("{pushed} pushed"));
     }
     if let (Some(p50), Some(p99), Some(max)) = (faults.p50_us, faults.p99_us, faults.max_us) {
         add(format!(
@@ -325,9 +322,9 @@ fn faults(faults: &Faults) -> Option<String> {
     Some(text)
 }
 
-fn sampling(side: &str, sampled: &SampledSide) -> String {
+fn format_sampling(side: &str, sampled: &SampledSide) -> String {
     format!(
-        "{side}: {} at {:.0} Hz, answered in {} (p50), {} (p99), longest gap {}",
+        "{side}: {} samples at {:.0} Hz, response time {} (p50), {} (p99), longest gap {}",
         sampled.samples,
         sampled.rate_hz,
         human_micros(sampled.rtt_p50_us),
@@ -342,21 +339,21 @@ mod tests {
     use crate::record::testing::example_summary;
 
     #[test]
-    fn one_screen_tells_it_all() {
+    fn the_summary_fits_on_one_screen() {
         insta::assert_snapshot!(format_summary(&example_summary(), &[], &Timeline::default(), Path::new("runs/example")), @r"
         completed by pre-copy
           QEMU        10.0.2 → 10.0.2, microvm, tcg, unix
                       tcg: no KVM here
-          blackout    4.71 ms (STOP on the source to RESUME on the destination)
+          blackout    4.71 ms (from STOP on the source to RESUME on the destination)
             views     events 4.71 ms, QEMU itself reports 2 ms
           total       312 ms = setup 1.20 ms + pre-copy 305 ms + switchover 4.71 ms
           transfer    94.1 MiB, of 256 MiB RAM, MIGRATION_PASS 4, mean 301 MiB/s
-          link        94.4 MiB to the destination, 1.95 KiB back, mean 305 MiB/s (QEMU says 301 MiB/s), busiest 100 ms 358 MiB/s, at most 16.0 MiB on the way
+          link        94.4 MiB to the destination, 1.95 KiB back, mean 305 MiB/s (QEMU reports 301 MiB/s), peak 358 MiB/s (over 100 ms), at most 16.0 MiB in flight
           guest       intact, 16384 pages checked; heartbeat gap 5.60 ms
                       dirtied 50.0 MiB/s before
-                      redis answered 1830/s before, 900/s during, 1790/s after; longest wait 2.40 ms before, 11.2 ms during, 2.60 ms after
-          sampling    source: 312 at 999 Hz, answered in 141 µs (p50), 400 µs (p99), longest gap 2.10 ms
-          check       BROKEN: downtime.best.us > 1ms (is 4710)
+                      redis answered 1830/s before, 900/s during, 1790/s after; longest gap 2.40 ms before, 11.2 ms during, 2.60 ms after
+          sampling    source: 312 samples at 999 Hz, response time 141 µs (p50), 400 µs (p99), longest gap 2.10 ms
+          check       FAILED: downtime.best.us > 1ms, the value is 4710
           warning     the machine is busy
           results     runs/example
         ");

@@ -1,83 +1,82 @@
-//! One migration as a line of text, from left to right.
+//! One migration as lines of text, from left to right: a time scale, a bar of its phases, curves of the
+//! guest's write rate and of the link's throughput, and a legend.
 //!
-//! Takes when what happened; gives a scale, a bar in which each column is a slice of time, a curve of what the guest wrote meanwhile,
-//! and a legend of the symbols that occur. Knows nothing of how the times were found, nor of who looks at it.
-//!
-//! Columns are coarse: a pass that is shorter than one may not show. The blackout always does, since it is what this is about.
+//! Each column is a slice of time. A pass that is shorter than a column may not be visible. The blackout
+//! is always visible.
 
 use crate::units::{human_bytes, human_micros};
 
-const NARROWEST: usize = 10;
-const WIDEST: usize = 500;
-/// A label and room beside it: `|1.50 s `.
+const MIN_WIDTH: usize = 10;
+const MAX_WIDTH: usize = 500;
+/// The columns of a label and the space after it: `|1.50 s `.
 const LABEL_COLUMNS: u64 = 9;
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// When what happened, µs since `migrate` was sent.
+/// The times of a migration's events, in µs since `migrate` was sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeline {
-    /// How long the line is.
+    /// The time that the whole line stands for.
     pub total_us: u64,
     /// The start of each pass, from the second on.
     pub passes_us: Vec<u64>,
-    /// The source began to send.
+    /// When the source began to send; `None` if it did not.
     pub active_us: Option<u64>,
-    /// The guest stopped.
+    /// When the guest stopped; `None` if it did not.
     pub stop_us: Option<u64>,
-    /// It ran again. With a stop and without this, it did not until the end.
+    /// When the guest ran again. `None` after a stop: it did not run again until the end.
     pub resume_us: Option<u64>,
-    /// Whether what came after that was post-copy.
+    /// Whether the time after the blackout was post-copy.
     pub postcopy: bool,
-    /// Both sides were done, or one gave up.
+    /// When both sides had finished, or the migration was cancelled.
     pub done_us: u64,
-    /// Page faults in post-copy.
+    /// The times of page faults in post-copy.
     pub faults_us: Vec<u64>,
-    /// What the guest reported of its writing: when, and bytes a second since its last report.
+    /// The guest's reports of its write rate: the time, and bytes per second since the last report.
     pub write_bps: Vec<(u64, u64)>,
-    /// What the link delivered to the destination: when, and bytes a second from then on.
+    /// The link's throughput to the destination: the time, and bytes per second from then on.
     pub link_bps: Vec<(u64, u64)>,
 }
 
-/// The lines, each of at most `width` columns but for the legend.
+/// Formats the lines. Each has at most `width` columns, except the legend.
 #[must_use]
 pub fn format_timeline(marks: &Timeline, width: usize) -> String {
     let axis = Axis {
         total_us: marks.total_us.max(marks.done_us).max(1),
-        width: width.clamp(NARROWEST, WIDEST),
+        width: width.clamp(MIN_WIDTH, MAX_WIDTH),
     };
-    let symbols = symbols(marks, &axis);
-    let mut lines = vec![scale(&axis), symbols.iter().collect()];
+    let symbols = draw_symbols(marks, &axis);
+    let mut lines = vec![draw_scale(&axis), symbols.iter().collect()];
     if !marks.write_bps.is_empty() {
-        lines.push(curve(marks, &axis, &symbols));
+        lines.push(draw_write_rate(marks, &axis, &symbols));
     }
     if !marks.link_bps.is_empty() {
-        lines.push(throughput(marks, &axis));
+        lines.push(draw_throughput(marks, &axis));
     }
-    lines.push(legend(marks, &symbols));
+    lines.push(format_legend(marks, &symbols));
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-/// Times to columns and back.
+/// Converts times to columns and back.
 struct Axis {
     total_us: u64,
     width: usize,
 }
 
 impl Axis {
-    /// The column in which a time falls; the last one for what comes later.
+    /// The column in which a time falls; the last column for a later time.
     fn column(&self, us: u64) -> usize {
         let column = u128::from(us) * as_u128(self.width) / u128::from(self.total_us);
         usize::try_from(column).unwrap_or(usize::MAX).min(self.width - 1)
     }
 
-    /// The middle of a column, which says for what the column stands.
+    /// The time in the middle of a column, which decides what the column shows.
     fn middle(&self, column: usize) -> u64 {
         let middle =
             (as_u128(column) * 2 + 1) * u128::from(self.total_us) / (as_u128(self.width) * 2);
         u64::try_from(middle).unwrap_or(u64::MAX)
     }
 
-    /// The columns that stand for a part, at least the one in which it starts.
+    /// The columns that show a period; at least the one in which it starts.
     fn columns(&self, from_us: u64, to_us: u64) -> Vec<usize> {
         let inside: Vec<usize> = (0..self.width)
             .filter(|column| (from_us..to_us).contains(&self.middle(*column)))
@@ -90,9 +89,9 @@ fn as_u128(count: usize) -> u128 {
     u128::try_from(count).unwrap_or(u128::MAX)
 }
 
-fn symbols(marks: &Timeline, axis: &Axis) -> Vec<char> {
+fn draw_symbols(marks: &Timeline, axis: &Axis) -> Vec<char> {
     let mut symbols: Vec<char> =
-        (0..axis.width).map(|column| at(marks, axis.middle(column))).collect();
+        (0..axis.width).map(|column| symbol_at(marks, axis.middle(column))).collect();
     let mut put = |columns: Vec<usize>, symbol: char, over: Option<char>| {
         for column in columns {
             if let Some(place) =
@@ -106,21 +105,21 @@ fn symbols(marks: &Timeline, axis: &Axis) -> Vec<char> {
         put(axis.columns(resume, marks.done_us), '~', None);
     }
     put(marks.faults_us.iter().map(|fault| axis.column(*fault)).collect(), 'f', Some('~'));
-    // Last, so that nothing hides it.
+    // The blackout is drawn last, so that nothing hides it.
     if let Some(stop) = marks.stop_us {
         put(axis.columns(stop, marks.resume_us.unwrap_or(marks.done_us)), 'X', None);
     }
     symbols
 }
 
-/// What went on at a moment, but for the blackout and post-copy.
-fn at(marks: &Timeline, us: u64) -> char {
-    let passed = |mark: Option<u64>| mark.is_some_and(|mark| us >= mark);
+/// The symbol for a time, without regard to the blackout and post-copy.
+fn symbol_at(marks: &Timeline, us: u64) -> char {
+    let is_past = |mark: Option<u64>| mark.is_some_and(|mark| us >= mark);
     if us >= marks.done_us {
         ' '
-    } else if passed(marks.resume_us) {
+    } else if is_past(marks.resume_us) {
         '-'
-    } else if passed(marks.active_us) {
+    } else if is_past(marks.active_us) {
         let pass = 1 + marks.passes_us.iter().filter(|start| **start <= us).count();
         u32::try_from(pass % 10).ok().and_then(|digit| char::from_digit(digit, 10)).unwrap_or('?')
     } else {
@@ -128,8 +127,8 @@ fn at(marks: &Timeline, us: u64) -> char {
     }
 }
 
-/// `|0      |500 ms   |1.00 s`: a bar stands in the column of its time.
-fn scale(axis: &Axis) -> String {
+/// Draws the time scale, `|0      |500 ms   |1.00 s`. Each `|` is in the column of its time.
+fn draw_scale(axis: &Axis) -> String {
     let labels = (axis.width as u64 / LABEL_COLUMNS).max(1);
     let step = round_up(axis.total_us.div_ceil(labels));
     let mut line = String::new();
@@ -149,15 +148,15 @@ fn scale(axis: &Axis) -> String {
     line
 }
 
-/// The next of 1, 2, 5, 10, 20, 50, …
+/// Rounds up to the next of 1, 2, 5, 10, 20, 50, …
 fn round_up(us: u64) -> u64 {
     let decades = std::iter::successors(Some(1u64), |decade| decade.checked_mul(10));
     let steps = decades.flat_map(|decade| [1, 2, 5].map(|first| decade.saturating_mul(first)));
     steps.into_iter().find(|step| *step >= us).unwrap_or(u64::MAX)
 }
 
-/// What the link delivered, as heights: the mean of each column, nothing where nothing came.
-fn throughput(marks: &Timeline, axis: &Axis) -> String {
+/// Draws the link's throughput as bars: the mean of each column, or nothing where there is none.
+fn draw_throughput(marks: &Timeline, axis: &Axis) -> String {
     let mut sums = vec![(0u128, 0u128); axis.width];
     for (us, rate) in &marks.link_bps {
         if let Some((sum, count)) = sums.get_mut(axis.column(*us)) {
@@ -182,8 +181,9 @@ fn level(rate: u128, highest: u64) -> Option<char> {
         .copied()
 }
 
-/// What the guest wrote, as heights. A report stands for the time since the one before, but never for or across the blackout.
-fn curve(marks: &Timeline, axis: &Axis, symbols: &[char]) -> String {
+/// Draws the guest's write rate as bars. A report covers the time since the previous one, but never the
+/// blackout or the time before it.
+fn draw_write_rate(marks: &Timeline, axis: &Axis, symbols: &[char]) -> String {
     let mut reports = marks.write_bps.clone();
     reports.sort_unstable();
     let highest = highest(&reports);
@@ -212,7 +212,7 @@ fn curve(marks: &Timeline, axis: &Axis, symbols: &[char]) -> String {
         .collect()
 }
 
-fn legend(marks: &Timeline, symbols: &[char]) -> String {
+fn format_legend(marks: &Timeline, symbols: &[char]) -> String {
     let mut entries = Vec::new();
     let mut entry = |symbol: char, meaning: &str| {
         if symbols.contains(&symbol) {
@@ -224,7 +224,7 @@ fn legend(marks: &Timeline, symbols: &[char]) -> String {
     entry('~', "post-copy");
     entry('f', "page faults");
     entry('-', "finishing");
-    if let Some(passes) = passes(symbols) {
+    if let Some(passes) = format_passes(symbols) {
         let after_setup = usize::from(symbols.contains(&'.'));
         entries.insert(after_setup, passes);
     }
@@ -238,7 +238,7 @@ fn legend(marks: &Timeline, symbols: &[char]) -> String {
     entries.join("   ")
 }
 
-fn passes(symbols: &[char]) -> Option<String> {
+fn format_passes(symbols: &[char]) -> Option<String> {
     let digits = || symbols.iter().filter(|symbol| symbol.is_ascii_digit());
     match (digits().min()?, digits().max()?) {
         (only, same) if only == same => Some(format!("{only} pre-copy pass")),
@@ -253,7 +253,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn pre_copy_in_four_passes() {
+    fn draws_pre_copy_in_four_passes() {
         let marks = Timeline {
             total_us: 4_200_000,
             passes_us: vec![2_400_000, 3_300_000, 3_900_000],
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn post_copy_with_faults_and_what_the_guest_wrote() {
+    fn draws_post_copy_with_faults_and_the_write_rate() {
         let marks = Timeline {
             total_us: 1_000_000,
             active_us: Some(50_000),
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn cancelled_without_a_stop() {
+    fn draws_a_cancelled_migration_without_a_blackout() {
         let marks = Timeline {
             total_us: 30_000_000,
             passes_us: (1..12).map(|n| n * 2_500_000).collect(),
@@ -311,12 +311,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_known() {
+    fn draws_only_a_scale_if_no_times_are_known() {
         insta::assert_snapshot!(format_timeline(&Timeline::default(), 20), @"|0");
     }
 
     #[test]
-    fn steps_are_round() {
+    fn rounds_steps_up() {
         assert_eq!([1, 3, 10, 11, 499, 501].map(round_up), [1, 5, 10, 20, 500, 1000]);
         assert_eq!(round_up(u64::MAX), u64::MAX);
     }
@@ -361,10 +361,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_makes_it_panic_and_the_blackout_always_shows(marks in any_marks(), width in any::<usize>()) {
+        fn does_not_panic_and_always_shows_the_blackout(marks in any_marks(), width in any::<usize>()) {
             let text = format_timeline(&marks, width);
             let lines: Vec<&str> = text.lines().collect();
-            let columns = width.clamp(NARROWEST, WIDEST);
+            let columns = width.clamp(MIN_WIDTH, MAX_WIDTH);
             prop_assert!(lines.iter().rev().skip(1).all(|line| line.chars().count() <= columns), "{}", text);
             prop_assert_eq!(lines[1].contains('X'), marks.stop_us.is_some());
         }

@@ -116,7 +116,7 @@ pub(in crate::cli) struct CommonArgs {
     #[arg(long, value_name = "HZ|max|off", value_parser = checked_sample_rate)]
     sample_rate: Option<String>,
     /// Cancel if not finished after TIME; the guest keeps running on the source. Post-copy is never
-    /// cancelled [default: 60s].
+    /// cancelled [default: 60s; with `attach`, no timeout].
     #[arg(long, value_name = "TIME", value_parser = checked::<Micros>)]
     timeout: Option<String>,
     /// Set a scenario key, such as --set guest.rate=10MiB/s. May be repeated.

@@ -1,4 +1,4 @@
-//! Pages as they look. The same seeds give the same figures on every platform.
+//! Snapshots of whole pages. The same seeds give the same figures on every platform.
 
 use super::format_comparison;
 use crate::campaign::compare::SignificanceTest;
@@ -85,7 +85,7 @@ fn of_too_few() -> String {
 fn too_few() {
     insta::assert_snapshot!(of_too_few(), @r"
             post-copy against pre-copy: 4 and 4 runs, not paired
-            too few to say anything of blackout, total time, bytes sent, page faults (4 and 4 values); 6 on each side are needed
+            too few values to compare blackout, total time, bytes sent, page faults (4 and 4 values); each side needs 6
 
                            pre-copy            post-copy           change             p
               blackout     2.81 ms [too few]   1.89 ms [too few]   −33 % [too few]       too few
@@ -120,7 +120,7 @@ fn two_modes() {
                 90th percentile  92.7 MiB [90.4 MiB, 97.2 MiB]  87.7 MiB [86.3 MiB, 96.6 MiB]  −5.4 % [−8.0, −0.6]
               medians with 95 % intervals; p by Mann-Whitney, two-sided, corrected by Holm for 3 tests
 
-            blackout has several modes, and no median stands for them
+            blackout has several modes, so its median describes none of them
               tcp    │ ▃▃▄▅▅█▃▄▂                               ▃▂▅▅▅▂▂│ 3.07 ms (64 %), 42.1 ms (36 %)
               owned  │▂▃▂▅█▅▆▃▂                                       │ 2.88 ms
                      2.12 ms                                    55.0 ms
@@ -141,7 +141,7 @@ fn failures_on_one_side() {
             xbzrle against pre-copy: 40 and 40 runs, not paired
             xbzrle completes less often: 26 of 40 runs (65 %, 50 to 78 %) against 40 of 40 runs (100 %, 91 to 100 %) of pre-copy, 95 % sure
             no difference shown: blackout (−30 to +6 %), total time (−5 to +6 %), bytes sent (−2.2 to +2.9 %), page faults (0 %)
-            left out of xbzrle's figures: runs that did not complete: 14
+            excluded from xbzrle's figures: runs that did not complete: 14
 
                            pre-copy                       xbzrle                         change               p
               blackout     4.40 ms [3.91 ms, 5.20 ms]     3.73 ms [3.47 ms, 4.90 ms]     −15 % [−30, +6]      0.75
@@ -183,8 +183,8 @@ fn pairs_in_several_cells() {
             tuned cuts the blackout by 29.6 % (27.8 to 31.6 %), pair by pair, 95 % sure
             no difference shown: total time (−0.7 to +0.3 %), bytes sent (−0.52 to +0.46 %)
             cell by cell, blackout: lower in 4 of 4 cells (−28.6 % to −31.7 %)
-            left out of default's figures: without partner: 4 of blackout, 3 of total time, 3 of bytes sent
-            left out of tuned's figures: runs that did not complete: 1; not measured: 1 of blackout
+            excluded from default's figures: without partner: 4 of blackout, 3 of total time, 3 of bytes sent
+            excluded from tuned's figures: runs that did not complete: 1; not measured: 1 of blackout
             measured on neither side: page faults
 
                                      default                        tuned                          change                  p
@@ -228,9 +228,9 @@ fn many_cells_without_pairs() {
     insta::assert_snapshot!(of_many_cells_without_pairs(), @r"
             tuned against default: 388 and 385 runs, 20 cells, not paired
             not compared, because only tuned has them: cells only here
-            blackout: lower in 8 of 20 cells (−34 % to −46 %), no difference shown in 11, too few to say in 1 (7 values on each side are needed)
-            total time: no difference shown in 19, too few to say in 1 (7 values on each side are needed)
-            bytes sent: no difference shown in 19, too few to say in 1 (7 values on each side are needed)
+            blackout: lower in 8 of 20 cells (−34 % to −46 %), no difference shown in 11, too few values in 1 (each side needs 7)
+            total time: no difference shown in 19, too few values in 1 (each side needs 7)
+            bytes sent: no difference shown in 19, too few values in 1 (each side needs 7)
             measured on neither side: page faults
 
                                    default                     tuned                       change            p
@@ -293,7 +293,7 @@ proptest! {
     // Each with thousands of permutations.
     #![proptest_config(ProptestConfig::with_cases(32))]
     #[test]
-    fn no_table_makes_it_panic(
+    fn does_not_panic_on_any_table(
         rows in prop::collection::vec((0u8..3, prop::option::of(0u8..4), any::<bool>(), prop::option::of(prop_oneof![
             Just(0.0), 0f64..10.0, Just(f64::MAX), Just(f64::MIN_POSITIVE), any::<f64>()
         ])), 0..60),

@@ -164,7 +164,7 @@ fn interrupted_it_stops_at_once_and_goes_on_later() {
     running.signal(Signal::SIGINT);
     let stopped = running.wait();
     assert!(stopped.status.code().is_none(), "{}", stopped.story());
-    assert!(stopped.stdout.contains("still to be made: go on with --resume"), "{}", stopped.stdout);
+    assert!(stopped.stdout.contains("are left: continue with --resume"), "{}", stopped.stdout);
     let done = sweep(&scratch, qemu, campaign, &["--resume"]).run();
     done.assert_code(0);
     assert_eq!(counts(&rows(&done)), each_once(2, 3));

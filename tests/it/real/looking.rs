@@ -16,7 +16,7 @@ fn inspect_shows_one_qemu() {
         "capabilities off:",
         "postcopy-ram",
         "downtime-limit",
-        "not together:",
+        "cannot be combined:",
     ] {
         assert!(done.stdout.contains(part), "{part} is not in {}", done.stdout);
     }

@@ -72,7 +72,7 @@ fn a_campaign_says_in_how_many_runs_there_was_one() {
     done.assert_code(0);
     assert!(
         done.stdout.contains(
-            "during 2 of 2 runs others took more than a tenth of this machine's CPU time"
+            "in 2 of 2 runs other processes used more than a tenth of this machine's CPU time"
         ),
         "{}",
         done.story()
