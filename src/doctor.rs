@@ -94,7 +94,8 @@ fn try_links(add: &mut impl FnMut(&'static str, Health, String)) {
     let rate = Figures { rate: Some(Rate(100 << 20)), ..Figures::default() };
     if let Err(error) = try_namespaces(&netns(rate.clone())) {
         let detail = format!(
-            "{error}; links of kind netns need root, iproute2, veth and tbf, which emulated links do not"
+            "{error}; links of kind netns need root, iproute2, veth and tbf, which emulated links \
+             do not"
         );
         return add("namespaces", Health::Limited, detail);
     }
@@ -107,7 +108,8 @@ fn try_links(add: &mut impl FnMut(&'static str, Health, String)) {
         ),
         Err(error) => {
             let detail = format!(
-                "links of kind netns can have a rate, but no delay: {error}; emulated links can have both"
+                "links of kind netns can have a rate, but no delay: {error}; emulated links can \
+                 have both"
             );
             add("namespaces", Health::Limited, detail);
         }
@@ -164,8 +166,8 @@ async fn try_lab(
     record.discard();
 }
 
-/// Tries post-copy, which needs userfaultfd on the destination. QEMU checks that when the capability is
-/// set (`postcopy_ram_supported_by_host`).
+/// Tries post-copy, which needs userfaultfd on the destination. QEMU checks that when the
+/// capability is set (`postcopy_ram_supported_by_host`).
 async fn try_postcopy(lab: &Lab) -> (Health, String) {
     let Some(end) = &lab.destination.end else { return (Health::Limited, "not tried".to_owned()) };
     let set = json!({"capabilities": [{"capability": "postcopy-ram", "state": true}]});

@@ -34,7 +34,8 @@ pub struct Inspection {
     pub conflicts: Vec<(String, String, String)>,
 }
 
-/// A setting that differs between two QEMUs. A value is `None` if that QEMU does not know the setting.
+/// A setting that differs between two QEMUs. A value is `None` if that QEMU does not know the
+/// setting.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Difference {
     /// Whether it is a capability or a parameter.

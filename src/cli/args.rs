@@ -2,8 +2,8 @@
 //! scenario loader checks flags and files alike.
 //!
 //! One file holds the flags of related subcommands: `migration`, `control`, `model`, `campaign` and
-//! `tools`. `common` has the flags that several subcommands share, `own_guest` those of a guest that
-//! the user brings, `help` the grouped list of commands.
+//! `tools`. `common` has the flags that several subcommands share, `own_guest` those of a guest
+//! that the user brings, `help` the grouped list of commands.
 
 mod campaign;
 mod common;

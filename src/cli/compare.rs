@@ -17,7 +17,8 @@ pub(super) enum CompareError {
     #[error(transparent)]
     Select(#[from] campaign::SelectionError),
     #[error(
-        "there is no metric `{0}`; use a name of run.json, such as downtime.best.us or time_us.total"
+        "there is no metric `{0}`; use a name of run.json, such as downtime.best.us or \
+         time_us.total"
     )]
     UnknownMetric(String),
     #[error(

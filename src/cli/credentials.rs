@@ -19,7 +19,8 @@ pub(super) fn credentials(args: &CredentialsArgs) -> Exit {
         let lines: String = files.iter().map(|file| format!("  {}\n", file.display())).collect();
         output::print(&format!(
             "created, for tests, valid for one year:\n{lines}\n\
-             Copy the directory to the hosts of both QEMUs. Only the QEMUs' user may read it. Then:\n  \
+             Copy the directory to the hosts of both QEMUs. Only the QEMUs' user may read it. \
+             Then:\n  \
              switchover migrate ... --set tls.credentials=x509 --set tls.dir={}    (or psk)\n",
             directory.display()
         ));

@@ -1,5 +1,5 @@
-//! `switchover pause`, `cancel`, `switch`, `continue`, `recover`, `revive`: one step of a migration,
-//! made by hand.
+//! `switchover pause`, `cancel`, `switch`, `continue`, `recover`, `revive`: one step of a
+//! migration, made by hand.
 
 use super::args::{RecoverArgs, ReviveArgs, StepArgs};
 use super::connect::connect;
@@ -52,8 +52,8 @@ pub(super) async fn revive(args: ReviveArgs) -> Exit {
         }
         Ok(_) => output::print_page(
             "the guest runs again on the source, from where it was stopped. Stop the destination's \
-             QEMU. The source's QEMU cannot migrate any more: shut the guest down when you can, and \
-             start it in a new QEMU\n",
+             QEMU. The source's QEMU cannot migrate any more: shut the guest down when you can, \
+             and start it in a new QEMU\n",
         ),
         Err(error) => return exit_with(&error),
     }

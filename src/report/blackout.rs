@@ -1,5 +1,5 @@
-//! The blackout on the summary screen: its views, its breakdown, and the distribution of a series of
-//! migrations.
+//! The blackout on the summary screen: its views, its breakdown, and the distribution of a series
+//! of migrations.
 
 use super::histogram::format_histogram;
 use crate::record::{

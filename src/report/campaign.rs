@@ -48,7 +48,7 @@ pub fn format_dry_run(definition: &Definition, shard: Option<Shard>) -> String {
         let _ = writeln!(text, "  {number:>4}  {visits:>6}  {seconds:>9}  {name}");
     }
     text.push_str(
-        "  times are predicted (switchover simulate); they include starting and checking the guest\n",
+        "  times are predicted (switchover simulate), with starting and checking the guest\n",
     );
     text
 }

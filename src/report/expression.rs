@@ -76,7 +76,8 @@ impl<'a> Expression<'a> {
         let found = Operator::ALL
             .iter()
             .filter_map(|(symbol, operator)| text.find(symbol).map(|at| (at, symbol, *operator)));
-        // Of several operators at one position `min_by_key` returns the first, which is the longest.
+        // Of several operators at one position `min_by_key` returns the first, which is the
+        // longest.
         let Some((at, symbol, operator)) = found.min_by_key(|(at, _, _)| *at) else {
             let problem = format!("write it as PATH OPERATOR VALUE, such as {example}");
             return Err(CheckError { expression: text.to_owned(), problem });

@@ -12,8 +12,8 @@ const MAX_BAR_COLUMNS: usize = 160;
 /// Bars of one to seven eighths of a column.
 const EIGHTHS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
-/// Formats a histogram of values in µs: for each row its lower edge, the number of values, and a bar.
-/// Lines have at most `width` columns, unless that is too narrow for any bar.
+/// Formats a histogram of values in µs: for each row its lower edge, the number of values, and a
+/// bar. Lines have at most `width` columns, unless that is too narrow for any bar.
 #[must_use]
 pub fn format_histogram(values_us: &[u64], width: usize) -> String {
     let (Some(min), Some(max)) = (values_us.iter().min(), values_us.iter().max()) else {
@@ -157,22 +157,30 @@ mod tests {
             ");
     }
 
+    fn any_value() -> impl Strategy<Value = u64> {
+        prop_oneof![any::<u64>(), 0u64..100, 4000u64..50_000]
+    }
+
     proptest! {
         #[test]
         fn counts_all_values_in_lines_of_at_most_the_width(
-            values in prop::collection::vec(prop_oneof![any::<u64>(), 0u64..100, 4000u64..50_000], 1..60),
+            values in prop::collection::vec(any_value(), 1..60),
             width in 40usize..200,
         ) {
-            let (least, most) = (*values.iter().min().unwrap(), *values.iter().max().unwrap());
-            let edges = edges(least, most);
-            prop_assert!(edges.len() <= 16 && (edges.len() >= 8 || most - least < 100), "{:?}", edges);
+            let (min, max) = (*values.iter().min().unwrap(), *values.iter().max().unwrap());
+            let edges = edges(min, max);
+            prop_assert!(edges.len() <= 16, "{:?}", edges);
+            prop_assert!(edges.len() >= 8 || max - min < 100, "{:?}", edges);
             prop_assert_eq!(counts(&edges, &values).iter().sum::<usize>(), values.len());
             let text = format_histogram(&values, width);
             prop_assert!(text.lines().all(|line| line.chars().count() <= width), "{}", text);
         }
 
         #[test]
-        fn does_not_panic_at_any_width(values in prop::collection::vec(any::<u64>(), 0..5), width in any::<usize>()) {
+        fn does_not_panic_at_any_width(
+            values in prop::collection::vec(any::<u64>(), 0..5),
+            width in any::<usize>(),
+        ) {
             let _ = format_histogram(&values, width);
         }
     }

@@ -1,8 +1,8 @@
-//! Histograms as an HdrHistogram interval log, which HistogramLogProcessor, the HdrHistogram plotters
-//! and Python's `hdrh` read.
+//! Histograms as an HdrHistogram interval log, which HistogramLogProcessor, the HdrHistogram
+//! plotters and Python's `hdrh` read.
 //!
-//! The log has one tagged line for each histogram, compressed (V2). The histograms are in µs. Only the
-//! column of the largest value is divided by 1000, because that column is in ms by convention.
+//! The log has one tagged line for each histogram, compressed (V2). The histograms are in µs. Only
+//! the column of the largest value is divided by 1000, because that column is in ms by convention.
 //! HistogramLogProcessor assumes nanoseconds by default; `-outputValueUnitRatio 1000` shows ms.
 
 use hdrhistogram::Histogram;
@@ -19,8 +19,8 @@ const MICROS_PER_MILLI: f64 = 1000.0;
 /// `started_wall_ns` (since 1970) on.
 ///
 /// # Errors
-/// The error of `out`; `InvalidInput`, before anything is written, if a name contains a comma, a space
-/// or a line feed.
+/// The error of `out`; `InvalidInput`, before anything is written, if a name contains a comma, a
+/// space or a line feed.
 pub fn write_interval_log(
     out: &mut impl io::Write,
     started_wall_ns: u64,
@@ -36,7 +36,8 @@ pub fn write_interval_log(
     let mut log = IntervalLogWriterBuilder::new()
         .add_comment("[Histogram log format version 1.3]")
         .add_comment(
-            "[Values are in microseconds, Interval_Max in milliseconds; for HistogramLogProcessor: -outputValueUnitRatio 1000]",
+            "[Values are in microseconds, Interval_Max in milliseconds; \
+             for HistogramLogProcessor: -outputValueUnitRatio 1000]",
         )
         // With only one of the two, readers guess whether the times of the lines are absolute.
         .with_start_time(started)
@@ -130,13 +131,16 @@ mod tests {
 
     #[test]
     fn the_header_says_which_units_are_used() {
-        insta::assert_snapshot!(written(&[]), @r#"
-            #[Histogram log format version 1.3]
-            #[Values are in microseconds, Interval_Max in milliseconds; for HistogramLogProcessor: -outputValueUnitRatio 1000]
-            #[StartTime: 1750000000.250 (seconds since epoch)]
-            #[BaseTime: 1750000000.250 (seconds since epoch)]
-            #[MaxValueDivisor: 1000.000]
-            "#);
+        let comments = [
+            "#[Histogram log format version 1.3]",
+            "#[Values are in microseconds, Interval_Max in milliseconds; \
+             for HistogramLogProcessor: -outputValueUnitRatio 1000]",
+            "#[StartTime: 1750000000.250 (seconds since epoch)]",
+            "#[BaseTime: 1750000000.250 (seconds since epoch)]",
+            "#[MaxValueDivisor: 1000.000]",
+        ];
+        let text = written(&[]);
+        assert_eq!(text.lines().take(comments.len()).collect::<Vec<_>>(), comments, "{text}");
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Text for a terminal: the summary screen, comparisons and other results, the progress line, and the
-//! evaluation of `--fail-if`.
+//! Text for a terminal: the summary screen, comparisons and other results, the progress line, and
+//! the evaluation of `--fail-if`.
 //!
 //! Functions here take a [`Summary`](crate::record::Summary), a
-//! [`Comparison`](crate::campaign::Comparison) or another result, and return text. They print nothing.
+//! [`Comparison`](crate::campaign::Comparison) or another result, and return text. They print
+//! nothing.
 
 mod blackout;
 mod campaign;

@@ -1,4 +1,5 @@
-//! A prediction on the terminal: what was measured of a VM, the predicted migration, and its outcome.
+//! A prediction on the terminal: what was measured of a VM, the predicted migration, and its
+//! outcome.
 
 use super::judgement::{bytes, format_judgement};
 use crate::capture::{Captured, Seen};

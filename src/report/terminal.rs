@@ -15,7 +15,8 @@ const WIDTH: usize = 72;
 /// At most this many remedies are shown; `switchover diagnose` shows all of them.
 const MAX_REMEDIES: usize = 3;
 
-/// Formats the summary: the outcome, the blackout, the transfer, the guest, and where the results are.
+/// Formats the summary: the outcome, the blackout, the transfer, the guest, and where the results
+/// are.
 #[must_use]
 pub fn format_summary(
     run: &Summary,
@@ -63,8 +64,8 @@ pub fn format_summary(
         }
     }
     line("transfer", format_transfer(run));
-    if let Some(text) = run.link.as_ref().and_then(format_link) {
-        line("link", text);
+    for (index, text) in run.link.iter().flat_map(format_link).enumerate() {
+        line(if index == 0 { "link" } else { "" }, text);
     }
     for (name, text) in explain_non_convergence(&run.convergence) {
         line(name, text);
@@ -74,7 +75,7 @@ pub fn format_summary(
     if !rates.is_empty() {
         line("", rates);
     }
-    if let Some(text) = run.guest.application.as_ref().and_then(format_application) {
+    for text in run.guest.application.iter().flat_map(format_application) {
         line("", text);
     }
     if let Some(text) = format_brownout(&run.brownout) {
@@ -195,23 +196,26 @@ fn explain_non_convergence(convergence: &Convergence) -> Vec<(&'static str, Stri
     std::iter::once(("diagnosis", text)).chain(helps).collect()
 }
 
-/// Formats what the emulated link measured, beside QEMU's own figure.
-fn format_link(link: &LinkView) -> Option<String> {
-    let mut text = format!("{} to the destination", human_bytes(link.bytes?));
-    let mut add = |figure: Option<u64>, words: &dyn Fn(String) -> String| {
-        if let Some(figure) = figure {
-            let _ = write!(text, "{}", words(human_bytes(figure)));
-        }
-    };
-    add(link.back_bytes, &|bytes| format!(", {bytes} back"));
-    add(link.mean_bps, &|rate| format!(", mean {rate}/s"));
-    add(link.qemu_bps, &|rate| format!(" (QEMU reports {rate}/s)"));
-    add(link.peak_bps, &|rate| format!(", peak {rate}/s (over 100 ms)"));
-    add(link.held_max_bytes, &|bytes| format!(", at most {bytes} in flight"));
-    if let Some(channels) = link.channels.filter(|channels| *channels > 1) {
-        let _ = write!(text, ", {channels} channels");
+/// Formats what the emulated link measured, beside QEMU's own figure: one line of totals and means,
+/// one of maxima. There is no line if no link was measured.
+fn format_link(link: &LinkView) -> Vec<String> {
+    let Some(bytes) = link.bytes else { return Vec::new() };
+    let mut totals = format!("{} to the destination", human_bytes(bytes));
+    if let Some(bytes) = link.back_bytes {
+        let _ = write!(totals, ", {} back", human_bytes(bytes));
     }
-    Some(text)
+    if let Some(rate) = link.mean_bps {
+        let _ = write!(totals, ", mean {}/s", human_bytes(rate));
+    }
+    if let Some(rate) = link.qemu_bps {
+        let _ = write!(totals, " (QEMU reports {}/s)", human_bytes(rate));
+    }
+    let peak = link.peak_bps.map(|rate| format!("peak {}/s (over 100 ms)", human_bytes(rate)));
+    let held = link.held_max_bytes.map(|bytes| format!("at most {} in flight", human_bytes(bytes)));
+    let channels = link.channels.filter(|channels| *channels > 1);
+    let channels = channels.map(|channels| format!("{channels} channels"));
+    let maxima: Vec<String> = [peak, held, channels].into_iter().flatten().collect();
+    std::iter::once(totals).chain((!maxima.is_empty()).then(|| maxima.join(", "))).collect()
 }
 
 fn format_guest(guest: &Guest) -> String {
@@ -247,7 +251,8 @@ fn format_dirty_rates(guest: &Guest) -> String {
 }
 
 /// Formats how often an application in the guest answered in each phase, and its longest gaps.
-fn format_application(application: &Application) -> Option<String> {
+/// There is no line if the rate was not measured.
+fn format_application(application: &Application) -> Vec<String> {
     let phases = [
         ("before", application.rps_before, application.longest_gap_before_us),
         ("during", application.rps_during, application.longest_gap_during_us),
@@ -257,6 +262,9 @@ fn format_application(application: &Application) -> Option<String> {
         .iter()
         .filter_map(|(when, rate, _)| Some(format!("{}/s {when}", (*rate)?)))
         .collect();
+    if rates.is_empty() {
+        return Vec::new();
+    }
     let gaps: Vec<String> = phases
         .iter()
         .filter_map(|(when, _, gap)| Some(format!("{} {when}", human_micros((*gap)?))))
@@ -265,18 +273,15 @@ fn format_application(application: &Application) -> Option<String> {
         Some(wrong) => format!("; {wrong} answers WRONG"),
         None => String::new(),
     };
-    let seen = !rates.is_empty();
-    seen.then(|| {
-        format!(
-            "{} answered {}; longest gap {}{wrong}",
-            application.name,
-            rates.join(", "),
-            gaps.join(", ")
-        )
-    })
+    let name = &application.name;
+    vec![
+        format!("{name} answered {}{wrong}", rates.join(", ")),
+        format!("{name}'s longest gaps {}", gaps.join(", ")),
+    ]
 }
 
-/// Formats the longest stalls of each phase: between heartbeats, and of the guest's memory accesses.
+/// Formats the longest stalls of each phase: between heartbeats, and of the guest's memory
+/// accesses.
 fn format_brownout(brownout: &Brownout) -> Option<String> {
     let longest = |phases: &Phases| {
         let all = [
@@ -324,7 +329,7 @@ fn format_faults(faults: &Faults) -> Option<String> {
 
 fn format_sampling(side: &str, sampled: &SampledSide) -> String {
     format!(
-        "{side}: {} samples at {:.0} Hz, response time {} (p50), {} (p99), longest gap {}",
+        "{side}: {} at {:.0} Hz, response time {} (p50), {} (p99), longest gap {}",
         sampled.samples,
         sampled.rate_hz,
         human_micros(sampled.rtt_p50_us),
@@ -340,22 +345,26 @@ mod tests {
 
     #[test]
     fn the_summary_fits_on_one_screen() {
-        insta::assert_snapshot!(format_summary(&example_summary(), &[], &Timeline::default(), Path::new("runs/example")), @r"
-        completed by pre-copy
-          QEMU        10.0.2 → 10.0.2, microvm, tcg, unix
-                      tcg: no KVM here
-          blackout    4.71 ms (from STOP on the source to RESUME on the destination)
-            views     events 4.71 ms, QEMU itself reports 2 ms
-          total       312 ms = setup 1.20 ms + pre-copy 305 ms + switchover 4.71 ms
-          transfer    94.1 MiB, of 256 MiB RAM, MIGRATION_PASS 4, mean 301 MiB/s
-          link        94.4 MiB to the destination, 1.95 KiB back, mean 305 MiB/s (QEMU reports 301 MiB/s), peak 358 MiB/s (over 100 ms), at most 16.0 MiB in flight
-          guest       intact, 16384 pages checked; heartbeat gap 5.60 ms
-                      dirtied 50.0 MiB/s before
-                      redis answered 1830/s before, 900/s during, 1790/s after; longest gap 2.40 ms before, 11.2 ms during, 2.60 ms after
-          sampling    source: 312 samples at 999 Hz, response time 141 µs (p50), 400 µs (p99), longest gap 2.10 ms
-          check       FAILED: downtime.best.us > 1ms, the value is 4710
-          warning     the machine is busy
-          results     runs/example
-        ");
+        let path = Path::new("runs/example");
+        let screen = format_summary(&example_summary(), &[], &Timeline::default(), path);
+        insta::assert_snapshot!(screen, @r"
+completed by pre-copy
+  QEMU        10.0.2 → 10.0.2, microvm, tcg, unix
+              tcg: no KVM here
+  blackout    4.71 ms (from STOP on the source to RESUME on the destination)
+    views     events 4.71 ms, QEMU itself reports 2 ms
+  total       312 ms = setup 1.20 ms + pre-copy 305 ms + switchover 4.71 ms
+  transfer    94.1 MiB, of 256 MiB RAM, MIGRATION_PASS 4, mean 301 MiB/s
+  link        94.4 MiB to the destination, 1.95 KiB back, mean 305 MiB/s (QEMU reports 301 MiB/s)
+              peak 358 MiB/s (over 100 ms), at most 16.0 MiB in flight
+  guest       intact, 16384 pages checked; heartbeat gap 5.60 ms
+              dirtied 50.0 MiB/s before
+              redis answered 1830/s before, 900/s during, 1790/s after
+              redis's longest gaps 2.40 ms before, 11.2 ms during, 2.60 ms after
+  sampling    source: 312 at 999 Hz, response time 141 µs (p50), 400 µs (p99), longest gap 2.10 ms
+  check       FAILED: downtime.best.us > 1ms, the value is 4710
+  warning     the machine is busy
+  results     runs/example
+");
     }
 }

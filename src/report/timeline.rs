@@ -1,8 +1,8 @@
-//! One migration as lines of text, from left to right: a time scale, a bar of its phases, curves of the
-//! guest's write rate and of the link's throughput, and a legend.
+//! One migration as lines of text, from left to right: a time scale, a bar of its phases, curves of
+//! the guest's write rate and of the link's throughput, and a legend.
 //!
-//! Each column is a slice of time. A pass that is shorter than a column may not be visible. The blackout
-//! is always visible.
+//! Each column is a slice of time. A pass that is shorter than a column may not be visible. The
+//! blackout is always visible.
 
 use crate::units::{human_bytes, human_micros};
 
@@ -29,7 +29,7 @@ pub struct Timeline {
     pub postcopy: bool,
     /// When both sides had finished, or the migration was cancelled.
     pub done_us: u64,
-    /// The times of page faults in post-copy.
+    /// The times of faults in post-copy.
     pub faults_us: Vec<u64>,
     /// The guest's reports of its write rate: the time, and bytes per second since the last report.
     pub write_bps: Vec<(u64, u64)>,
@@ -181,8 +181,8 @@ fn level(rate: u128, highest: u64) -> Option<char> {
         .copied()
 }
 
-/// Draws the guest's write rate as bars. A report covers the time since the previous one, but never the
-/// blackout or the time before it.
+/// Draws the guest's write rate as bars. A report covers the time since the previous one, but never
+/// the blackout or the time before it.
 fn draw_write_rate(marks: &Timeline, axis: &Axis, symbols: &[char]) -> String {
     let mut reports = marks.write_bps.clone();
     reports.sort_unstable();
@@ -222,18 +222,18 @@ fn format_legend(marks: &Timeline, symbols: &[char]) -> String {
     entry('.', "setup");
     entry('X', "blackout");
     entry('~', "post-copy");
-    entry('f', "page faults");
+    entry('f', "faults");
     entry('-', "finishing");
     if let Some(passes) = format_passes(symbols) {
         let after_setup = usize::from(symbols.contains(&'.'));
         entries.insert(after_setup, passes);
     }
     if let Some(highest) = marks.write_bps.iter().map(|(_, rate)| *rate).max() {
-        entries.push(format!("▁█ guest writes, up to {}/s", human_bytes(highest)));
+        entries.push(format!("▁█ guest writes, max {}/s", human_bytes(highest)));
     }
     if let Some(highest) = marks.link_bps.iter().map(|(_, rate)| *rate).max() {
         let below = if marks.write_bps.is_empty() { "▁█" } else { "below:" };
-        entries.push(format!("{below} link, up to {}/s", human_bytes(highest)));
+        entries.push(format!("{below} link, max {}/s", human_bytes(highest)));
     }
     entries.join("   ")
 }
@@ -287,11 +287,11 @@ mod tests {
             ..Timeline::default()
         };
         insta::assert_snapshot!(format_timeline(&marks, 72), @r"
-            |0            |200 ms       |400 ms        |600 ms       |800 ms
-            ....1111111111111111111111111XXXXff~~f~~~~~f~~f~~~~~~~~~~~~~~~~~~
-            ████████████████████████████     ▁▁▂▂▂▂▂▂▂▃▃▃▃▃▃▃▄▄▄▄▄▄▄▄▅▅▅▅▅▆▆▆▆▆▆▆▆▇
-            . setup   1 pre-copy pass   X blackout   ~ post-copy   f page faults   ▁█ guest writes, up to 200 MiB/s
-            ");
+|0            |200 ms       |400 ms        |600 ms       |800 ms
+....1111111111111111111111111XXXXff~~f~~~~~f~~f~~~~~~~~~~~~~~~~~~
+████████████████████████████     ▁▁▂▂▂▂▂▂▂▃▃▃▃▃▃▃▄▄▄▄▄▄▄▄▅▅▅▅▅▆▆▆▆▆▆▆▆▇
+. setup   1 pre-copy pass   X blackout   ~ post-copy   f faults   ▁█ guest writes, max 200 MiB/s
+");
     }
 
     #[test]
@@ -361,11 +361,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn does_not_panic_and_always_shows_the_blackout(marks in any_marks(), width in any::<usize>()) {
+        fn does_not_panic_and_always_shows_the_blackout(
+            marks in any_marks(),
+            width in any::<usize>(),
+        ) {
             let text = format_timeline(&marks, width);
             let lines: Vec<&str> = text.lines().collect();
             let columns = width.clamp(MIN_WIDTH, MAX_WIDTH);
-            prop_assert!(lines.iter().rev().skip(1).all(|line| line.chars().count() <= columns), "{}", text);
+            let mut drawn = lines.iter().rev().skip(1);
+            prop_assert!(drawn.all(|line| line.chars().count() <= columns), "{}", text);
             prop_assert_eq!(lines[1].contains('X'), marks.stop_us.is_some());
         }
     }

@@ -129,7 +129,8 @@ pub(in crate::cli) struct CommonArgs {
     /// Run directory to create [default: a new one below ./runs].
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) out: Option<PathBuf>,
-    /// Exit with 4 if EXPR is true of run.json, such as 'downtime.best.us > 300ms'. May be repeated.
+    /// Exit with 4 if EXPR is true of run.json, such as 'downtime.best.us > 300ms'. May be
+    /// repeated.
     #[arg(long, value_name = "EXPR")]
     pub(in crate::cli) fail_if: Vec<String>,
     /// Exit with 0 if this is the outcome, and with 4 if it is another.

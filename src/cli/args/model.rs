@@ -29,8 +29,8 @@ pub(in crate::cli) struct DiagnoseArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct PredictArgs {
-    /// QMP socket of the VM: unix:PATH, tcp:HOST:PORT or ssh:[USER@]HOST:PATH. Settings that no flag
-    /// gives are read from it.
+    /// QMP socket of the VM: unix:PATH, tcp:HOST:PORT or ssh:[USER@]HOST:PATH. Settings that no
+    /// flag gives are read from it.
     #[arg(long, value_name = "QMP")]
     pub(in crate::cli) source: Endpoint,
     /// Bandwidth of the network, such as 1GiB/s or 10Gbit/s.

@@ -35,8 +35,8 @@ pub(in crate::report) fn format_estimate(estimate: &Estimate, unit: MetricUnit) 
     )
 }
 
-/// Formats a change with its interval: `−61 % [−66, −55]`. Where there is no ratio (A is zero), formats
-/// the difference in the metric's unit.
+/// Formats a change with its interval: `−61 % [−66, −55]`. Where there is no ratio (A is zero),
+/// formats the difference in the metric's unit.
 pub(in crate::report) fn format_change(change: &Change, unit: MetricUnit) -> String {
     match &change.ratio {
         Some(ratio) if is_shown_in_times(ratio) => {
@@ -66,8 +66,8 @@ pub(super) fn format_change_only(change: &Change, unit: MetricUnit) -> String {
     }
 }
 
-/// Formats a change for a sentence with a verb: `by 61 % (55 to 66 %)`, `to 3.4 times (3.1 to 3.8) as
-/// much`.
+/// Formats a change for a sentence with a verb: `by 61 % (55 to 66 %)`, `to 3.4 times (3.1 to 3.8)
+/// as much`.
 pub(super) fn format_change_after_verb(change: &Change, unit: MetricUnit) -> String {
     match &change.ratio {
         Some(ratio) if is_shown_in_times(ratio) => {
@@ -98,7 +98,8 @@ pub(super) fn format_change_after_verb(change: &Change, unit: MetricUnit) -> Str
     }
 }
 
-/// Formats the interval of a change, that is, how large the difference may still be: `−2.1 to +3.0 %`.
+/// Formats the interval of a change, that is, how large the difference may still be: `−2.1 to +3.0
+/// %`.
 pub(super) fn format_change_interval(change: &Change, unit: MetricUnit) -> String {
     match &change.ratio {
         Some(ratio) if is_shown_in_times(ratio) => {

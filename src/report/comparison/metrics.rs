@@ -3,8 +3,8 @@
 use crate::campaign::Comparison;
 use crate::campaign::compare::{CellComparison, MetricComparison, SampleSummary};
 
-/// The columns of metrics that both sides have values of. A metric that only one side can have, such
-/// as post-copy's page faults, is not compared.
+/// The columns of metrics that both sides have values of. A metric that only one side can have,
+/// such as post-copy's page faults, is not compared.
 pub(super) fn measured_columns(comparison: &Comparison) -> Vec<usize> {
     all_columns(comparison)
         .filter(|column| sides_with_values(comparison, *column) == [true, true])

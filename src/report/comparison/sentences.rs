@@ -56,8 +56,8 @@ fn join_first(all: &[String]) -> String {
     }
 }
 
-/// Says how many runs completed, if not all. Failed runs are a result too, and all other figures are
-/// of completed runs only.
+/// Says how many runs completed, if not all. Failed runs are a result too, and all other figures
+/// are of completed runs only.
 fn format_completions(comparison: &Comparison) -> Vec<String> {
     let all = &comparison.completion;
     let mut lines = Vec::new();
@@ -171,8 +171,8 @@ fn format_too_few(metrics: &[&MetricComparison]) -> Option<String> {
     Some(format!("too few values to compare {}; each side needs {needed}", groups.join(", ")))
 }
 
-/// Counts the cells with a difference for each metric. Without pairs the cells have no common scale, so
-/// their changes cannot be pooled.
+/// Counts the cells with a difference for each metric. Without pairs the cells have no common
+/// scale, so their changes cannot be pooled.
 fn format_by_cell(comparison: &Comparison) -> Vec<String> {
     measured_columns(comparison)
         .into_iter()

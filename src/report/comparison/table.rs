@@ -1,5 +1,5 @@
-//! The table of a comparison. With one cell it has a row for each metric; with several cells it has, for
-//! each metric, a row for each cell.
+//! The table of a comparison. With one cell it has a row for each metric; with several cells it
+//! has, for each metric, a row for each cell.
 
 use super::super::columns::align_columns;
 use super::figures::{format_change, format_estimate, format_p_value};
@@ -50,7 +50,8 @@ fn format_legend(comparison: &Comparison) -> String {
         .map_or_else(String::new, |all| format!("{} tests of all pairs and ", all.family));
     let of_cells = if comparison.pooled.is_empty() { "tests" } else { "of cells" };
     format!(
-        "  medians with 95 % intervals; p by {test}, two-sided, corrected by Holm for {all}{cells} {of_cells}\n"
+        "  medians with 95 % intervals; p by {test}, two-sided, corrected by Holm for \
+         {all}{cells} {of_cells}\n"
     )
 }
 
