@@ -1,5 +1,6 @@
-//! Rows L1 to L3: what a plain sender gets through each of the paper's links as the campaigns have them, rates an eighth and times as they are, as iperf would say it;
-//! and a byte's round trip. Given as the paper would: eight times the rate.
+//! Measures rows L1 to L3: the throughput of a plain sender over each of the paper's links, as
+//! iperf measures it, and the round trip of one byte. The links have an eighth of the paper's
+//! rates, so the measured rates are multiplied by eight.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -14,25 +15,25 @@ use switchover::ulster::Throughput;
 
 const REPEATS: u32 = 10;
 const SCALE: u32 = 8;
-/// Buffers fill first, then it counts.
+/// The time in which the buffers fill, before bytes are counted.
 const WARM_UP_NS: u64 = 300_000_000;
-const COUNTED_NS: u64 = 1_000_000_000;
+const MEASURED_NS: u64 = 1_000_000_000;
 const PINGS: usize = 20;
 
 pub(crate) fn measure(out: &Path) -> Result<(), Box<dyn Error>> {
     let mut text = String::new();
-    // In turn, so that what drifts meets all alike.
+    // The links take turns, so that a drift affects all of them alike.
     for _ in 0..REPEATS {
         for (name, preset) in [
             ("local", LinkPreset::Local),
             ("dublin", LinkPreset::Dublin),
             ("halifax", LinkPreset::Halifax),
         ] {
-            let asked = scenario::Link { preset, scale: SCALE, ..scenario::Link::default() };
+            let settings = scenario::Link { preset, scale: SCALE, ..scenario::Link::default() };
             let measured = Throughput {
                 link: name.to_owned(),
-                gbit: throughput(&asked)? * f64::from(SCALE),
-                round_trip_ms: round_trip(&asked)?,
+                gbit: measure_throughput(&settings)? * f64::from(SCALE),
+                round_trip_ms: measure_round_trip(&settings)?,
             };
             let _ = writeln!(text, "{}", serde_json::to_string(&measured)?);
         }
@@ -40,17 +41,17 @@ pub(crate) fn measure(out: &Path) -> Result<(), Box<dyn Error>> {
     Ok(std::fs::write(out, text)?)
 }
 
-/// A link, and the two ends that it is between.
-fn linked(asked: &scenario::Link) -> Result<(Link, UnixStream, UnixStream), Box<dyn Error>> {
-    let link = Link::start(asked, |_| ())?;
+/// Starts a link and returns it with its two ends.
+fn start_link(settings: &scenario::Link) -> Result<(Link, UnixStream, UnixStream), Box<dyn Error>> {
+    let link = Link::start(settings, |_| ())?;
     let ([here, near], [far, there]) = (unix_pair()?, unix_pair()?);
     link.join([near, far])?;
     Ok((link, here.into(), there.into()))
 }
 
-/// Gb/s, as they arrive.
-fn throughput(asked: &scenario::Link) -> Result<f64, Box<dyn Error>> {
-    let (link, mut here, mut there) = linked(asked)?;
+/// Measures the rate of arriving bytes in Gb/s.
+fn measure_throughput(settings: &scenario::Link) -> Result<f64, Box<dyn Error>> {
+    let (link, mut here, mut there) = start_link(settings)?;
     let writer = std::thread::spawn(move || {
         let block = vec![0x5a; 256 << 10];
         while here.write_all(&block).is_ok() {}
@@ -65,7 +66,7 @@ fn throughput(asked: &scenario::Link) -> Result<f64, Box<dyn Error>> {
             None => {}
             Some(from) => {
                 got += bytes;
-                if now >= from + COUNTED_NS {
+                if now >= from + MEASURED_NS {
                     break got as f64 * 8.0 / (now - from) as f64;
                 }
             }
@@ -76,9 +77,9 @@ fn throughput(asked: &scenario::Link) -> Result<f64, Box<dyn Error>> {
     Ok(gbit)
 }
 
-/// Median of a byte there and back, ms.
-fn round_trip(asked: &scenario::Link) -> Result<f64, Box<dyn Error>> {
-    let (link, mut here, mut there) = linked(asked)?;
+/// Measures the median round trip of one byte in milliseconds.
+fn measure_round_trip(settings: &scenario::Link) -> Result<f64, Box<dyn Error>> {
+    let (link, mut here, mut there) = start_link(settings)?;
     let echo = std::thread::spawn(move || {
         let mut byte = [0];
         while there.read_exact(&mut byte).is_ok() && there.write_all(&byte).is_ok() {}

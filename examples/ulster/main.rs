@@ -1,8 +1,12 @@
-//! What `qemu-scripts/ulster` needs besides `switchover sweep`: what the links carry without QEMU, what passed over them in the campaign's runs, and
-//! docs/ulster.md made from all of it.
+//! The part of `qemu-scripts/ulster` that is not `switchover sweep`: it measures the links without
+//! QEMU, collects the traffic over the links from run directories, and writes docs/ulster.md.
 //!
-//! `ulster links OUT` · `ulster curves VOLUME OUT` (a campaign's directory) · `ulster page FROM DOCS` (results, and where the page and its figures are) · `ulster
-//! laws CAMPAIGN RESULTS` (a campaign's file and its Parquet: only the laws). `page` and `laws` end with 4 if a law does not hold.
+//! - `ulster links OUT` measures the links.
+//! - `ulster curves VOLUME OUT` collects the traffic from the directory of the campaign `volume`.
+//! - `ulster page FROM DOCS` writes the page and its figures in DOCS from the results in FROM.
+//! - `ulster check CAMPAIGN RESULTS` checks the expectations on the results of one campaign file.
+//!
+//! `page` and `check` exit with 4 if an expectation does not hold.
 
 mod curves;
 mod links;
@@ -11,28 +15,30 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 use switchover::causes::with_causes;
-use switchover::ulster::{Evidence, Finding, Verdict, campaign, figures, laws, page};
+use switchover::ulster::{
+    Evidence, Finding, Verdict, check_expectations, draw_figures, load_cells, render_page,
+};
 
 const CAMPAIGNS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/campaigns/ulster");
-/// Exit code: a check failed, as of `switchover` itself.
-const FAILED: u8 = 4;
+/// The exit code for a failed check, the same as that of `switchover`.
+const CHECK_FAILED: u8 = 4;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let done = match words.as_slice() {
+    let all_arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = all_arguments.iter().map(String::as_str).collect();
+    let result = match arguments.as_slice() {
         ["links", out] => links::measure(Path::new(out)).map(|()| 0),
         ["curves", campaign, out] => {
             curves::collect(Path::new(CAMPAIGNS), Path::new(campaign), Path::new(out)).map(|()| 0)
         }
-        ["laws", file, results] => hold(Path::new(file), Path::new(results)),
-        ["page", from, docs] => make(Path::new(from), Path::new(docs)),
-        _ => {
-            Err("ulster links OUT | curves VOLUME OUT | laws CAMPAIGN RESULTS | page FROM DOCS"
-                .into())
-        }
+        ["check", file, results] => check(Path::new(file), Path::new(results)),
+        ["page", from, docs] => write_page(Path::new(from), Path::new(docs)),
+        _ => Err(
+            "usage: ulster links OUT | curves VOLUME OUT | check CAMPAIGN RESULTS | page FROM DOCS"
+                .into(),
+        ),
     };
-    match done {
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             print(&format!("ulster: {}", with_causes(error.as_ref())));
@@ -41,36 +47,40 @@ fn main() -> ExitCode {
     }
 }
 
-fn hold(file: &Path, results: &Path) -> Result<u8, Box<dyn Error>> {
-    Ok(say(&laws(&campaign(file, results)?)))
+fn check(file: &Path, results: &Path) -> Result<u8, Box<dyn Error>> {
+    Ok(report_findings(&check_expectations(&load_cells(file, results)?)))
 }
 
-fn make(from: &Path, docs: &Path) -> Result<u8, Box<dyn Error>> {
-    let evidence = Evidence::read(Path::new(CAMPAIGNS), from)?;
+fn write_page(from: &Path, docs: &Path) -> Result<u8, Box<dyn Error>> {
+    let evidence = Evidence::load(Path::new(CAMPAIGNS), from)?;
     let text = docs.join("ulster.md");
-    let made = page(&std::fs::read_to_string(&text)?, &evidence)?;
+    let rendered = render_page(&std::fs::read_to_string(&text)?, &evidence)?;
     std::fs::create_dir_all(docs.join("ulster"))?;
-    for (name, svg) in figures(&evidence) {
+    for (name, svg) in draw_figures(&evidence) {
         std::fs::write(docs.join("ulster").join(name), svg)?;
     }
-    std::fs::write(&text, made)?;
-    Ok(say(&laws(&evidence.cells)))
+    std::fs::write(&text, rendered)?;
+    Ok(report_findings(&check_expectations(&evidence.cells)))
 }
 
-fn say(findings: &[Finding]) -> u8 {
+fn report_findings(findings: &[Finding]) -> u8 {
     for finding in findings {
         print(&format!(
             "{:<22} {:<20} {}: {}",
-            finding.law.name(),
-            finding.of,
+            finding.expectation.name(),
+            finding.subject,
             finding.verdict,
-            finding.says
+            finding.detail
         ));
     }
-    if findings.iter().any(|finding| finding.verdict == Verdict::Broken) { FAILED } else { 0 }
+    if findings.iter().any(|finding| finding.verdict == Verdict::Violated) {
+        CHECK_FAILED
+    } else {
+        0
+    }
 }
 
-#[expect(clippy::print_stdout, reason = "a program's only output")]
+#[expect(clippy::print_stdout, reason = "the only output of the program")]
 fn print(line: &str) {
     println!("{line}");
 }

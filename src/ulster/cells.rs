@@ -1,4 +1,5 @@
-//! Cells of the campaigns, with their runs in the paper's units, and what the model says of both sizes. Pure.
+//! The cells of the campaigns: their runs in the paper's units, and what the model predicts for our
+//! size and for the paper's. Pure.
 
 use super::scale::Scale;
 use crate::campaign::definition::{self, Definition};
@@ -7,66 +8,66 @@ use crate::campaign::statistics::{Estimate, SortedValues};
 use crate::convergence::{Prediction, Setup, predict};
 use crate::scenario::Mode;
 
-/// A combination of mode, link and stressed memory.
+/// A combination of migration mode, link and stressed memory, in the paper's units.
 #[derive(Clone, Debug)]
-pub struct Cell {
-    /// How it migrates.
+pub struct PaperCell {
+    /// The migration mode.
     pub mode: Mode,
-    /// Over which link: `halifax`.
+    /// The name of the link, such as `halifax`.
     pub link: String,
-    /// What the paper calls it: `thin`, `8GB`.
+    /// The stressed memory as the paper writes it: `thin`, `8GB`.
     pub label: String,
-    /// Stressed memory, GB.
-    pub stressed: f64,
-    /// `downtime-limit`, s.
+    /// The stressed memory in GB.
+    pub stressed_gb: f64,
+    /// `downtime-limit` in seconds.
     pub limit: f64,
-    /// One way, s.
+    /// The one-way delay of the link in seconds.
     pub delay: f64,
-    /// What happened.
-    pub runs: Vec<Run>,
-    /// The model's word on what was run, in the paper's units.
-    pub scaled: Predicted,
-    /// Its word on the paper's own size.
-    pub whole: Predicted,
+    /// The runs of the cell.
+    pub runs: Vec<PaperRun>,
+    /// The model's prediction for our size, in the paper's units.
+    pub our_size: PaperPrediction,
+    /// The model's prediction for the paper's size.
+    pub full_size: PaperPrediction,
 }
 
-/// A run, in the paper's units.
+/// A run in the paper's units. A figure is `None` if it was not measured.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Run {
-    /// Which of its cell's.
+pub struct PaperRun {
+    /// The number of the run within its cell, from 1.
     pub repeat: u32,
-    /// The guest runs on the destination, and its memory is not known to be wrong.
+    /// Whether the guest runs on the destination and no memory error is known.
     pub completed: bool,
-    /// It went on running there before all of its memory was there.
+    /// Whether the guest ran on the destination before all of its memory was there.
     pub postcopy: bool,
-    /// Total time, s.
+    /// The total time in seconds.
     pub total: Option<f64>,
-    /// Blackout, s.
+    /// The blackout in seconds.
     pub blackout: Option<f64>,
-    /// Over the link, GB.
+    /// The amount sent over the link in GB.
     pub bytes: Option<f64>,
-    /// From the first byte to the last, Gb/s.
+    /// The mean rate from the first byte to the last in Gb/s.
     pub mean: Option<f64>,
-    /// In the busiest 100 ms of ours, Gb/s.
+    /// The rate in the busiest 100 ms of our run in Gb/s.
     pub peak: Option<f64>,
 }
 
-/// What the model says, in the paper's units.
+/// What the model predicts, in the paper's units.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Predicted {
-    /// Whether it completes.
+pub struct PaperPrediction {
+    /// Whether the migration completes.
     pub completes: bool,
-    /// Total time, s.
+    /// The total time in seconds.
     pub total: f64,
-    /// Blackout, s.
+    /// The blackout in seconds; `None` if there is none.
     pub blackout: Option<f64>,
-    /// Over the link, GB.
+    /// The amount sent over the link in GB.
     pub bytes: f64,
 }
 
-impl Predicted {
-    fn of(prediction: &Prediction, scale: Scale) -> Predicted {
-        Predicted {
+impl PaperPrediction {
+    fn new(prediction: &Prediction, scale: Scale) -> PaperPrediction {
+        PaperPrediction {
             completes: prediction.converges,
             total: prediction.total * scale.time,
             blackout: prediction.blackout.map(|seconds| seconds * scale.time),
@@ -75,63 +76,66 @@ impl Predicted {
     }
 }
 
-/// A figure of a run.
-pub type Figure = fn(&Run) -> Option<f64>;
+/// A function that takes one figure from a run.
+pub type RunFigure = fn(&PaperRun) -> Option<f64>;
 
-impl Cell {
-    /// Median of the runs that completed, with its interval of 95 %.
+impl PaperCell {
+    /// Returns the median of the completed runs with its 95 % interval; `None` if no run has the
+    /// figure.
     #[must_use]
-    pub fn median(&self, figure: Figure) -> Option<Estimate> {
-        SortedValues::new(self.completed().filter_map(figure)).quantile(50)
+    pub fn median(&self, figure: RunFigure) -> Option<Estimate> {
+        SortedValues::new(self.completed_runs().filter_map(figure)).quantile(50)
     }
 
-    /// Runs that completed.
-    pub fn completed(&self) -> impl Iterator<Item = &Run> {
+    /// Iterates over the runs that completed.
+    pub fn completed_runs(&self) -> impl Iterator<Item = &PaperRun> {
         self.runs.iter().filter(|run| run.completed)
     }
 
-    /// All did.
+    /// Whether there are runs and all of them completed.
     #[must_use]
     pub fn all_completed(&self) -> bool {
         !self.runs.is_empty() && self.runs.iter().all(|run| run.completed)
     }
 
-    /// Post-copy, at once or after a pass.
+    /// Whether the mode is post-copy or hybrid.
     #[must_use]
-    pub fn is_postcopy(&self) -> bool {
+    pub fn uses_postcopy(&self) -> bool {
         self.mode != Mode::Precopy
     }
 }
 
-/// The cells of a campaign that name a link and stressed memory.
+/// Builds the cells of a campaign that have a link and stressed memory among their settings.
 #[must_use]
-pub fn cells(definition: &Definition, scale: Scale, rows: &[ResultRow]) -> Vec<Cell> {
-    definition.cells.iter().filter_map(|cell| of(cell, scale, rows)).collect()
+pub fn build_cells(definition: &Definition, scale: Scale, rows: &[ResultRow]) -> Vec<PaperCell> {
+    definition.cells.iter().filter_map(|cell| build_cell(cell, scale, rows)).collect()
 }
 
-fn of(cell: &definition::Cell, scale: Scale, rows: &[ResultRow]) -> Option<Cell> {
+fn build_cell(cell: &definition::Cell, scale: Scale, rows: &[ResultRow]) -> Option<PaperCell> {
     let setting = |key: &str| {
         cell.settings.iter().find(|setting| setting.key == key).map(|setting| setting.value.clone())
     };
     let (link, label) = (setting("link")?, setting("stressed")?);
-    let (setup, one) = (Setup::of_scenario(&cell.scenario), Scale { rate: 1.0, time: 1.0 });
-    let whole = scale.whole(&setup);
+    let setup = Setup::of_scenario(&cell.scenario);
+    let full = scale.full_size(&setup);
+    let unscaled = Scale { rate: 1.0, time: 1.0 };
     let mine = rows.iter().filter(|row| row.settings == cell.settings);
-    Some(Cell {
+    Some(PaperCell {
         mode: cell.scenario.mode,
         link,
-        stressed: gigabytes(&label)?,
+        stressed_gb: parse_gigabytes(&label)?,
         label,
-        limit: whole.downtime_limit,
-        delay: whole.delay,
-        runs: mine.map(|row| run(row, scale)).collect(),
-        scaled: Predicted::of(&predict(&setup), scale),
-        whole: Predicted::of(&predict(&whole), one),
+        limit: full.downtime_limit,
+        delay: full.delay,
+        runs: mine.map(|row| convert_run(row, scale)).collect(),
+        our_size: PaperPrediction::new(&predict(&setup), scale),
+        full_size: PaperPrediction::new(&predict(&full), unscaled),
     })
 }
 
-/// `thin` is next to nothing.
-fn gigabytes(label: &str) -> Option<f64> {
+/// Parses stressed memory such as `8GB` or `100MB` into GB. `thin` is close to nothing and counts
+/// as 0.
+fn parse_gigabytes(label: &str) -> Option<f64> {
     let number =
         |suffix: &str| label.strip_suffix(suffix).and_then(|number| number.parse::<f64>().ok());
     match label {
@@ -140,9 +144,9 @@ fn gigabytes(label: &str) -> Option<f64> {
     }
 }
 
-fn run(row: &ResultRow, scale: Scale) -> Run {
+fn convert_run(row: &ResultRow, scale: Scale) -> PaperRun {
     let value = |name: &str| row.values.get(name).copied();
-    Run {
+    PaperRun {
         repeat: row.repeat,
         completed: row.is_successful(),
         postcopy: row.postcopy_happened,
@@ -159,9 +163,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_paper_calls_memory() {
+    fn parses_memory_as_the_paper_writes_it() {
         assert_eq!(
-            ["thin", "8GB", "512MB", "open", "GB"].map(gigabytes),
+            ["thin", "8GB", "512MB", "open", "GB"].map(parse_gigabytes),
             [Some(0.0), Some(8.0), Some(0.5), None, None]
         );
     }

@@ -1,4 +1,4 @@
-//! A drawing of lines over two axes, as SVG. Pure; knows nothing of what it shows.
+//! Draws lines over two axes as SVG. Pure.
 
 use std::fmt::Write;
 
@@ -10,30 +10,31 @@ const TOP: f64 = 34.0;
 const BOTTOM: f64 = 46.0;
 const LABELS: f64 = 6.0;
 
-/// A point, and where it may lie.
+/// A point with its interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Point {
     pub(super) x: f64,
     pub(super) y: f64,
+    /// The ends of the interval in y, if there is one.
     pub(super) ends: Option<(f64, f64)>,
 }
 
 /// How a series is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stroke {
-    /// A line, with marks and intervals.
+    /// A line with marks and intervals.
     Solid,
-    /// Rings alone: what somebody else says.
+    /// Rings without a line, for the paper's points.
     Rings,
-    /// Crosses alone: what did not happen.
+    /// Crosses without a line, for migrations that were given up.
     Crosses,
-    /// A line, and its intervals as an area.
+    /// A line with its intervals as an area.
     Band,
-    /// The area alone: a range that somebody else gives.
+    /// An area without a line, for a range that the paper states.
     Area,
 }
 
-/// A series.
+/// A series of points under one name.
 #[derive(Clone, Debug)]
 pub(super) struct Series {
     pub(super) name: String,
@@ -42,7 +43,7 @@ pub(super) struct Series {
     pub(super) points: Vec<Point>,
 }
 
-/// The whole.
+/// A drawing with all its series.
 #[derive(Clone, Debug)]
 pub(super) struct Plot {
     pub(super) title: String,
@@ -51,14 +52,14 @@ pub(super) struct Plot {
     pub(super) series: Vec<Series>,
 }
 
-/// Figures to places.
+/// The ranges of both axes, to convert figures to positions.
 struct Axes {
     x: (f64, f64),
     y: (f64, f64),
 }
 
 impl Axes {
-    fn at(&self, x: f64, y: f64) -> (f64, f64) {
+    fn position(&self, x: f64, y: f64) -> (f64, f64) {
         let share =
             |value: f64, (low, high): (f64, f64)| ((value - low) / (high - low)).clamp(0.0, 1.0);
         (
@@ -69,31 +70,31 @@ impl Axes {
 }
 
 impl Plot {
-    pub(super) fn svg(&self) -> String {
-        let most = |of: fn(&Point) -> f64| {
+    pub(super) fn to_svg(&self) -> String {
+        let max_of = |of: fn(&Point) -> f64| {
             let all =
                 self.series.iter().flat_map(|series| &series.points).map(of).fold(0.0, f64::max);
             if all > 0.0 { all } else { 1.0 }
         };
         let (x, y) = (
-            most(|point| point.x),
-            most(|point| point.ends.map_or(point.y, |ends| ends.1.max(point.y))),
+            max_of(|point| point.x),
+            max_of(|point| point.ends.map_or(point.y, |ends| ends.1.max(point.y))),
         );
-        let (across, up) = (step(x), step(y));
+        let (across, up) = (tick_step(x), tick_step(y));
         let axes = Axes { x: (0.0, (x / across).ceil() * across), y: (0.0, (y / up).ceil() * up) };
-        let mut text = head(&self.title);
-        self.grid(&mut text, &axes, across, up);
+        let mut text = svg_head(&self.title);
+        self.draw_grid(&mut text, &axes, across, up);
         for (index, series) in (0_u8..).zip(&self.series) {
             series.draw(&mut text, &axes);
-            series.name_it(&mut text, f64::from(index));
+            series.draw_legend(&mut text, f64::from(index));
         }
         text.push_str("</svg>\n");
         text
     }
 
-    fn grid(&self, text: &mut String, axes: &Axes, across: f64, up: f64) {
+    fn draw_grid(&self, text: &mut String, axes: &Axes, across: f64, up: f64) {
         for tick in ticks(across, axes.x.1) {
-            let (x, y) = axes.at(tick, 0.0);
+            let (x, y) = axes.position(tick, 0.0);
             let _ = writeln!(
                 text,
                 "<line x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{y:.1}\" class=\"grid\"/>"
@@ -102,11 +103,11 @@ impl Plot {
                 text,
                 "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
                 y + 16.0,
-                label(tick)
+                format_tick(tick)
             );
         }
         for tick in ticks(up, axes.y.1) {
-            let (x, y) = axes.at(axes.x.1, tick);
+            let (x, y) = axes.position(axes.x.1, tick);
             let _ = writeln!(
                 text,
                 "<line x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{x:.1}\" y2=\"{y:.1}\" class=\"grid\"/>"
@@ -116,7 +117,7 @@ impl Plot {
                 "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
                 LEFT - 6.0,
                 y + 4.0,
-                label(tick)
+                format_tick(tick)
             );
         }
         let middle = LEFT + (WIDTH - LEFT - RIGHT) / 2.0;
@@ -129,7 +130,8 @@ impl Plot {
         let up = TOP + (HEIGHT - TOP - BOTTOM) / 2.0;
         let _ = writeln!(
             text,
-            "<text x=\"16\" y=\"{up:.1}\" text-anchor=\"middle\" transform=\"rotate(-90 16 {up:.1})\">{}</text>",
+            "<text x=\"16\" y=\"{up:.1}\" text-anchor=\"middle\" transform=\"rotate(-90 16 \
+                {up:.1})\">{}</text>",
             self.y
         );
     }
@@ -140,7 +142,7 @@ impl Series {
         let colour = self.colour;
         let path = |points: &mut dyn Iterator<Item = (f64, f64)>| -> String {
             points
-                .map(|(x, y)| axes.at(x, y))
+                .map(|(x, y)| axes.position(x, y))
                 .map(|(x, y)| format!("{x:.1},{y:.1}"))
                 .collect::<Vec<_>>()
                 .join(" ")
@@ -150,7 +152,8 @@ impl Series {
             Stroke::Solid | Stroke::Band => {
                 let _ = writeln!(
                     text,
-                    "<polyline points=\"{line}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>"
+                    "<polyline points=\"{line}\" fill=\"none\" stroke=\"{colour}\" \
+                        stroke-width=\"1.5\"/>"
                 );
             }
             Stroke::Rings | Stroke::Crosses | Stroke::Area => {}
@@ -170,20 +173,22 @@ impl Series {
             return;
         }
         for point in &self.points {
-            let (x, y) = axes.at(point.x, point.y);
-            self.mark(text, x, y);
+            let (x, y) = axes.position(point.x, point.y);
+            self.draw_mark(text, x, y);
             if let Some((low, high)) = point.ends.filter(|_| self.stroke == Stroke::Solid) {
-                let ((_, low), (_, high)) = (axes.at(point.x, low), axes.at(point.x, high));
+                let ((_, low), (_, high)) =
+                    (axes.position(point.x, low), axes.position(point.x, high));
                 let _ = writeln!(
                     text,
-                    "<line x1=\"{x:.1}\" y1=\"{low:.1}\" x2=\"{x:.1}\" y2=\"{high:.1}\" stroke=\"{colour}\" stroke-width=\"3\" opacity=\"0.45\"/>"
+                    "<line x1=\"{x:.1}\" y1=\"{low:.1}\" x2=\"{x:.1}\" y2=\"{high:.1}\" \
+                        stroke=\"{colour}\" stroke-width=\"3\" opacity=\"0.45\"/>"
                 );
             }
         }
     }
 
-    /// A point's.
-    fn mark(&self, text: &mut String, x: f64, y: f64) {
+    /// Draws the mark of one point.
+    fn draw_mark(&self, text: &mut String, x: f64, y: f64) {
         let colour = self.colour;
         let _ = match self.stroke {
             Stroke::Solid => {
@@ -191,56 +196,63 @@ impl Series {
             }
             Stroke::Rings => writeln!(
                 text,
-                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>"
+                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\" fill=\"none\" stroke=\"{colour}\" \
+                    stroke-width=\"1.5\"/>"
             ),
             Stroke::Crosses => {
                 let (left, up) = (x - 4.0, y - 4.0);
                 writeln!(
                     text,
-                    "<path d=\"M{left:.1} {up:.1}l8 8m-8 0l8 -8\" stroke=\"{colour}\" stroke-width=\"1.5\"/>"
+                    "<path d=\"M{left:.1} {up:.1}l8 8m-8 0l8 -8\" stroke=\"{colour}\" \
+                        stroke-width=\"1.5\"/>"
                 )
             }
             Stroke::Band | Stroke::Area => Ok(()),
         };
     }
 
-    fn name_it(&self, text: &mut String, index: f64) {
+    fn draw_legend(&self, text: &mut String, index: f64) {
         let (x, y, colour) = (WIDTH - RIGHT + 14.0, TOP + 10.0 + index * 17.0, self.colour);
         let right = x + 16.0;
         let _ = match self.stroke {
             Stroke::Solid | Stroke::Band => {
                 writeln!(
                     text,
-                    "<line x1=\"{x}\" y1=\"{y}\" x2=\"{right}\" y2=\"{y}\" stroke=\"{colour}\" stroke-width=\"2\"/>"
+                    "<line x1=\"{x}\" y1=\"{y}\" x2=\"{right}\" y2=\"{y}\" stroke=\"{colour}\" \
+                        stroke-width=\"2\"/>"
                 )
             }
             Stroke::Area => {
                 writeln!(
                     text,
-                    "<rect x=\"{x}\" y=\"{}\" width=\"16\" height=\"10\" fill=\"{colour}\" opacity=\"0.2\"/>",
+                    "<rect x=\"{x}\" y=\"{}\" width=\"16\" height=\"10\" fill=\"{colour}\" \
+                        opacity=\"0.2\"/>",
                     y - 5.0
                 )
             }
             Stroke::Rings | Stroke::Crosses => Ok(()),
         };
         if matches!(self.stroke, Stroke::Rings | Stroke::Crosses) {
-            self.mark(text, x + 8.0, y);
+            self.draw_mark(text, x + 8.0, y);
         }
         let _ = writeln!(text, "<text x=\"{}\" y=\"{}\">{}</text>", x + 22.0, y + 4.0, self.name);
     }
 }
 
-fn head(title: &str) -> String {
+fn svg_head(title: &str) -> String {
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" font-size=\"12\" role=\"img\">\n\
-         <title>{title}</title>\n<style>.grid {{ stroke: #ddd }}</style>\n<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"white\"/>\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
+            font-family=\"sans-serif\" font-size=\"12\" role=\"img\">\n\
+         <title>{title}</title>\n<style>.grid {{ stroke: #ddd }}</style>\n<rect width=\"{WIDTH}\" \
+             height=\"{HEIGHT}\" fill=\"white\"/>\n\
          <text x=\"{LEFT}\" y=\"20\" font-size=\"13\" font-weight=\"bold\">{title}</text>\n"
     )
 }
 
-/// 1, 2 or 5 times a power of ten: some six of them up to the most.
-fn step(most: f64) -> f64 {
-    let wanted = most / LABELS;
+/// Returns the distance of ticks: 1, 2 or 5 times a power of ten, with about six of them up to
+/// `max`.
+fn tick_step(max: f64) -> f64 {
+    let wanted = max / LABELS;
     let decade = 10_f64.powf(wanted.log10().floor());
     [1.0, 2.0, 5.0, 10.0]
         .map(|first| first * decade)
@@ -249,14 +261,14 @@ fn step(most: f64) -> f64 {
         .unwrap_or(decade * 10.0)
 }
 
-fn ticks(step: f64, most: f64) -> impl Iterator<Item = f64> {
+fn ticks(step: f64, max: f64) -> impl Iterator<Item = f64> {
     (0_u8..=20)
         .map(move |index| f64::from(index) * step)
-        .take_while(move |tick| *tick <= most * 1.001)
+        .take_while(move |tick| *tick <= max * 1.001)
 }
 
-/// As many decimals as it needs, at most three.
-fn label(tick: f64) -> String {
+/// Formats a tick with as many decimals as it needs, at most three.
+fn format_tick(tick: f64) -> String {
     let text = format!("{tick:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
@@ -267,13 +279,13 @@ mod tests {
 
     #[test]
     fn ticks_are_round() {
-        assert_eq!([8.0, 152.0, 0.37, 1.0, 9.4].map(step), [2.0, 50.0, 0.1, 0.2, 2.0]);
-        assert_eq!(ticks(2.0, 8.0).map(label).collect::<Vec<_>>(), ["0", "2", "4", "6", "8"]);
-        assert_eq!([0.05, 0.25, 100.0].map(label), ["0.05", "0.25", "100"]);
+        assert_eq!([8.0, 152.0, 0.37, 1.0, 9.4].map(tick_step), [2.0, 50.0, 0.1, 0.2, 2.0]);
+        assert_eq!(ticks(2.0, 8.0).map(format_tick).collect::<Vec<_>>(), ["0", "2", "4", "6", "8"]);
+        assert_eq!([0.05, 0.25, 100.0].map(format_tick), ["0.05", "0.25", "100"]);
     }
 
     #[test]
-    fn points_keep_within_the_axes_and_nothing_draws_nothing() {
+    fn draws_every_series_and_an_empty_plot() {
         let point = |x, y| Point { x, y, ends: Some((y / 2.0, y * 2.0)) };
         let series = |stroke| Series {
             name: "a".to_owned(),
@@ -284,10 +296,10 @@ mod tests {
         let all = [Stroke::Solid, Stroke::Rings, Stroke::Crosses, Stroke::Band, Stroke::Area]
             .map(series)
             .to_vec();
-        let svg = Plot { title: "t".to_owned(), x: "x", y: "y", series: all }.svg();
+        let svg = Plot { title: "t".to_owned(), x: "x", y: "y", series: all }.to_svg();
         assert_eq!((svg.matches("<polyline").count(), svg.matches("<polygon").count()), (2, 2));
         assert_eq!(svg.matches("<circle").count(), 2 + 2 + 1);
-        let empty = Plot { title: "t".to_owned(), x: "x", y: "y", series: Vec::new() }.svg();
+        let empty = Plot { title: "t".to_owned(), x: "x", y: "y", series: Vec::new() }.to_svg();
         assert!(empty.ends_with("</svg>\n") && !empty.contains("NaN"), "{empty}");
     }
 }

@@ -1,24 +1,27 @@
-//! How a cell of ours stands for one of the paper's: a similarity in which all that has a dimension is divided. Pure.
+//! The scale of our cells: every quantity with a dimension is divided. Pure.
 //!
-//! Rates by one figure, times by another, and so memory by their product: then a migration of ours is the paper's, seen through a glass. Not divided is
-//! what QEMU and the processor have of their own: QEMU's windows of 100 ms and slices of 50 ms, the device state, a page, sockets' buffers.
+//! Rates are divided by one number and times by another, and therefore memory by their product. A
+//! migration of ours then behaves like the paper's at a smaller scale. What QEMU and the processor
+//! determine cannot be divided: QEMU's windows of 100 ms and slices of 50 ms, the device state, the
+//! page size, and the buffers of sockets.
 
 use crate::convergence::{Setup, Switch, Xbzrle};
 
-/// Bytes of what the paper calls a GB of memory: `stress` and iftop count in powers of two.
+/// The bytes of a GB in the paper: `stress` and iftop count in powers of two.
 pub(super) const GB: f64 = 1_073_741_824.0;
 
-/// So many times smaller.
+/// How many times smaller our cells are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scale {
-    /// Rates.
+    /// The divisor of rates.
     pub rate: f64,
-    /// Times.
+    /// The divisor of times.
     pub time: f64,
 }
 
 impl Scale {
-    /// Of the campaigns in fixtures/campaigns/ulster, by their names.
+    /// Returns the scale of a campaign of fixtures/campaigns/ulster by its name; `None` for any
+    /// other.
     #[must_use]
     pub fn of_campaign(name: &str) -> Option<Scale> {
         let time = match name {
@@ -31,33 +34,33 @@ impl Scale {
         Some(Scale { rate: 8.0, time })
     }
 
-    /// Memory.
+    /// Returns the divisor of memory.
     #[must_use]
     pub fn memory(self) -> f64 {
         self.rate * self.time
     }
 
-    /// Microseconds of ours as seconds of the paper's.
+    /// Converts our microseconds to seconds of the paper.
     #[must_use]
     pub fn seconds(self, micros: f64) -> f64 {
         micros * self.time / 1e6
     }
 
-    /// Bytes of ours as GB of the paper's.
+    /// Converts our bytes to GB of the paper.
     #[must_use]
     pub fn gb(self, bytes: f64) -> f64 {
         bytes * self.memory() / GB
     }
 
-    /// Bytes a second of ours as Gb/s of the paper's, which iperf counts in powers of ten.
+    /// Converts our bytes per second to Gb/s of the paper, which iperf counts in powers of ten.
     #[must_use]
-    pub fn gbit(self, bytes_a_second: f64) -> f64 {
-        bytes_a_second * self.rate * 8.0 / 1e9
+    pub fn gbit(self, bytes_per_second: f64) -> f64 {
+        bytes_per_second * self.rate * 8.0 / 1e9
     }
 
-    /// The migration at its full size.
+    /// Scales a migration of ours up to the paper's size.
     #[must_use]
-    pub fn whole(self, setup: &Setup) -> Setup {
+    pub fn full_size(self, setup: &Setup) -> Setup {
         let memory = self.memory();
         let later = |when: Switch| match when {
             Switch::After(seconds) => Switch::After(seconds * self.time),
@@ -90,30 +93,32 @@ mod tests {
     use crate::convergence::predict;
     use crate::scenario::Loader;
 
-    const LAB: &str = "mode = \"hybrid\"\n[guest]\nmemory = \"158MiB\"\nworking_set = \"128MiB\"\nrate = \"2GiB/s\"\n[limits]\n\
-                       bandwidth = \"unlimited\"\ndowntime = \"75ms\"\n[link]\nrate = \"875Mbit/s\"\ndelay = \"688us\"\nwindow = \"512KiB\"\n";
+    const LAB: &str = "mode = \"hybrid\"\n[guest]\nmemory = \"158MiB\"\nworking_set = \
+        \"128MiB\"\nrate = \"2GiB/s\"\n[limits]\n\
+                       bandwidth = \"unlimited\"\ndowntime = \"75ms\"\n[link]\nrate = \
+                           \"875Mbit/s\"\ndelay = \"688us\"\nwindow = \"512KiB\"\n";
 
     #[test]
-    fn the_whole_is_the_paper_s() {
+    fn the_full_size_is_the_paper_s() {
         let setup = Setup::of_scenario(&Loader::new().text("lab", LAB).unwrap().load().unwrap());
-        let whole = Scale { rate: 8.0, time: 4.0 }.whole(&setup);
-        assert_eq!((whole.workload.working_set() / GB, whole.downtime_limit), (4.0, 0.3));
-        assert_eq!((whole.capacity * 8.0 / 1e9, whole.delay), (7.0, 0.002_752));
-        // Bandwidth × downtime-limit goes with memory.
-        assert!((whole.threshold() / setup.threshold() - 32.0).abs() < 1e-9);
+        let full = Scale { rate: 8.0, time: 4.0 }.full_size(&setup);
+        assert_eq!((full.workload.working_set() / GB, full.downtime_limit), (4.0, 0.3));
+        assert_eq!((full.capacity * 8.0 / 1e9, full.delay), (7.0, 0.002_752));
+        // Bandwidth × downtime-limit scales with memory.
+        assert!((full.threshold() / setup.threshold() - 32.0).abs() < 1e-9);
     }
 
     #[test]
-    fn the_model_says_the_same_of_both_but_for_what_is_not_divided() {
+    fn the_model_predicts_the_same_at_both_sizes_except_for_what_is_not_divided() {
         let setup = Setup::of_scenario(&Loader::new().text("lab", LAB).unwrap().load().unwrap());
         let scale = Scale { rate: 8.0, time: 4.0 };
-        let (lab, whole) = (predict(&setup), predict(&scale.whole(&setup)));
-        assert!((scale.gb(lab.bytes) / (whole.bytes / GB) - 1.0).abs() < 0.05, "{lab:?} {whole:?}");
-        assert!((lab.total * scale.time / whole.total - 1.0).abs() < 0.05, "{lab:?} {whole:?}");
+        let (lab, full) = (predict(&setup), predict(&scale.full_size(&setup)));
+        assert!((scale.gb(lab.bytes) / (full.bytes / GB) - 1.0).abs() < 0.05, "{lab:?} {full:?}");
+        assert!((lab.total * scale.time / full.total - 1.0).abs() < 0.05, "{lab:?} {full:?}");
     }
 
     #[test]
-    fn other_campaigns_have_no_scale_of_ours() {
+    fn other_campaigns_have_no_scale() {
         assert_eq!(Scale::of_campaign("first"), None);
         assert_eq!(Scale::of_campaign("ulster-volume").map(Scale::memory), Some(32.0));
     }

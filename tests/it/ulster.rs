@@ -1,62 +1,69 @@
-//! docs/ulster.md and its figures are what the stored results give. After a change of either: `qemu-scripts/ulster --from fixtures/campaigns/ulster/results`.
+//! docs/ulster.md and its figures must match the stored results. After a change of either, run
+//! `qemu-scripts/ulster --from fixtures/campaigns/ulster/results`.
 
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
-use switchover::ulster::{Evidence, Verdict, campaign, figures, laws, page};
+use switchover::ulster::{
+    Evidence, Verdict, check_expectations, draw_figures, load_cells, render_page,
+};
 
 fn top(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 fn stored() -> Evidence {
-    Evidence::read(&top("fixtures/campaigns/ulster"), &top("fixtures/campaigns/ulster/results"))
+    Evidence::load(&top("fixtures/campaigns/ulster"), &top("fixtures/campaigns/ulster/results"))
         .unwrap()
 }
 
 #[test]
-fn the_page_and_its_figures_are_what_the_stored_results_give() {
+fn the_page_and_its_figures_match_the_stored_results() {
     let (evidence, again) =
         (stored(), "run qemu-scripts/ulster --from fixtures/campaigns/ulster/results");
     let text = read_to_string(top("docs/ulster.md")).unwrap();
-    assert!(page(&text, &evidence).unwrap() == text, "docs/ulster.md is another: {again}");
-    for (name, svg) in figures(&evidence) {
+    assert!(render_page(&text, &evidence).unwrap() == text, "docs/ulster.md is outdated: {again}");
+    for (name, svg) in draw_figures(&evidence) {
         assert!(
             read_to_string(top("docs/ulster").join(name)).unwrap() == svg,
-            "docs/ulster/{name} is another: {again}"
+            "docs/ulster/{name} is outdated: {again}"
         );
         assert!(text.contains(&format!("ulster/{name}")), "docs/ulster.md does not show {name}");
     }
 }
 
 #[test]
-fn every_cell_has_its_runs_and_no_law_has_too_few() {
+fn every_cell_has_its_runs_and_every_expectation_is_decided() {
     let evidence = stored();
     assert!(evidence.cells.iter().all(|cell| cell.runs.len() >= 10));
-    assert!(laws(&evidence.cells).iter().all(|finding| finding.verdict != Verdict::TooFew));
+    assert!(
+        check_expectations(&evidence.cells)
+            .iter()
+            .all(|finding| finding.verdict != Verdict::TooFewRuns)
+    );
 }
 
-/// A law that a run can break: the same campaign on a machine that did other things.
+/// The same campaign on a machine that ran other processes.
 #[test]
-fn a_busy_machine_blurs_the_threshold_and_the_law_says_so() {
+fn on_a_busy_machine_the_threshold_is_reported_as_violated() {
     let campaigns = top("fixtures/campaigns/ulster");
-    let cells = campaign(
+    let cells = load_cells(
         &campaigns.join("threshold.toml"),
         &campaigns.join("results/threshold-busy.parquet"),
     )
     .unwrap();
-    let broken: Vec<String> = laws(&cells)
+    let violated: Vec<String> = check_expectations(&cells)
         .into_iter()
-        .filter(|one| one.verdict == Verdict::Broken)
-        .map(|one| one.of)
+        .filter(|one| one.verdict == Verdict::Violated)
+        .map(|one| one.subject)
         .collect();
-    assert_eq!(broken, ["dublin", "local"]);
+    assert_eq!(violated, ["dublin", "local"]);
 }
 
 #[test]
-fn what_is_no_evidence_is_refused_with_the_reason() {
+fn refuses_missing_and_damaged_evidence_and_says_why() {
     let scratch = tempfile::tempdir().unwrap();
     let refused = |from: &Path| {
-        let error = Evidence::read(&top("fixtures/campaigns/ulster"), from).unwrap_err();
+        let error = Evidence::load(&top("fixtures/campaigns/ulster"), from).unwrap_err();
         switchover::causes::with_causes(&error).replace(&from.display().to_string(), "FROM")
     };
     assert_eq!(
