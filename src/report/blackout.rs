@@ -12,8 +12,8 @@ const WIDTH: usize = 72;
 /// The number of devices that are named, those with the longest times first.
 const MAX_DEVICES: usize = 4;
 
-/// Formats the lines, each as its name and its text.
-pub(super) fn format_lines(
+/// Formats the lines, each as its label and its text.
+pub(super) fn format_blackout(
     run: &Summary,
     switchovers: &[Switchover],
 ) -> Vec<(&'static str, String)> {
@@ -53,7 +53,7 @@ fn format_best(run: &Summary) -> String {
         return "none: the guest stayed on the source, or was not running".to_owned();
     };
     let uncertainty =
-        best.uncertainty_us.map(|us| format!(" ± {}", human_micros(us))).unwrap_or_default();
+        best.uncertainty_us.map_or_else(String::new, |us| format!(" ± {}", human_micros(us)));
     let how = match best.view.as_str() {
         "heartbeat" => "from the guest's heartbeat",
         "trace" => "from QEMU's trace points",

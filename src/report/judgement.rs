@@ -1,10 +1,15 @@
 //! The model's judgement of a migration on the terminal.
 
-use crate::convergence::{Diagnosis, Judgement, Setup, time};
+use super::columns::LabelledLines;
+use crate::convergence::{
+    Boundaries, Diagnosis, Judgement, Prediction, Setup, Textbook, Workload, time,
+};
 use crate::record::Outcome;
 use crate::units::human_bytes;
 use std::fmt::Write;
 
+/// Width of the labels.
+pub(super) const LABEL_COLUMNS: usize = 13;
 /// The size of the plot in columns and rows.
 const COLUMNS: usize = 64;
 const ROWS: usize = 8;
@@ -12,124 +17,128 @@ const ROWS: usize = 8;
 /// Formats a judgement: the verdict, the prediction, what would help, and a plot of pending bytes.
 #[must_use]
 pub fn format_judgement(setup: &Setup, judgement: &Judgement) -> String {
-    let Judgement { verdict, prediction, textbook, boundaries, remedies } = judgement;
-    let mut text = format!("{}\n", verdict.sentence());
-    let mut line = |name: &str, what: String| {
-        let _ = writeln!(text, "  {name:<13} {what}");
-    };
-    let (bandwidth, limited) = setup.bandwidth();
-    let limit = if limited { "max-bandwidth" } else { "the network" };
-    line(
-        "needs",
-        format!(
-            "at most {} pending: {}/s (limited by {limit}) × downtime-limit {}",
-            bytes(setup.threshold()),
-            bytes(setup.switchover_bandwidth.unwrap_or(bandwidth)),
-            time(setup.downtime_limit)
-        ),
+    format_judgement_with(setup, judgement, LabelledLines::new(LABEL_COLUMNS))
+}
+
+/// As [`format_judgement`], with `lines` after the verdict.
+pub(super) fn format_judgement_with(
+    setup: &Setup,
+    judgement: &Judgement,
+    mut lines: LabelledLines,
+) -> String {
+    lines.push("needs", format_condition(setup));
+    lines.push("guest", format_workload(&setup.workload));
+    push_prediction(&mut lines, &judgement.prediction);
+    lines.push("textbook", format_textbook(&judgement.textbook));
+    let bounds = format_bounds(&judgement.boundaries);
+    if !bounds.is_empty() {
+        lines.push("converges at", format!("{bounds} (each alone)"));
+    }
+    let remedies = judgement.remedies.iter();
+    lines.push_all(
+        "remedies",
+        remedies.map(|remedy| format!("{} → {} ({})", remedy.setting, remedy.effect, remedy.harm)),
     );
-    line(
-        "guest",
-        format!(
-            "writes {} at {}/s; after a sync it dirties {} in 100 ms, {} in 1 s",
-            bytes(setup.workload.working_set()),
-            bytes(setup.workload.rate()),
-            bytes(setup.workload.dirtied(0.1)),
-            bytes(setup.workload.dirtied(1.0))
-        ),
-    );
-    if prediction.converges {
-        let blackout = prediction
-            .blackout
-            .map_or_else(String::new, |blackout| format!(", blackout {}", time(blackout)));
-        line(
-            "predicted",
+    let plot = format_plot(&judgement.prediction.passes, setup.threshold());
+    format!("{}\n{}{plot}", judgement.verdict.sentence(), lines.into_text())
+}
+
+/// The condition under which QEMU switches over.
+fn format_condition(setup: &Setup) -> String {
+    let (bandwidth, is_limited) = setup.bandwidth();
+    let limit = if is_limited { "max-bandwidth" } else { "the network" };
+    format!(
+        "at most {} pending: {}/s (limited by {limit}) × downtime-limit {}",
+        bytes(setup.threshold()),
+        bytes(setup.switchover_bandwidth.unwrap_or(bandwidth)),
+        time(setup.downtime_limit)
+    )
+}
+
+fn format_workload(workload: &Workload) -> String {
+    format!(
+        "writes {} at {}/s; after a sync it dirties {} in 100 ms, {} in 1 s",
+        bytes(workload.working_set()),
+        bytes(workload.rate()),
+        bytes(workload.dirtied(0.1)),
+        bytes(workload.dirtied(1.0))
+    )
+}
+
+fn push_prediction(lines: &mut LabelledLines, prediction: &Prediction) {
+    let (total, sent) = (time(prediction.total), bytes(prediction.bytes));
+    lines.push(
+        "predicted",
+        if prediction.converges {
+            let blackout = prediction
+                .blackout
+                .map_or_else(String::new, |blackout| format!(", blackout {}", time(blackout)));
+            format!("completes in {total}{blackout}, {sent} sent, {} syncs", prediction.syncs)
+        } else {
             format!(
-                "completes in {}{blackout}, {} sent, {} syncs",
-                time(prediction.total),
-                bytes(prediction.bytes),
-                prediction.syncs
-            ),
-        );
-    } else {
-        line(
-            "predicted",
-            format!(
-                "cancelled after {}, {} sent; pending falls to {}, expected-downtime {}",
-                time(prediction.total),
-                bytes(prediction.bytes),
+                "cancelled after {total}, {sent} sent; pending falls to {}, expected-downtime {}",
                 bytes(prediction.pending),
                 time(prediction.expected_downtime)
-            ),
-        );
-    }
+            )
+        },
+    );
     if prediction.throttle > 0.0 {
-        line("throttle", format!("{:.0} % at the end", prediction.throttle * 100.0));
+        lines.push("throttle", format!("{:.0} % at the end", prediction.throttle * 100.0));
     }
-    if let Some(postcopy) = prediction.postcopy {
+    if let Some(postcopy) = &prediction.postcopy {
         let (seconds, blocked, fault) =
             (time(postcopy.seconds), time(postcopy.blocked), time(postcopy.fault));
-        line(
+        let faults = postcopy.faults;
+        lines.push(
             "post-copy",
             format!(
-                "{seconds}; the guest waits {blocked} in total for {:.0} pages, {fault} each",
-                postcopy.faults
+                "{seconds}; the guest waits {blocked} in total for {faults:.0} pages, {fault} each"
             ),
         );
     }
-    let textbooks = if textbook.converges {
+}
+
+fn format_textbook(textbook: &Textbook) -> String {
+    let result = if textbook.converges {
         format!("completes in {}", time(textbook.total))
     } else {
         "never".to_owned()
     };
-    line(
-        "textbook",
-        format!("{textbooks}, expected-downtime {}", time(textbook.expected_downtime)),
-    );
-    let bounds = [
-        ("write rate", boundaries.rate.map(|rate| format!("≤ {}/s", bytes(rate)))),
-        ("working set", boundaries.working_set.map(|set| format!("≤ {}", bytes(set)))),
-        ("bandwidth", boundaries.bandwidth.map(|rate| format!("≥ {}/s", bytes(rate)))),
-        ("downtime-limit", boundaries.downtime_limit.map(|limit| format!("≥ {}", time(limit)))),
+    format!("{result}, expected-downtime {}", time(textbook.expected_downtime))
+}
+
+/// The limits of each setting within which the migration converges; empty if there are none.
+fn format_bounds(boundaries: &Boundaries) -> String {
+    let all = [
+        boundaries.rate.map(|rate| format!("write rate ≤ {}/s", bytes(rate))),
+        boundaries.working_set.map(|set| format!("working set ≤ {}", bytes(set))),
+        boundaries.bandwidth.map(|rate| format!("bandwidth ≥ {}/s", bytes(rate))),
+        boundaries.downtime_limit.map(|limit| format!("downtime-limit ≥ {}", time(limit))),
     ];
-    let bounds: Vec<String> =
-        bounds.into_iter().filter_map(|(name, bound)| Some(format!("{name} {}", bound?))).collect();
-    if !bounds.is_empty() {
-        line("converges at", format!("{} (each alone)", bounds.join(", ")));
-    }
-    for (index, remedy) in remedies.iter().enumerate() {
-        line(
-            if index == 0 { "remedies" } else { "" },
-            format!("{} → {} ({})", remedy.setting, remedy.effect, remedy.harm),
-        );
-    }
-    text.push_str(&format_plot(&prediction.passes, setup.threshold()));
-    text
+    all.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// Formats what a run showed, and the judgement of the workload that was fitted to it.
 #[must_use]
 pub fn format_diagnosis(diagnosis: &Diagnosis) -> String {
     let observed = &diagnosis.observed;
-    let ended = diagnosis
+    let outcome = diagnosis
         .outcome
         .map_or_else(|| "still running, or ended without a result".to_owned(), Outcome::name);
-    let rate = observed.bandwidth.map_or_else(String::new, |rate| format!(", {}/s", bytes(rate)));
-    let floor = observed
-        .floor()
-        .map_or_else(String::new, |floor| format!(", minimum pending {}", bytes(floor)));
-    let expected = observed
-        .expected_downtime
-        .map_or_else(String::new, |expected| format!(", expected-downtime {}", time(expected)));
     let passes = observed.passes.len().saturating_sub(1);
-    let mut text = format_judgement(&diagnosis.setup, &diagnosis.judgement);
-    let line = format!(
-        "  {:<13} {ended}: {passes} syncs in {} samples{rate}{floor}{expected}\n",
-        "observed", observed.samples
-    );
-    let after_verdict = text.find('\n').map_or(0, |at| at + 1);
-    text.insert_str(after_verdict, &line);
-    text
+    let mut text = format!("{outcome}: {passes} syncs in {} samples", observed.samples);
+    if let Some(rate) = observed.bandwidth {
+        let _ = write!(text, ", {}/s", bytes(rate));
+    }
+    if let Some(floor) = observed.floor() {
+        let _ = write!(text, ", minimum pending {}", bytes(floor));
+    }
+    if let Some(expected) = observed.expected_downtime {
+        let _ = write!(text, ", expected-downtime {}", time(expected));
+    }
+    let mut lines = LabelledLines::new(LABEL_COLUMNS);
+    lines.push("observed", text);
+    format_judgement_with(&diagnosis.setup, &diagnosis.judgement, lines)
 }
 
 /// Formats the header of the table that `simulate --sweep` prints.

@@ -1,7 +1,8 @@
 //! A prediction on the terminal: what was measured of a VM, the predicted migration, and its
 //! outcome.
 
-use super::judgement::{bytes, format_judgement};
+use super::columns::LabelledLines;
+use super::judgement::{LABEL_COLUMNS, bytes, format_judgement_with};
 use crate::capture::{Captured, Seen};
 use crate::convergence::{Judgement, Prediction, Setup, Spread, Verdict, time};
 use crate::record::{Outcome, Summary};
@@ -15,11 +16,8 @@ pub fn format_prediction(
     judgement: &Judgement,
     spread: &Spread,
 ) -> String {
-    let mut lines = String::new();
-    let mut line = |name: &str, what: String| {
-        let _ = writeln!(lines, "  {name:<13} {what}");
-    };
-    line(
+    let mut lines = LabelledLines::new(LABEL_COLUMNS);
+    lines.push(
         "measured",
         format!(
             "QEMU {}, {} RAM, at most {} of it not zero; {}",
@@ -30,30 +28,29 @@ pub fn format_prediction(
         ),
     );
     if spread.of > 1 {
-        let range = |(low, high): (f64, f64), text: fn(f64) -> String| {
-            format!("{} to {}", text(low), text(high))
-        };
-        let blackout = spread
-            .blackout
-            .map_or_else(String::new, |blackout| format!(", blackout {}", range(blackout, time)));
-        let agreeing = if spread.converging == spread.of || spread.converging == 0 {
-            String::new()
-        } else {
-            format!("; only {} of {} fits converge", spread.converging, spread.of)
-        };
-        let (total, sent) = (range(spread.total, time), range(spread.bytes, bytes));
-        line(
-            "uncertainty",
-            format!("without one measurement at a time: {total}, {sent} sent{blackout}{agreeing}"),
-        );
+        lines.push("uncertainty", format_spread(spread));
     }
     for note in &captured.notes {
-        line("note", note.clone());
+        lines.push("note", note);
     }
-    let mut text = format_judgement(setup, judgement);
-    let after_verdict = text.find('\n').map_or(0, |at| at + 1);
-    text.insert_str(after_verdict, &lines);
-    text
+    format_judgement_with(setup, judgement, lines)
+}
+
+/// The range of the predictions from which one measurement at a time was left out.
+fn format_spread(spread: &Spread) -> String {
+    let range = |(low, high): (f64, f64), format: fn(f64) -> String| {
+        format!("{} to {}", format(low), format(high))
+    };
+    let blackout = spread
+        .blackout
+        .map_or_else(String::new, |blackout| format!(", blackout {}", range(blackout, time)));
+    let converging = if spread.converging == spread.of || spread.converging == 0 {
+        String::new()
+    } else {
+        format!("; only {} of {} fits converge", spread.converging, spread.of)
+    };
+    let (total, sent) = (range(spread.total, time), range(spread.bytes, bytes));
+    format!("without one measurement at a time: {total}, {sent} sent{blackout}{converging}")
 }
 
 /// Says how the VM was measured.

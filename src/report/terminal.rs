@@ -1,15 +1,19 @@
 //! The summary screen of a run: one screen of text without colours.
 
+use super::blackout::format_blackout;
 use super::check::format_check;
+use super::columns::LabelledLines;
 use super::timeline::{Timeline, format_timeline};
 use crate::record::{
-    Application, Brownout, Convergence, Faults, Guest, Integrity, LinkView, Outcome, Phases,
-    Recovery, SampledSide, Stalls, Summary, Switchover,
+    Application, Brownout, Convergence, Environment, Faults, Guest, Integrity, LinkView, Outcome,
+    Phases, Recovery, SampledSide, Stalls, Summary, Switchover,
 };
 use crate::units::{human_bytes, human_micros};
 use std::fmt::Write;
 use std::path::Path;
 
+/// Width of the labels.
+const LABEL_COLUMNS: usize = 11;
 /// Width of the timeline in columns.
 const WIDTH: usize = 72;
 /// At most this many remedies are shown; `switchover diagnose` shows all of them.
@@ -24,84 +28,57 @@ pub fn format_summary(
     times: &Timeline,
     directory: &Path,
 ) -> String {
-    let mut screen = String::new();
-    let env = &run.environment;
+    let mut lines = LabelledLines::new(LABEL_COLUMNS);
+    push_environment(&mut lines, &run.environment);
+    for (label, text) in format_blackout(run, switchovers) {
+        lines.push(label, text);
+    }
+    lines.push("total", format_times(run));
+    if run.repeat.is_none() && times.done_us > 0 {
+        for drawn in format_timeline(times, WIDTH).lines() {
+            lines.push("", drawn);
+        }
+    }
+    lines.push("transfer", format_transfer(run));
+    lines.push_all("link", run.link.iter().flat_map(format_link));
+    push_non_convergence(&mut lines, &run.convergence);
+    push_guest(&mut lines, &run.guest);
+    lines.push_all("brownout", format_brownout(&run.brownout));
+    lines.push_all("faults", format_faults(&run.faults));
+    lines.push_all("recovery", run.recovery.map(format_recovery));
+    let sampled = [("source", run.sampling.source), ("destination", run.sampling.destination)];
+    let sampled = sampled.into_iter().filter_map(|(side, sampled)| Some((side, sampled?)));
+    lines.push_all("sampling", sampled.map(|(side, sampled)| format_sampling(side, &sampled)));
+    for check in &run.checks {
+        lines.push("check", format_check(check));
+    }
+    for warning in &run.warnings {
+        lines.push("warning", warning);
+    }
+    lines.push("results", directory.display().to_string());
     let outcome = match run.outcome {
         Outcome::Completed => run.reason.clone(),
         other => format!("{}: {}", other.name(), run.reason),
     };
-    let mut line = |name: &str, text: String| {
-        // Writing to a String does not fail.
-        let _ = writeln!(screen, "  {name:<11} {text}");
-    };
-    let on = [env.machine.as_deref(), env.accelerator.as_deref()]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(", ");
-    let on = if on.is_empty() { String::new() } else { format!("{on}, ") };
-    let tls =
-        env.tls.as_ref().map(|credentials| format!(", TLS ({credentials})")).unwrap_or_default();
-    line(
-        "QEMU",
-        format!(
-            "{} → {}, {on}{}{tls}",
-            short_version(&env.source_qemu),
-            short_version(&env.destination_qemu),
-            env.transport
-        ),
-    );
-    if let Some(reason) = env.accelerator_reason.as_ref().filter(|reason| *reason != "asked for") {
-        line("", format!("{}: {reason}", env.accelerator.as_deref().unwrap_or_default()));
+    format!("{outcome}\n{}", lines.into_text())
+}
+
+/// Appends the versions of both QEMUs, and how they ran and were connected.
+fn push_environment(lines: &mut LabelledLines, environment: &Environment) {
+    let Environment { source_qemu, destination_qemu, machine, accelerator, .. } = environment;
+    let mut text = format!("{} → {}", short_version(source_qemu), short_version(destination_qemu));
+    let parts = [machine.as_deref(), accelerator.as_deref(), Some(&environment.transport)];
+    for part in parts.into_iter().flatten() {
+        let _ = write!(text, ", {part}");
     }
-    for (name, text) in super::blackout::format_lines(run, switchovers) {
-        line(name, text);
+    if let Some(credentials) = &environment.tls {
+        let _ = write!(text, ", TLS ({credentials})");
     }
-    line("total", format_times(run));
-    if run.repeat.is_none() && times.done_us > 0 {
-        for drawn in format_timeline(times, WIDTH).lines() {
-            line("", drawn.to_owned());
-        }
+    lines.push("QEMU", text);
+    let reason = environment.accelerator_reason.as_ref().filter(|reason| *reason != "asked for");
+    if let (Some(accelerator), Some(reason)) = (accelerator, reason) {
+        lines.push("", format!("{accelerator}: {reason}"));
     }
-    line("transfer", format_transfer(run));
-    for (index, text) in run.link.iter().flat_map(format_link).enumerate() {
-        line(if index == 0 { "link" } else { "" }, text);
-    }
-    for (name, text) in explain_non_convergence(&run.convergence) {
-        line(name, text);
-    }
-    line("guest", format_guest(&run.guest));
-    let rates = format_dirty_rates(&run.guest);
-    if !rates.is_empty() {
-        line("", rates);
-    }
-    for text in run.guest.application.iter().flat_map(format_application) {
-        line("", text);
-    }
-    if let Some(text) = format_brownout(&run.brownout) {
-        line("brownout", text);
-    }
-    if let Some(text) = format_faults(&run.faults) {
-        line("faults", text);
-    }
-    if let Some(text) = run.recovery.map(format_recovery) {
-        line("recovery", text);
-    }
-    for (side, sampled) in
-        [("source", run.sampling.source), ("destination", run.sampling.destination)]
-    {
-        if let Some(sampled) = sampled {
-            line(if side == "source" { "sampling" } else { "" }, format_sampling(side, &sampled));
-        }
-    }
-    for check in &run.checks {
-        line("check", format_check(check));
-    }
-    for warning in &run.warnings {
-        line("warning", warning.clone());
-    }
-    line("results", directory.display().to_string());
-    format!("{outcome}\n{screen}")
 }
 
 /// The version without the distributor's package: `10.0.2` of `10.0.2 (Debian 1:10.0.2)`.
@@ -134,7 +111,7 @@ fn format_times(run: &Summary) -> String {
 
 fn format_transfer(run: &Summary) -> String {
     let transfer = run.transfer;
-    let Some(total) = transfer.total_bytes else { return "not known".to_owned() };
+    let Some(total) = transfer.total_bytes else { return "unknown".to_owned() };
     let mut text = human_bytes(total);
     let mut add = |words: String| {
         let _ = write!(text, ", {words}");
@@ -167,33 +144,35 @@ fn format_recovery(recovery: Recovery) -> String {
     format!("{result}: {attempts} attempts{paused}")
 }
 
-/// Explains why the migration did not converge, and names what would help.
-fn explain_non_convergence(convergence: &Convergence) -> Vec<(&'static str, String)> {
+/// Appends why the migration did not converge, and what would help; nothing if it converged.
+fn push_non_convergence(lines: &mut LabelledLines, convergence: &Convergence) {
     let Some(verdict) = convergence.verdict.as_deref().filter(|verdict| *verdict != "converges")
     else {
-        return Vec::new();
+        return;
     };
     let mut text = verdict.replace('-', " ");
-    let mut add = |figure: Option<u64>, words: &dyn Fn(String) -> String| {
-        if let Some(figure) = figure {
-            let _ = write!(text, ", {}", words(human_bytes(figure)));
-        }
-    };
-    add(convergence.dirty_bps, &|rate| format!("the guest writes {rate}/s"));
-    add(convergence.bandwidth_bps, &|rate| format!("{rate}/s are sent"));
-    add(convergence.pending_floor_bytes, &|floor| format!("pending falls to {floor}"));
-    add(convergence.threshold_bytes, &|threshold| format!("must fall below {threshold}"));
+    if let Some(rate) = convergence.dirty_bps {
+        let _ = write!(text, ", the guest writes {}/s", human_bytes(rate));
+    }
+    if let Some(rate) = convergence.bandwidth_bps {
+        let _ = write!(text, ", {}/s are sent", human_bytes(rate));
+    }
+    if let Some(floor) = convergence.pending_floor_bytes {
+        let _ = write!(text, ", pending falls to {}", human_bytes(floor));
+    }
+    if let Some(threshold) = convergence.threshold_bytes {
+        let _ = write!(text, ", must fall below {}", human_bytes(threshold));
+    }
+    lines.push("diagnosis", text);
     let words = |remedy: &serde_json::Value, name: &str| {
         remedy[name].as_str().unwrap_or_default().to_owned()
     };
-    let helps = convergence.remedies.iter().take(MAX_REMEDIES);
-    let helps = helps.enumerate().map(|(index, remedy)| {
-        (
-            if index == 0 { "remedies" } else { "" },
-            format!("{} → {}", words(remedy, "setting"), words(remedy, "effect")),
-        )
-    });
-    std::iter::once(("diagnosis", text)).chain(helps).collect()
+    let remedies = convergence.remedies.iter().take(MAX_REMEDIES);
+    lines.push_all(
+        "remedies",
+        remedies
+            .map(|remedy| format!("{} → {}", words(remedy, "setting"), words(remedy, "effect"))),
+    );
 }
 
 /// Formats what the emulated link measured, beside QEMU's own figure: one line of totals and means,
@@ -218,13 +197,33 @@ fn format_link(link: &LinkView) -> Vec<String> {
     std::iter::once(totals).chain((!maxima.is_empty()).then(|| maxima.join(", "))).collect()
 }
 
-fn format_guest(guest: &Guest) -> String {
-    let integrity = match guest.integrity {
+/// Appends whether the guest's memory is intact, what it wrote, and how its application answered.
+fn push_guest(lines: &mut LabelledLines, guest: &Guest) {
+    lines.push("guest", format_integrity(guest));
+    let rates = [
+        ("before", guest.dirty_bps_before),
+        ("during", guest.dirty_bps_during),
+        ("after", guest.dirty_bps_after),
+    ];
+    let rates: Vec<String> = rates
+        .into_iter()
+        .filter_map(|(when, rate)| Some(format!("{}/s {when}", human_bytes(rate?))))
+        .collect();
+    if !rates.is_empty() {
+        lines.push("", format!("dirtied {}", rates.join(", ")));
+    }
+    for text in guest.application.iter().flat_map(format_application) {
+        lines.push("", text);
+    }
+}
+
+fn format_integrity(guest: &Guest) -> String {
+    let mut text = match guest.integrity {
         Integrity::Intact => "intact",
         Integrity::Corrupt => "CORRUPT",
         Integrity::Unknown => "memory not checked",
-    };
-    let mut text = integrity.to_owned();
+    }
+    .to_owned();
     if let Some(pages) = guest.pages_checked {
         let _ = write!(text, ", {pages} pages checked");
     }
@@ -235,19 +234,6 @@ fn format_guest(guest: &Guest) -> String {
         let _ = write!(text, "; heartbeat gap {}", human_micros(gap));
     }
     text
-}
-
-fn format_dirty_rates(guest: &Guest) -> String {
-    let rates = [
-        ("before", guest.dirty_bps_before),
-        ("during", guest.dirty_bps_during),
-        ("after", guest.dirty_bps_after),
-    ];
-    let rates = rates
-        .iter()
-        .filter_map(|(when, rate)| rate.map(|rate| format!("{}/s {when}", human_bytes(rate))));
-    let rates: Vec<String> = rates.collect();
-    if rates.is_empty() { String::new() } else { format!("dirtied {}", rates.join(", ")) }
 }
 
 /// Formats how often an application in the guest answered in each phase, and its longest gaps.
