@@ -1,6 +1,6 @@
 //! Tables for unit tests, also those of other modules: runs with realistic figures, from a seed.
 
-use super::{Metric, MetricUnit, Row, Table};
+use super::table::{Metric, MetricUnit, Row, Table};
 use crate::record::Outcome;
 use fastrand::Rng;
 

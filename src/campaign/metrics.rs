@@ -1,6 +1,6 @@
 //! The figures of run.json that a campaign keeps of each run. Pure.
 
-use super::{Metric, MetricUnit};
+use super::table::{Metric, MetricUnit};
 use crate::record::{Host, Summary, Switchover};
 use serde::Serialize;
 

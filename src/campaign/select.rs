@@ -5,9 +5,10 @@
 //! table that `switchover compare --keep` wrote.
 
 use super::directory::{CAMPAIGN_JSON, CampaignOutline, MAX_CAMPAIGN_JSON_BYTES, RESULTS};
+use super::metrics;
 use super::results::{self, ResultRow, ResultsError};
 use super::setting::{Setting, join_settings};
-use super::{Metric, Row, Table, metrics};
+use super::table::{Metric, Row, Table};
 use crate::record::{RUN_JSON, RecordError, Run};
 use crate::text::read_all;
 use std::collections::BTreeSet;

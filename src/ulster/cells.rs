@@ -105,6 +105,21 @@ impl PaperCell {
     }
 }
 
+/// Finds a cell by its names, at QEMU's default downtime-limit of 300 ms.
+pub(super) fn find_cell<'a>(
+    cells: &'a [PaperCell],
+    mode: Mode,
+    link: &str,
+    label: &str,
+) -> Option<&'a PaperCell> {
+    cells.iter().find(|cell| {
+        cell.mode == mode
+            && cell.link == link
+            && cell.label == label
+            && (cell.limit - 0.3).abs() < 0.01
+    })
+}
+
 /// Builds the cells of a campaign that have a link and stressed memory among their settings.
 #[must_use]
 pub fn build_cells(definition: &Definition, scale: Scale, rows: &[ResultRow]) -> Vec<PaperCell> {

@@ -1,8 +1,7 @@
 //! Tables II and III of the paper with our measurements. The paper's own cells are not available,
 //! except for those that its text states. Pure.
 
-use super::cells::{PaperCell, PaperPrediction, RunFigure};
-use super::checklist::find_cell;
+use super::cells::{PaperCell, PaperPrediction, RunFigure, find_cell};
 use crate::campaign::statistics::Estimate;
 use crate::scenario::Mode;
 use std::fmt::Write;

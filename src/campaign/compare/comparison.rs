@@ -3,9 +3,9 @@
 //!
 //! Quantiles and differences are in the `unit` of their metric. Ratios and shares have no unit.
 
-use super::SignificanceTest;
-use crate::campaign::MetricUnit;
+use super::options::SignificanceTest;
 use crate::campaign::statistics::{Estimate, Mode, Proportion};
+use crate::campaign::table::MetricUnit;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

@@ -2,9 +2,9 @@
 //! pairs of rows, and the values of a metric. Nothing is dropped silently: cells and metrics
 //! without a counterpart are named, and values that cannot be used are counted.
 
-use super::Pairing;
 use super::comparison::{ExcludedValues, Unmatched};
-use crate::campaign::{Metric, Row, Table};
+use super::options::Pairing;
+use crate::campaign::table::{Metric, Row, Table};
 use crate::record::Outcome;
 use std::collections::{HashMap, HashSet};
 

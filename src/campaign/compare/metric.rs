@@ -6,7 +6,7 @@ use super::comparison::{
 };
 use super::histogram::count_by_bin;
 use super::matching::{Column, MatchedCell, Values};
-use super::{SignificanceTest, TestSettings};
+use super::options::{SignificanceTest, TestSettings};
 use crate::campaign::statistics::bootstrap::{self, Change, finite_ratio, ratio};
 use crate::campaign::statistics::{
     PairedChange, SortedValues, TestResult, find_modes, permutation, rank_sum, sign_test,

@@ -15,15 +15,16 @@
 //! **Families.** The metrics of all cells are one family of tests, the pooled metrics are another,
 //! and the completion rates of the cells are a third: each answers one question.
 //!
-//! Modules: `comparison` (the result), `matching` (which rows belong together, and which values are
-//! left out), `metric` (one metric), `completion` (how many runs completed), `histogram` (to show
-//! several modes), `verdict` (whether a difference is shown).
+//! Modules: `options` (how to compare), `comparison` (the result), `matching` (which rows belong
+//! together, and which values are left out), `metric` (one metric), `completion` (how many runs
+//! completed), `histogram` (to show several modes), `verdict` (whether a difference is shown).
 
 mod comparison;
 mod completion;
 mod histogram;
 mod matching;
 mod metric;
+mod options;
 mod verdict;
 
 pub use comparison::{
@@ -32,61 +33,17 @@ pub use comparison::{
     Verdict,
 };
 
-use super::Table;
+pub use options::{CompareOptions, Pairing, SignificanceTest};
+
+use super::table::{Row, Table};
 use crate::record::Outcome;
 use matching::{MatchedCell, Matching};
-use serde::Serialize;
-
-/// How to compare two tables.
-#[derive(Clone, Copy, Debug)]
-pub struct CompareOptions {
-    /// Whether runs are compared in pairs.
-    pub pairing: Pairing,
-    /// The significance test.
-    pub test: SignificanceTest,
-    /// The seed of everything random. Every interval and every test starts from it, so that none
-    /// depends on the others.
-    pub seed: u64,
-}
-
-impl Default for CompareOptions {
-    fn default() -> CompareOptions {
-        CompareOptions { pairing: Pairing::IfPossible, test: SignificanceTest::Ranks, seed: 1 }
-    }
-}
-
-/// Whether runs are compared in pairs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pairing {
-    /// In pairs if every row of both tables has a key and some keys are in both tables.
-    IfPossible,
-    /// Never in pairs, even if the rows have keys.
-    Never,
-}
-
-/// The question that the significance test answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SignificanceTest {
-    /// Whether values tend to be lower: the Mann-Whitney test, or Wilcoxon's signed-rank test for
-    /// pairs.
-    Ranks,
-    /// Whether the medians differ: a permutation test, or the sign test for pairs.
-    Medians,
-}
+use options::TestSettings;
 
 /// The number of permutations, unless the family of tests is so large that it needs more.
 const MIN_PERMUTATIONS: usize = 9999;
 /// The permutations per test of the family. The smallest corrected p-value is then 4 %.
 const PERMUTATIONS_PER_TEST: usize = 25;
-
-/// The settings that are the same for each metric.
-struct TestSettings {
-    paired: bool,
-    test: SignificanceTest,
-    permutations: usize,
-    seed: u64,
-}
 
 /// Compares `b` with `a`: `lower` means that `b` is lower.
 #[must_use]
@@ -143,7 +100,7 @@ fn compare_cell(
     }
 }
 
-fn outcomes(rows: &[&super::Row]) -> Vec<Outcome> {
+fn outcomes(rows: &[&Row]) -> Vec<Outcome> {
     rows.iter().map(|row| row.outcome).collect()
 }
 

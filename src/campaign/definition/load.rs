@@ -1,7 +1,8 @@
 //! Loads a definition from TOML.
 
+use super::error::DefinitionError;
 use super::matrix::{self, Combination, Matrix, setting};
-use super::{Cell, Definition, Keep, Order};
+use super::types::{Cell, Definition, Keep, Order};
 use crate::campaign::setting::join_settings;
 use crate::scenario::{LONGEST_SCENARIO, Loader, Scenario, ScenarioError};
 use crate::text::read_all;
@@ -14,56 +15,6 @@ use toml::Table;
 const MAX_CELLS: usize = 100_000;
 /// The most runs that a campaign may have. The order of more would not fit into memory.
 const MAX_RUNS: u64 = 10_000_000;
-
-/// Why a campaign file cannot be used. Nothing was run.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DefinitionError {
-    /// The file cannot be read.
-    #[error("cannot read the campaign {path}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        source: std::io::Error,
-    },
-    /// The file is not TOML, or has an unknown key.
-    #[error("{origin}: {detail}")]
-    Syntax {
-        /// The file.
-        origin: String,
-        /// The place in the file, and what is wrong there.
-        detail: String,
-    },
-    /// The values of a varied key are not usable.
-    #[error("{origin}: {key} {problem}")]
-    Axis {
-        /// The file.
-        origin: String,
-        /// The table and the key, such as `[vary] guest.rate`.
-        key: String,
-        /// What is wrong.
-        problem: String,
-    },
-    /// The file asks for nothing, or for something that a campaign cannot do.
-    #[error("{origin}: {problem}")]
-    Unsupported {
-        /// The file.
-        origin: String,
-        /// What is wrong, and what to write instead.
-        problem: String,
-    },
-    /// The scenario of a cell, or the scenario file that it is based on, is wrong.
-    #[error("{origin}: {place}")]
-    Scenario {
-        /// The file.
-        origin: String,
-        /// The number and the name of the cell.
-        place: String,
-        /// What is wrong with the scenario.
-        source: ScenarioError,
-    },
-}
 
 /// The file as it is written. The scenario of a cell consists of the scenario file, `[set]` and the
 /// `--set` of the command line; the cell's own settings override all of them.

@@ -5,8 +5,9 @@
 //! are shown as one. An included cell may have a `case`, a name that is shown in place of its keys.
 
 use super::axis;
-use super::load::DefinitionError;
-use super::{Cell, Setting};
+use super::error::DefinitionError;
+use super::types::Cell;
+use crate::campaign::setting::Setting;
 use toml::{Table, Value};
 
 pub(super) struct Matrix<'a> {

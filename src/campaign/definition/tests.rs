@@ -1,5 +1,6 @@
 use super::load::Overrides;
 use super::*;
+use crate::units::Micros;
 use std::path::Path;
 
 fn defined(text: &str) -> Result<Definition, DefinitionError> {

@@ -11,7 +11,8 @@
 //! **Pairs** are drawn together, with a seed: their two quantiles depend on each other, and there
 //! is no such formula.
 
-use super::{Estimate, SortedValues, to_f64};
+use super::estimate::{Estimate, to_f64};
+use super::sorted_values::SortedValues;
 use crate::downtime::{rank, rank_interval};
 use fastrand::Rng;
 

@@ -1,6 +1,6 @@
 //! Corrections for many tests at once, and the smallest samples that can show a difference.
 
-use super::{ALPHA, to_f64};
+use super::estimate::{ALPHA, to_f64};
 
 /// With fewer values the median has no interval (`downtime::rank_interval`), so no difference can
 /// be shown.

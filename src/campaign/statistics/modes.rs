@@ -20,11 +20,12 @@
 //! The test works on logarithms, because durations scatter in proportion to their size. If a value
 //! is 0 or less, it works on the values themselves.
 
-use super::{SortedValues, to_f64};
+use super::estimate::to_f64;
+use super::sorted_values::SortedValues;
 use serde::Serialize;
 
-/// The significance level. It is stricter than [`super::ALPHA`], because both sides of every metric
-/// in every cell are tested.
+/// The significance level. It is stricter than [`ALPHA`](super::ALPHA), because both sides of every
+/// metric in every cell are tested.
 const MODE_ALPHA: f64 = 0.01;
 /// The fewest values that can be a mode.
 const MIN_MODE_VALUES: usize = 3;

@@ -4,7 +4,8 @@
 //! tend to be lower. p is (1 + permutations that are at least as extreme) / (1 + permutations),
 //! which is never 0. The same seed gives the same p.
 
-use super::{SortedValues, TestResult, to_f64};
+use super::estimate::{TestResult, to_f64};
+use super::sorted_values::SortedValues;
 use crate::downtime::rank;
 use fastrand::Rng;
 

@@ -1,6 +1,6 @@
 //! Proportions, k of n, with Wilson's interval; and Fisher's exact test of two of them.
 
-use super::to_f64;
+use super::estimate::to_f64;
 use serde::Serialize;
 
 /// 95 % of a normal distribution lie within this many standard deviations of the mean.

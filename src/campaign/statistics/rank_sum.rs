@@ -4,8 +4,8 @@
 //! The p-value is exact, also with ties, if the rank sums can be counted within about a
 //! millisecond; otherwise it is the normal approximation with corrections for ties and continuity.
 
+use super::estimate::{TestResult, normal_tails, to_f64};
 use super::ranks::{p_of_chosen_sum, rank_values};
-use super::{TestResult, normal_tails, to_f64};
 
 /// The most counting steps for an exact p-value: up to 22 values in each sample, or 6 and 63.
 const MAX_EXACT_STEPS: usize = 1_000_000;

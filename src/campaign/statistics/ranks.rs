@@ -3,7 +3,7 @@
 //! Equal values share the mean of their ranks, which may be half a rank. All ranks are doubled
 //! here, so that they are whole numbers and the possible sums can be counted.
 
-use super::to_f64;
+use super::estimate::to_f64;
 
 /// The doubled ranks of values.
 pub(super) struct Ranked {

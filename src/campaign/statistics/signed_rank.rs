@@ -6,9 +6,9 @@
 //! as Wilcoxon did and R does.
 
 use super::bootstrap::binomial_at_least;
+use super::estimate::{TestResult, to_f64};
 use super::rank_sum::normal_approximation;
 use super::ranks::{p_of_subset_sum, rank_values};
-use super::{TestResult, to_f64};
 
 /// The most pairs for which the p-value is exact.
 const MAX_EXACT_PAIRS: usize = 60;

@@ -1,6 +1,6 @@
 //! Values in ascending order, and their quantiles.
 
-use super::Estimate;
+use super::estimate::Estimate;
 use crate::downtime::{rank, rank_interval};
 
 /// Values in ascending order, without NaN.

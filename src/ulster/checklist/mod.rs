@@ -6,43 +6,20 @@
 
 mod model_accuracy;
 mod precopy;
+mod row;
 
 pub(super) use model_accuracy::model_accuracy;
 
-use super::cells::{PaperCell, RunFigure};
+use super::cells::{PaperCell, RunFigure, find_cell};
 use super::evidence::{Evidence, Throughput};
 use super::tables::{STATED, decimals_for, format_estimate, format_seconds};
 use crate::campaign::statistics::{Estimate, SortedValues};
 use crate::scenario::Mode;
+use row::Row;
 use std::fmt::Write;
 
 /// A figure within this share of the paper's counts as equal.
 const TOLERANCE: f64 = 0.1;
-
-/// One row of the table.
-pub(super) struct Row {
-    id: &'static str,
-    what: String,
-    paper: &'static str,
-    ours: String,
-    model: String,
-    verdict: String,
-}
-
-/// Finds a cell by its names, at QEMU's default downtime-limit of 300 ms.
-pub(super) fn find_cell<'a>(
-    cells: &'a [PaperCell],
-    mode: Mode,
-    link: &str,
-    label: &str,
-) -> Option<&'a PaperCell> {
-    cells.iter().find(|cell| {
-        cell.mode == mode
-            && cell.link == link
-            && cell.label == label
-            && (cell.limit - 0.3).abs() < 0.01
-    })
-}
 
 /// Makes the table.
 pub(super) fn checklist(evidence: &Evidence) -> String {

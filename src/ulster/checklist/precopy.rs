@@ -1,8 +1,8 @@
 //! Rows P1 to P5: with how much stressed memory pre-copy converges, and its blackout.
 
-use super::super::cells::PaperCell;
+use super::super::cells::{PaperCell, find_cell};
 use super::super::tables::{format_millis, format_seconds};
-use super::{Row, find_cell};
+use super::row::Row;
 use crate::campaign::statistics::SortedValues;
 use crate::scenario::Mode;
 

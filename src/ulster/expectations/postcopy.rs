@@ -2,7 +2,7 @@
 
 use super::super::cells::{PaperCell, PaperRun, RunFigure};
 use super::super::scale::GB;
-use super::{
+use super::finding::{
     Expectation, Finding, MIN_RUNS, Verdict, compare_range, estimate_range, format_mb,
     format_range, too_few_runs,
 };
