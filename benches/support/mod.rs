@@ -127,7 +127,7 @@ pub(crate) fn version_text(program: &str) -> Result<String> {
 /// A scenario on one QEMU under TCG, from `table.key=value` settings.
 pub(crate) fn scenario(program: &str, settings: &[&str]) -> Result<Scenario> {
     let mut loader = Loader::new();
-    loader.set_text("qemu.source", program)?.set("qemu.accel=tcg")?;
+    loader.set_value("qemu.source", program)?.set("qemu.accel=tcg")?;
     for setting in settings {
         loader.set(setting)?;
     }

@@ -58,53 +58,76 @@ pub enum ScenarioError {
     },
 }
 
-/// Gathers layers, then gives the scenario.
+/// Merges layers of settings, each over the previous ones, and builds the scenario from them.
+///
+/// The types of a layer are checked when it is added, so that an error names the file or the flag
+/// it came from.
 #[derive(Debug, Default)]
 pub struct Loader {
     table: Table,
-    origin: Option<String>,
+    /// The keys that flags have set, each with the flag as the user typed it.
+    flags: Vec<(String, String)>,
 }
 
 impl Loader {
-    /// Nothing but defaults.
+    /// A loader with only the defaults.
     #[must_use]
     pub fn new() -> Loader {
         Loader::default()
     }
 
-    /// Lays a file over what is there.
+    /// Adds a scenario file.
     ///
     /// # Errors
-    /// [`ScenarioError::Read`], [`ScenarioError::Syntax`], [`ScenarioError::UnknownKey`].
+    /// [`ScenarioError::Read`], [`ScenarioError::Syntax`], [`ScenarioError::UnknownKey`],
+    /// [`ScenarioError::Value`].
     pub fn file(&mut self, path: &Path) -> Result<&mut Loader, ScenarioError> {
         let text = read_all(path, LONGEST_SCENARIO)
             .map_err(|source| ScenarioError::Read { path: path.to_owned(), source })?;
         self.text(&path.display().to_string(), &text)
     }
 
-    /// Lays TOML text over what is there; `origin` names it in errors.
+    /// Adds TOML text; `origin` names it in errors.
     ///
     /// # Errors
-    /// [`ScenarioError::Syntax`], [`ScenarioError::UnknownKey`].
+    /// [`ScenarioError::Syntax`], [`ScenarioError::UnknownKey`], [`ScenarioError::Value`].
     pub fn text(&mut self, origin: &str, text: &str) -> Result<&mut Loader, ScenarioError> {
         let table: Table = text.parse().map_err(|error: toml::de::Error| {
             ScenarioError::Syntax { origin: origin.to_owned(), detail: error.to_string() }
         })?;
-        refuse_unknown(origin, &table, "")?;
-        merge(&mut self.table, table);
-        self.origin = Some(origin.to_owned());
-        Ok(self)
+        self.add(origin, table)
     }
 
-    /// Sets one key: `guest.rate=10MiB/s`. The value is TOML if it reads as such, else text.
+    /// Sets one key by `--set KEY=VALUE`, such as `guest.rate=10MiB/s`. The value is TOML if it can
+    /// be parsed as such, else text.
     ///
     /// # Errors
-    /// [`ScenarioError::Value`] without `=`, [`ScenarioError::UnknownKey`].
+    /// [`ScenarioError::Value`] for a value of the wrong type and without `=`,
+    /// [`ScenarioError::UnknownKey`].
     pub fn set(&mut self, assignment: &str) -> Result<&mut Loader, ScenarioError> {
-        let origin = format!("--set {assignment}");
+        self.set_assignment(&format!("--set {assignment}"), "", assignment)
+    }
+
+    /// Sets one key by a flag, such as `--param NAME=VALUE`, whose assignment is below `prefix`.
+    ///
+    /// # Errors
+    /// As [`Loader::set`].
+    pub fn set_assignment(
+        &mut self,
+        flag: &str,
+        prefix: &str,
+        assignment: &str,
+    ) -> Result<&mut Loader, ScenarioError> {
         let Some((key, text)) = assignment.split_once('=') else {
-            let detail = "write it as table.key=value, such as guest.rate=10MiB/s".to_owned();
-            return Err(ScenarioError::Value { origin, detail });
+            let detail = if prefix.is_empty() {
+                "write it as table.key=value, such as guest.rate=10MiB/s"
+            } else {
+                "write it as NAME=VALUE"
+            };
+            return Err(ScenarioError::Value {
+                origin: flag.to_owned(),
+                detail: detail.to_owned(),
+            });
         };
         let value = format!("value = {text}")
             .parse::<Table>()
@@ -112,76 +135,95 @@ impl Loader {
             .filter(|table| table.len() == 1)
             .and_then(|mut table| table.remove("value"))
             .unwrap_or_else(|| Value::String(text.to_owned()));
-        self.assign(&origin, key.trim(), value)
+        self.set_by_flag(flag, &format!("{prefix}{}", key.trim()), value)
     }
 
-    /// Sets one key to a value that is text, whatever it looks like.
+    /// Sets one key by a flag; `flag` is what the user typed, such as `--repeat 5`.
     ///
     /// # Errors
-    /// [`ScenarioError::UnknownKey`].
-    pub fn set_text(
+    /// [`ScenarioError::UnknownKey`], [`ScenarioError::Value`].
+    pub fn set_by_flag(
         &mut self,
+        flag: &str,
         key: &str,
-        text: impl Into<String>,
+        value: impl Into<Value>,
     ) -> Result<&mut Loader, ScenarioError> {
-        self.assign(key, key, Value::String(text.into()))
+        self.add(flag, nest(key, value.into()))?;
+        self.flags.push((key.to_owned(), flag.to_owned()));
+        Ok(self)
     }
 
-    /// Sets one key to a TOML value.
+    /// Sets one key; errors name the key.
     ///
     /// # Errors
-    /// [`ScenarioError::UnknownKey`].
+    /// [`ScenarioError::UnknownKey`], [`ScenarioError::Value`].
     pub fn set_value(
         &mut self,
         key: &str,
         value: impl Into<Value>,
     ) -> Result<&mut Loader, ScenarioError> {
-        self.assign(key, key, value.into())
+        self.add(key, nest(key, value.into()))
     }
 
-    fn assign(
-        &mut self,
-        origin: &str,
-        key: &str,
-        value: Value,
-    ) -> Result<&mut Loader, ScenarioError> {
-        let mut nested = value;
-        for part in key.rsplit('.') {
-            nested = Value::Table(Table::from_iter([(part.to_owned(), nested)]));
-        }
-        if let Value::Table(table) = nested {
-            refuse_unknown(origin, &table, "")?;
-            merge(&mut self.table, table);
-        }
+    /// Adds a layer after checking its keys and the types of its values.
+    fn add(&mut self, origin: &str, layer: Table) -> Result<&mut Loader, ScenarioError> {
+        refuse_unknown(origin, &layer, "")?;
+        deserialize(origin, layer.clone())?;
+        merge(&mut self.table, layer);
         Ok(self)
     }
 
-    /// The scenario, complete and checked.
+    /// Builds the scenario, and checks that its values go together.
     ///
     /// # Errors
-    /// [`ScenarioError::Value`], [`ScenarioError::Impossible`].
+    /// [`ScenarioError::Impossible`], with the flag that set the key, if one did.
     pub fn load(&self) -> Result<Scenario, ScenarioError> {
-        let mut scenario: Scenario =
-            self.table.clone().try_into().map_err(|error: toml::de::Error| {
-                ScenarioError::Value {
-                    origin: self.origin.clone().unwrap_or_else(|| "scenario".to_owned()),
-                    detail: error.to_string().replace('\n', " ").trim_end().to_owned(),
-                }
-            })?;
+        let mut scenario = deserialize("scenario", self.table.clone())?;
         if scenario.mode == Mode::Hybrid
             && scenario.switch.after_pass.is_none()
             && scenario.switch.after.is_none()
         {
             scenario.switch.after_pass = Some(1);
         }
-        // Of a guest that nobody knows, only the user can say that it beats.
-        let beats = self.table.get("guest").is_some_and(|guest| guest.get("heartbeat").is_some());
-        if scenario.guest.kind == GuestKind::Own && !beats {
+        // Only the user can say that a guest of their own has a heartbeat.
+        let has_heartbeat =
+            self.table.get("guest").is_some_and(|guest| guest.get("heartbeat").is_some());
+        if scenario.guest.kind == GuestKind::Own && !has_heartbeat {
             scenario.guest.heartbeat = Micros(0);
         }
-        check(&scenario)?;
+        check(&scenario).map_err(|error| self.name_flag(error))?;
         Ok(scenario)
     }
+
+    /// Adds the flag that set the key of the error, or a key below it, to the message.
+    fn name_flag(&self, error: ScenarioError) -> ScenarioError {
+        let ScenarioError::Impossible { key, problem } = error else { return error };
+        let is_of_key = |set: &str| {
+            set.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let flag = self.flags.iter().rev().find(|(set, _)| is_of_key(set));
+        let problem = match flag {
+            Some((_, flag)) => format!("{problem} (set by {flag})"),
+            None => problem,
+        };
+        ScenarioError::Impossible { key, problem }
+    }
+}
+
+/// `a.b.c` and a value as nested tables.
+fn nest(key: &str, value: Value) -> Table {
+    let mut parts = key.rsplit('.');
+    let last = parts.next().unwrap_or(key).to_owned();
+    parts.fold(Table::from_iter([(last, value)]), |inner, part| {
+        Table::from_iter([(part.to_owned(), Value::Table(inner))])
+    })
+}
+
+fn deserialize(origin: &str, table: Table) -> Result<Scenario, ScenarioError> {
+    table.try_into().map_err(|error: toml::de::Error| ScenarioError::Value {
+        origin: origin.to_owned(),
+        detail: error.to_string().replace('\n', " ").trim_end().to_owned(),
+    })
 }
 
 fn merge(base: &mut Table, over: Table) {
@@ -366,6 +408,21 @@ mod tests {
         assert_eq!(scenario.guest.rate, crate::units::WriteRate::At(Rate(2 << 20)));
         assert_eq!((scenario.guest.seed, scenario.sampling.source), (9, SampleRate::Max));
         assert_eq!(scenario.switch.after_pass, Some(1));
+    }
+
+    #[test]
+    fn a_bad_flag_is_named_and_not_the_file() {
+        let mut loader = Loader::new();
+        loader.text("a.toml", "timeout = \"9s\"\n").unwrap();
+        let error = loader.set_by_flag("--timeout 60", "timeout", 60).unwrap_err().to_string();
+        assert!(error.starts_with("--timeout 60: "), "{error}");
+        let error = loader.set("timeout=60").unwrap_err().to_string();
+        assert!(error.starts_with("--set timeout=60: "), "{error}");
+        let error = loader.set_assignment("--param x", "parameters.", "x").unwrap_err();
+        assert_eq!(error.to_string(), "--param x: write it as NAME=VALUE");
+        loader.set_by_flag("--after-pass 2", "switch.after_pass", 2).unwrap();
+        let error = loader.load().unwrap_err().to_string();
+        assert!(error.ends_with(" (set by --after-pass 2)"), "{error}");
     }
 
     #[test]

@@ -25,27 +25,34 @@ pub(in crate::cli) struct LabArgs {
     accel: Option<AccelArg>,
 }
 
-/// A scenario key that a flag sets, and the text that the user gave for it.
+/// A flag that was given, the scenario key that it sets, and its value.
 pub(super) struct Setting {
+    flag: &'static str,
     pub(super) key: &'static str,
     pub(super) text: String,
 }
 
 impl LabArgs {
     pub(super) fn settings(&self) -> Vec<Setting> {
-        let source = self.source_qemu.as_ref().or(self.qemu.as_ref());
-        let destination = self.destination_qemu.as_ref().or(self.qemu.as_ref());
+        let side = |flag: &'static str, program: &Option<String>| match program {
+            Some(program) => (flag, Some(program.clone())),
+            None => ("--qemu", self.qemu.clone()),
+        };
+        let (source_flag, source) = side("--source-qemu", &self.source_qemu);
+        let (destination_flag, destination) = side("--destination-qemu", &self.destination_qemu);
         given([
-            ("qemu.source", source.cloned()),
-            ("qemu.destination", destination.cloned()),
-            ("qemu.accel", self.accel.map(value_name)),
+            (source_flag, "qemu.source", source),
+            (destination_flag, "qemu.destination", destination),
+            ("--accel", "qemu.accel", self.accel.map(value_name)),
         ])
     }
 }
 
 /// The settings whose flags were given.
-fn given<const N: usize>(all: [(&'static str, Option<String>); N]) -> Vec<Setting> {
-    all.into_iter().filter_map(|(key, text)| Some(Setting { key, text: text? })).collect()
+fn given<const N: usize>(all: [(&'static str, &'static str, Option<String>); N]) -> Vec<Setting> {
+    all.into_iter()
+        .filter_map(|(flag, key, text)| Some(Setting { flag, key, text: text? }))
+        .collect()
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -147,13 +154,13 @@ pub(in crate::cli) struct CommonArgs {
 impl CommonArgs {
     fn settings(&self) -> Vec<Setting> {
         given([
-            ("mode", self.mode.map(value_name)),
-            ("uri", self.uri.clone()),
-            ("transport", self.transport.map(value_name)),
-            ("limits.downtime", self.downtime_limit.clone()),
-            ("limits.bandwidth", self.max_bandwidth.clone()),
-            ("sampling.source", self.sample_rate.clone()),
-            ("timeout", self.timeout.clone()),
+            ("--mode", "mode", self.mode.map(value_name)),
+            ("--uri", "uri", self.uri.clone()),
+            ("--transport", "transport", self.transport.map(value_name)),
+            ("--downtime-limit", "limits.downtime", self.downtime_limit.clone()),
+            ("--max-bandwidth", "limits.bandwidth", self.max_bandwidth.clone()),
+            ("--sample-rate", "sampling.source", self.sample_rate.clone()),
+            ("--timeout", "timeout", self.timeout.clone()),
         ])
     }
 
@@ -161,10 +168,11 @@ impl CommonArgs {
     fn set_keys(&self, loader: &mut Loader) -> Result<(), ScenarioError> {
         set_texts(loader, self.settings())?;
         if let Some(passes) = self.after_pass {
-            loader.set_value("switch.after_pass", i64::from(passes))?;
+            let flag = format!("--after-pass {passes}");
+            loader.set_by_flag(&flag, "switch.after_pass", i64::from(passes))?;
         }
         if let Some(repeat) = self.repeat {
-            loader.set_value("repeat", i64::from(repeat))?;
+            loader.set_by_flag(&format!("--repeat {repeat}"), "repeat", i64::from(repeat))?;
         }
         for capability in &self.cap {
             let (name, state) = capability.split_once('=').unwrap_or((capability, "on"));
@@ -174,10 +182,11 @@ impl CommonArgs {
                 // The loader refuses it and says what it accepts.
                 other => toml::Value::from(other),
             };
-            loader.set_value(&format!("capabilities.{name}"), state)?;
+            let flag = format!("--cap {capability}");
+            loader.set_by_flag(&flag, &format!("capabilities.{name}"), state)?;
         }
         for parameter in &self.param {
-            loader.set(&format!("parameters.{parameter}"))?;
+            loader.set_assignment(&format!("--param {parameter}"), "parameters.", parameter)?;
         }
         for assignment in &self.set {
             loader.set(assignment)?;
@@ -187,8 +196,8 @@ impl CommonArgs {
 }
 
 fn set_texts(loader: &mut Loader, settings: Vec<Setting>) -> Result<(), ScenarioError> {
-    for Setting { key, text } in settings {
-        loader.set_text(key, text)?;
+    for Setting { flag, key, text } in settings {
+        loader.set_by_flag(&format!("{flag} {text}"), key, text)?;
     }
     Ok(())
 }

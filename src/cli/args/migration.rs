@@ -76,7 +76,7 @@ impl AttachArgs {
     /// started this migration.
     pub(in crate::cli) fn load_scenario(&self) -> Result<Scenario, ScenarioError> {
         let mut loader = Loader::new();
-        loader.set_text("timeout", "1000h")?;
+        loader.set_value("timeout", "1000h")?;
         load_scenario_over(loader, None, None, Some(&self.common))
     }
 }

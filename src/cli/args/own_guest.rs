@@ -34,21 +34,25 @@ impl OwnGuestArgs {
     /// Sets the scenario keys of the flags that were given.
     pub(super) fn set_keys(&self, loader: &mut Loader) -> Result<(), ScenarioError> {
         let boot = [
-            ("guest.kernel", &self.kernel),
-            ("guest.initrd", &self.initrd),
-            ("guest.append", &self.append),
-            ("guest.disk", &self.disk),
+            ("--kernel", "guest.kernel", &self.kernel),
+            ("--initrd", "guest.initrd", &self.initrd),
+            ("--append", "guest.append", &self.append),
+            ("--disk", "guest.disk", &self.disk),
         ];
-        if boot.iter().any(|(_, text)| text.is_some()) {
-            loader.set_text("guest.kind", "own")?;
+        if boot.iter().any(|(_, _, text)| text.is_some()) {
+            loader.set_value("guest.kind", "own")?;
         }
-        for (key, text) in boot.into_iter().chain([("guest.ready", &self.ready)]) {
+        for (flag, key, text) in boot.into_iter().chain([("--ready", "guest.ready", &self.ready)]) {
             if let Some(text) = text {
-                loader.set_text(key, text)?;
+                loader.set_by_flag(&format!("{flag} {text}"), key, text.as_str())?;
             }
         }
         if !self.arguments.is_empty() {
-            loader.set_value("qemu.arguments", self.arguments.clone())?;
+            loader.set_by_flag(
+                "the arguments after --",
+                "qemu.arguments",
+                self.arguments.clone(),
+            )?;
         }
         Ok(())
     }
