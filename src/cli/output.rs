@@ -61,10 +61,18 @@ pub(super) fn print_page(text: &str) {
 
 /// Prints a result as JSON with indentation.
 pub(super) fn print_json(value: &impl Serialize) {
-    let json = serde_json::to_string_pretty(value);
-    let json = json.expect("results have only names as keys, so JSON can express them");
+    let json = serde_json::to_string_pretty(value).expect(IS_JSON);
     print(&format!("{json}\n"));
 }
+
+/// A result as one line of JSON.
+pub(super) fn json_line(value: &impl Serialize) -> String {
+    let json = serde_json::to_string(value).expect(IS_JSON);
+    format!("{json}\n")
+}
+
+/// Why serializing a result cannot fail.
+const IS_JSON: &str = "results have only names as keys, so JSON can express them";
 
 /// Returns a function that draws a progress line on stderr. It draws only on a terminal.
 pub(super) fn progress_line() -> Box<dyn FnMut(&Progress) + Send> {

@@ -5,10 +5,11 @@ use super::connect::connect;
 use super::exit::{Exit, ExitCode};
 use super::output;
 use super::run::report_run;
-use serde_json::{Value, json};
+use serde::Serialize;
 use switchover::capture::{Captured, Seen, capture};
-use switchover::convergence::{Judgement, Setup, Spread, judge, spread};
+use switchover::convergence::{Judgement, JudgementReport, Setup, Spread, judge, spread};
 use switchover::drive::Interrupt;
+use switchover::record::Summary;
 use switchover::report;
 use switchover::run::{Attach, Options, attached};
 use switchover::scenario::Loader;
@@ -32,13 +33,12 @@ pub(super) async fn predict(args: PredictArgs, interrupt: Interrupt) -> Exit {
         Err(exit) => return exit,
     };
     let Measured { captured, setup, judgement, spread } = &measured;
-    let mut json = prediction_to_json(&measured);
     if !args.common.json {
         output::print_page(&report::format_prediction(captured, setup, judgement, spread));
     }
     let Some(destination) = args.destination.filter(|_| args.verify) else {
         if args.common.json {
-            output::print(&format!("{json}\n"));
+            output::print(&output::json_line(&PredictionReport::new(&measured)));
         }
         return Exit::success();
     };
@@ -50,9 +50,11 @@ pub(super) async fn predict(args: PredictArgs, interrupt: Interrupt) -> Exit {
         Err(error) => return Exit::from_run_error(&error),
     };
     if args.common.json {
-        json["verified"] = json!(finished.summary);
-        output::print(&format!("{json}\n"));
-        return Exit::with_code(ExitCode::from_summary(&finished.summary));
+        let code = ExitCode::from_summary(&finished.summary);
+        let verified = Some(finished.summary);
+        let report = PredictionReport { verified, ..PredictionReport::new(&measured) };
+        output::print(&output::json_line(&report));
+        return Exit::with_code(code);
     }
     output::print_page(&report::format_verification(judgement, &finished.summary));
     report_run(Ok(finished), &args.common)
@@ -76,30 +78,76 @@ async fn measure(args: &PredictArgs) -> Result<Measured, Exit> {
     Ok(Measured { captured, setup, judgement, spread })
 }
 
-fn prediction_to_json(measured: &Measured) -> Value {
-    let Measured { captured, setup, judgement, spread } = measured;
-    let micros = |(low, high): (f64, f64)| [(low * 1e6).round(), (high * 1e6).round()];
-    let method = match captured.seen {
-        Seen::DirtyRate(_) => "calc-dirty-rate",
-        Seen::Migration(_) => "migration",
-    };
-    let mut json = judgement.to_json();
-    json["measured"] = json!({
-        "by": method,
-        "working_set_bytes": setup.workload.working_set().round(),
-        "dirty_bps": setup.workload.rate().round(),
-        "ram_bytes": setup.ram,
-        "filled_bytes": setup.filled.round(),
-        "bandwidth_bps": setup.bandwidth().0.round(),
-        "threshold_bytes": setup.threshold().round(),
-        "notes": captured.notes,
-    });
-    json["spread"] = json!({
-        "converging": spread.converging,
-        "of": spread.of,
-        "total_us": micros(spread.total),
-        "bytes": [spread.bytes.0.round(), spread.bytes.1.round()],
-        "blackout_us": spread.blackout.map(micros),
-    });
-    json
+/// A prediction for `--json`.
+#[derive(Serialize)]
+struct PredictionReport {
+    #[serde(flatten)]
+    judgement: JudgementReport,
+    measured: MeasuredReport,
+    spread: SpreadReport,
+    /// The run.json of the migration that `--verify` made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<Summary>,
+}
+
+/// What was measured of the VM.
+#[derive(Serialize)]
+struct MeasuredReport {
+    by: Method,
+    working_set_bytes: f64,
+    dirty_bps: f64,
+    ram_bytes: f64,
+    filled_bytes: f64,
+    bandwidth_bps: f64,
+    threshold_bytes: f64,
+    notes: Vec<String>,
+}
+
+/// How the VM was measured.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Method {
+    CalcDirtyRate,
+    Migration,
+}
+
+/// The range of the predictions from which one measurement at a time was left out.
+#[derive(Serialize)]
+struct SpreadReport {
+    converging: usize,
+    of: usize,
+    total_us: [f64; 2],
+    bytes: [f64; 2],
+    blackout_us: Option<[f64; 2]>,
+}
+
+impl PredictionReport {
+    fn new(measured: &Measured) -> PredictionReport {
+        let Measured { captured, setup, judgement, spread } = measured;
+        let micros = |(low, high): (f64, f64)| [(low * 1e6).round(), (high * 1e6).round()];
+        PredictionReport {
+            judgement: judgement.to_report(),
+            measured: MeasuredReport {
+                by: match captured.seen {
+                    Seen::DirtyRate(_) => Method::CalcDirtyRate,
+                    Seen::Migration(_) => Method::Migration,
+                },
+                working_set_bytes: setup.workload.working_set().round(),
+                dirty_bps: setup.workload.rate().round(),
+                ram_bytes: setup.ram,
+                filled_bytes: setup.filled.round(),
+                bandwidth_bps: setup.bandwidth().0.round(),
+                threshold_bytes: setup.threshold().round(),
+                notes: captured.notes.clone(),
+            },
+            spread: SpreadReport {
+                converging: spread.converging,
+                of: spread.of,
+                total_us: micros(spread.total),
+                bytes: [spread.bytes.0.round(), spread.bytes.1.round()],
+                blackout_us: spread.blackout.map(micros),
+            },
+            verified: None,
+        }
+    }
 }

@@ -3,8 +3,9 @@
 use super::args::SimulateArgs;
 use super::exit::Exit;
 use super::output;
-use serde_json::json;
-use switchover::convergence::{Setup, judge};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use switchover::convergence::{JudgementReport, Setup, judge};
 use switchover::report;
 use switchover::scenario::{Scenario, ScenarioError};
 
@@ -16,6 +17,15 @@ pub(super) fn simulate(args: &SimulateArgs) -> Exit {
         }
         Err(error) => Exit::usage(&error),
     }
+}
+
+/// The judgement for one value of `--sweep`, for `--json`.
+#[derive(Serialize)]
+struct SweepLine<'a> {
+    #[serde(flatten)]
+    judgement: JudgementReport,
+    /// The key that is varied, and its value.
+    sweep: BTreeMap<&'a str, &'a str>,
 }
 
 /// Refuses a guest whose write rate is unknown.
@@ -35,7 +45,7 @@ fn simulate_to_text(args: &SimulateArgs) -> Result<String, ScenarioError> {
         let setup = Setup::of_scenario(&require_known_guest(args.load_scenario(None)?)?);
         let judgement = judge(&setup);
         return Ok(if args.common.json {
-            format!("{}\n", judgement.to_json())
+            output::json_line(&judgement.to_report())
         } else {
             report::format_judgement(&setup, &judgement)
         });
@@ -48,9 +58,9 @@ fn simulate_to_text(args: &SimulateArgs) -> Result<String, ScenarioError> {
         let scenario = args.load_scenario(Some(&format!("{key}={value}")))?;
         let judgement = judge(&Setup::of_scenario(&require_known_guest(scenario)?));
         if args.common.json {
-            let mut object = judgement.to_json();
-            object["sweep"] = json!({ key: value });
-            text.push_str(&format!("{object}\n"));
+            let judgement = judgement.to_report();
+            let sweep = BTreeMap::from([(key.as_str(), value.as_str())]);
+            text.push_str(&output::json_line(&SweepLine { judgement, sweep }));
         } else {
             text.push_str(&report::format_value_sweep_row(value, &judgement));
         }

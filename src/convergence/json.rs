@@ -1,31 +1,123 @@
-//! A judgement as JSON: what `simulate`, `diagnose` and `predict` print with `--json`, and of what run.json keeps a part.
+//! A judgement in the form that `simulate`, `diagnose` and `predict` print with `--json`, and of
+//! which run.json keeps a part.
 
-use super::judge::Judgement;
-use serde_json::{Value, json};
+use super::boundary::Boundaries;
+use super::judge::{Judgement, Remedy, Verdict};
+use super::model::Prediction;
+use super::textbook::Textbook;
+use crate::record::{PredictedMigration, PredictedPostcopy, SuggestedRemedy};
+use serde::Serialize;
+
+/// A judgement for `--json`. Names carry their units; what is not known is `null`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct JudgementReport {
+    /// Whether it converges, or why not.
+    pub verdict: Verdict,
+    /// What the model predicts.
+    pub predicted: PredictedMigration,
+    /// What the textbook formula predicts.
+    pub textbook: TextbookReport,
+    /// The limits of each setting within which the migration converges.
+    pub boundaries: BoundariesReport,
+    /// What would help, the remedy with the least harm first.
+    pub remedies: Vec<SuggestedRemedy>,
+}
+
+/// What the textbook formula predicts.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TextbookReport {
+    /// Whether it converges.
+    pub converges: bool,
+    /// From active to completed, µs.
+    pub total_us: Option<f64>,
+    /// The expected downtime, µs.
+    pub expected_downtime_us: Option<f64>,
+}
+
+/// The limits of each setting within which the migration converges; `null` if there is none.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BoundariesReport {
+    /// The highest write rate, bytes per second.
+    pub rate_bps: Option<f64>,
+    /// The largest working set, bytes.
+    pub working_set_bytes: Option<f64>,
+    /// The lowest bandwidth, bytes per second.
+    pub bandwidth_bps: Option<f64>,
+    /// The lowest downtime limit, µs.
+    pub downtime_limit_us: Option<f64>,
+}
 
 impl Judgement {
-    /// Units are in the names; what cannot be known is `null`.
+    /// The judgement for `--json` and run.json.
     #[must_use]
-    pub fn to_json(&self) -> Value {
+    pub fn to_report(&self) -> JudgementReport {
         let Judgement { verdict, prediction, textbook, boundaries, remedies } = self;
-        let us = |seconds: f64| (seconds * 1e6).round();
-        json!({
-            "verdict": verdict.name(),
-            "predicted": {
-                "converges": prediction.converges, "total_us": us(prediction.total), "bytes": prediction.bytes.round(),
-                "syncs": prediction.syncs, "pending_bytes": prediction.pending.round(),
-                "expected_downtime_us": us(prediction.expected_downtime), "blackout_us": prediction.blackout.map(us),
-                "throttle_percent": prediction.throttle * 100.0,
-                "postcopy": prediction.postcopy.map(|postcopy| json!({
-                    "us": us(postcopy.seconds), "faults": postcopy.faults.round(), "fault_us": us(postcopy.fault), "blocked_us": us(postcopy.blocked),
-                })),
-            },
-            "textbook": { "converges": textbook.converges, "total_us": us(textbook.total), "expected_downtime_us": us(textbook.expected_downtime) },
-            "boundaries": {
-                "rate_bps": boundaries.rate.map(f64::round), "working_set_bytes": boundaries.working_set.map(f64::round),
-                "bandwidth_bps": boundaries.bandwidth.map(f64::round), "downtime_limit_us": boundaries.downtime_limit.map(us),
-            },
-            "remedies": remedies,
-        })
+        JudgementReport {
+            verdict: *verdict,
+            predicted: predicted_migration(prediction),
+            textbook: textbook_report(textbook),
+            boundaries: boundaries_report(boundaries),
+            remedies: remedies.iter().map(suggested_remedy).collect(),
+        }
     }
+}
+
+fn predicted_migration(prediction: &Prediction) -> PredictedMigration {
+    PredictedMigration {
+        converges: prediction.converges,
+        total_us: micros(prediction.total),
+        bytes: rounded(prediction.bytes),
+        syncs: prediction.syncs,
+        pending_bytes: rounded(prediction.pending),
+        expected_downtime_us: micros(prediction.expected_downtime),
+        blackout_us: prediction.blackout.and_then(micros),
+        throttle_percent: finite(prediction.throttle * 100.0),
+        postcopy: prediction.postcopy.as_ref().map(|postcopy| PredictedPostcopy {
+            us: micros(postcopy.seconds),
+            faults: rounded(postcopy.faults),
+            fault_us: micros(postcopy.fault),
+            blocked_us: micros(postcopy.blocked),
+        }),
+    }
+}
+
+fn textbook_report(textbook: &Textbook) -> TextbookReport {
+    TextbookReport {
+        converges: textbook.converges,
+        total_us: micros(textbook.total),
+        expected_downtime_us: micros(textbook.expected_downtime),
+    }
+}
+
+fn boundaries_report(boundaries: &Boundaries) -> BoundariesReport {
+    BoundariesReport {
+        rate_bps: boundaries.rate.and_then(rounded),
+        working_set_bytes: boundaries.working_set.and_then(rounded),
+        bandwidth_bps: boundaries.bandwidth.and_then(rounded),
+        downtime_limit_us: boundaries.downtime_limit.and_then(micros),
+    }
+}
+
+fn suggested_remedy(remedy: &Remedy) -> SuggestedRemedy {
+    SuggestedRemedy {
+        setting: remedy.setting.clone(),
+        harm: remedy.harm.to_owned(),
+        total_s: finite(remedy.total_s),
+        blackout_s: finite(remedy.blackout_s),
+        effect: remedy.effect.clone(),
+    }
+}
+
+/// JSON has no infinity and no NaN.
+fn finite(value: f64) -> Option<f64> {
+    Some(value).filter(|value| value.is_finite())
+}
+
+fn rounded(value: f64) -> Option<f64> {
+    finite(value.round())
+}
+
+/// Whole microseconds of a time in seconds.
+fn micros(seconds: f64) -> Option<f64> {
+    rounded(seconds * 1e6)
 }

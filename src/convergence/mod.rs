@@ -24,6 +24,7 @@ mod workload;
 
 pub use boundary::{Boundaries, at_bandwidth, boundaries};
 pub use diagnose::{DiagnoseError, Diagnosis, diagnose, of_observed, way};
+pub use json::{BoundariesReport, JudgementReport, TextbookReport};
 pub use judge::{Judgement, Remedy, Verdict, judge, time, whole};
 pub use measured::{Dirtied, Measured};
 pub use model::{Prediction, converges, predict};

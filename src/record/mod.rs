@@ -10,6 +10,7 @@
 mod application;
 mod blackout;
 mod brownout;
+mod convergence;
 mod glance;
 pub(crate) mod guarded;
 mod host;
@@ -28,6 +29,7 @@ mod writer;
 pub use application::Application;
 pub use blackout::{Best, Breakdown, DeviceTime, Downtime, Span, Spans, Views};
 pub use brownout::{Brownout, Phases, WriteRate};
+pub use convergence::{Convergence, PredictedMigration, PredictedPostcopy, SuggestedRemedy};
 pub use glance::Glance;
 pub use host::Host;
 pub use link::LinkView;
@@ -37,8 +39,8 @@ pub use samples::{SampleRow, append_line};
 pub use series::{Distribution, Quantile};
 pub use sink::{Answered, Beat, Entry, Flow, Sink};
 pub use summary::{
-    Check, Convergence, Environment, Faults, Guest, Integrity, Outcome, Policy, Recovery, SCHEMA,
-    SampledSide, Sampling, Stalls, Summary, TimeUs, Transfer,
+    Check, Environment, Faults, Guest, Integrity, Outcome, Policy, Recovery, SCHEMA, SampledSide,
+    Sampling, Stalls, Summary, TimeUs, Transfer,
 };
 pub use switchover::Switchover;
 pub use writer::{ClosedRun, RunDir, write_summary};

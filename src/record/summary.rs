@@ -1,6 +1,6 @@
 //! `run.json`: names that scripts rely on. Units are in the names; what was not measured is `null`, never 0.
 
-use super::{Application, Brownout, Downtime, Host, LinkView, Repeat};
+use super::{Application, Brownout, Convergence, Downtime, Host, LinkView, Repeat};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -277,25 +277,6 @@ pub struct Guest {
     /// An application that ran in it; `null` if none did.
     #[serde(default)]
     pub application: Option<Application>,
-}
-
-/// Why the last migration converged or did not.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Convergence {
-    /// `converges`, or why not (docs/convergence.md); `null` where pre-copy was not tried to its end, or too little was seen of it.
-    pub verdict: Option<String>,
-    /// What the guest writes, by the fit to what was seen: each page as often as it is written.
-    pub dirty_bps: Option<u64>,
-    /// What was sent, from the first sync to the last.
-    pub bandwidth_bps: Option<u64>,
-    /// Below this must be pending, by the settings.
-    pub threshold_bytes: Option<u64>,
-    /// The least that was pending at a sync.
-    pub pending_floor_bytes: Option<u64>,
-    /// What the model says of the same, as `switchover simulate --json` prints it.
-    pub predicted: Value,
-    /// What would help, the gentlest first.
-    pub remedies: Vec<Value>,
 }
 
 /// Who decided.

@@ -164,14 +164,10 @@ fn push_non_convergence(lines: &mut LabelledLines, convergence: &Convergence) {
         let _ = write!(text, ", must fall below {}", human_bytes(threshold));
     }
     lines.push("diagnosis", text);
-    let words = |remedy: &serde_json::Value, name: &str| {
-        remedy[name].as_str().unwrap_or_default().to_owned()
-    };
     let remedies = convergence.remedies.iter().take(MAX_REMEDIES);
     lines.push_all(
         "remedies",
-        remedies
-            .map(|remedy| format!("{} → {}", words(remedy, "setting"), words(remedy, "effect"))),
+        remedies.map(|remedy| format!("{} → {}", remedy.setting, remedy.effect)),
     );
 }
 

@@ -34,13 +34,13 @@ pub(super) fn convergence(
 }
 
 fn of(diagnosis: &Diagnosis, seen: Convergence) -> Convergence {
-    let mut judgement = diagnosis.judgement.to_json();
+    let report = diagnosis.judgement.to_report();
     Convergence {
         verdict: Some(diagnosis.judgement.verdict.name()),
         dirty_bps: Some(whole(diagnosis.setup.workload.rate())),
         threshold_bytes: Some(whole(diagnosis.setup.threshold())),
-        predicted: judgement["predicted"].take(),
-        remedies: judgement["remedies"].as_array().cloned().unwrap_or_default(),
+        predicted: Some(report.predicted),
+        remedies: report.remedies,
         ..seen
     }
 }
