@@ -35,7 +35,7 @@ fn inspect_shows_what_two_qemus_differ_in() {
     let line = differences.lines().find(|line| line.contains("mapped-ram")).unwrap();
     assert_eq!(
         line.split_whitespace().collect::<Vec<_>>(),
-        ["capability", "mapped-ram", "not", "known", "false"]
+        ["capability", "mapped-ram", "unknown", "false"]
     );
 
     let json =

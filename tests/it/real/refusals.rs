@@ -84,8 +84,9 @@ cells! { usage;
     an_unknown_key_with_the_nearest: "[guest]\nworkingset = \"1MiB\"\n", &[], &["no key `guest.workingset`", "did you mean `guest.working_set`?"];
     a_working_set_larger_than_memory: "[guest]\nmemory = \"64MiB\"\nworking_set = \"64MiB\"\n", &[], &["guest.working_set", "does not fit"];
     an_unknown_flag: "", &["--no-such-flag"], &["--no-such-flag", "--help"];
-    a_value_without_unit: "", &["--max-bandwidth", "fast"], &["fast"];
-    a_switch_without_hybrid: "", &["--after-pass", "2"], &["switch", "hybrid"];
+    a_value_without_unit: "", &["--max-bandwidth", "fast"], &["fast", "--max-bandwidth"];
+    a_bad_flag_is_named_and_not_the_file: "", &["--cap", "xbzrle=maybe"], &["--cap xbzrle=maybe: "];
+    a_switch_without_hybrid: "", &["--after-pass", "2"], &["switch", "hybrid", "--after-pass 2"];
 }
 
 #[test]
