@@ -37,7 +37,7 @@ pub use times::times;
 pub use views::{Beats, Evidence};
 
 use crate::plan::Side;
-use crate::record::{Best, Downtime, EventRecord, Span, Spans, Views};
+use crate::record::{Best, Downtime, EventRecord, Span, Spans, ViewKind, Views};
 use views::View;
 
 /// STOP on the source and RESUME on the destination, if both were seen.
@@ -62,25 +62,21 @@ pub fn measure(evidence: &Evidence<'_>) -> Downtime {
     let reported = evidence.reported();
     let trace_view = trace.as_ref().map(|trace| trace.view.clone());
     findings.extend(disagreements(&[
-        ("heartbeat", &heartbeat),
-        ("trace", &trace_view),
-        ("events", &events),
+        (ViewKind::Heartbeat, &heartbeat),
+        (ViewKind::Trace, &trace_view),
+        (ViewKind::Events, &events),
     ]));
     let sure = heartbeat.as_ref().filter(|_| evidence.guest_clock_stands_still());
     let order = [
-        ("heartbeat", sure),
-        ("trace", trace_view.as_ref()),
-        ("events", events.as_ref()),
-        ("heartbeat", heartbeat.as_ref()),
-        ("reported", reported.as_ref()),
+        (ViewKind::Heartbeat, sure),
+        (ViewKind::Trace, trace_view.as_ref()),
+        (ViewKind::Events, events.as_ref()),
+        (ViewKind::Heartbeat, heartbeat.as_ref()),
+        (ViewKind::Reported, reported.as_ref()),
     ];
-    let best = order.iter().find_map(|(name, view)| {
+    let best = order.iter().find_map(|(kind, view)| {
         let view = (*view)?;
-        Some(Best {
-            view: (*name).to_owned(),
-            us: view.us,
-            uncertainty_us: view.span.uncertainty_us,
-        })
+        Some(Best { view: *kind, us: view.us, uncertainty_us: view.span.uncertainty_us })
     });
     let us = |view: &Option<View>| view.as_ref().map(|view| view.us);
     let views = Views {
@@ -102,10 +98,10 @@ pub fn measure(evidence: &Evidence<'_>) -> Downtime {
 }
 
 /// Pairs that differ by more than they may, in sentences.
-fn disagreements(views: &[(&str, &Option<View>)]) -> Vec<String> {
+fn disagreements(views: &[(ViewKind, &Option<View>)]) -> Vec<String> {
     let mut found = Vec::new();
-    for (at, (name, view)) in views.iter().enumerate() {
-        for (other_name, other) in &views[at + 1..] {
+    for (at, (kind, view)) in views.iter().enumerate() {
+        for (other_kind, other) in &views[at + 1..] {
             let (Some(view), Some(other)) = (view, other) else { continue };
             let (Some(one), Some(two)) = (view.span.uncertainty_us, other.span.uncertainty_us)
             else {
@@ -114,8 +110,12 @@ fn disagreements(views: &[(&str, &Option<View>)]) -> Vec<String> {
             let (apart, allowed) = (view.us.abs_diff(other.us), one.saturating_add(two));
             if apart > allowed {
                 found.push(format!(
-                    "{name} ({} µs) and {other_name} ({} µs) differ by {apart} µs, more than their uncertainties allow ({allowed} µs)",
-                    view.us, other.us
+                    "{} ({} µs) and {} ({} µs) differ by {apart} µs, more than their uncertainties \
+                     allow ({allowed} µs)",
+                    kind.name(),
+                    view.us,
+                    other_kind.name(),
+                    other.us
                 ));
             }
         }

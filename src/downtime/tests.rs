@@ -58,7 +58,7 @@ fn the_blackout_is_from_the_last_stop_to_the_first_resume_of_the_destination() {
     assert_eq!((downtime.views.events_us, downtime.views.reported_us), (Some(3500), Some(1000)));
     assert_eq!(
         downtime.best.unwrap(),
-        Best { view: "events".into(), us: 3500, uncertainty_us: Some(4000) }
+        Best { view: ViewKind::Events, us: 3500, uncertainty_us: Some(4000) }
     );
     let span = downtime.spans.events.unwrap();
     assert_eq!((span.from_us, span.to_us), (Some(1000), Some(4500)));
@@ -94,7 +94,7 @@ fn clocks_of_two_hosts_are_only_compared_by_their_offsets_and_the_error_is_in_th
     let downtime = measure(&Evidence { offsets: None, ..evidence(&events) });
     assert_eq!(
         downtime.best.unwrap(),
-        Best { view: "events".into(), us: 3500, uncertainty_us: None }
+        Best { view: ViewKind::Events, us: 3500, uncertainty_us: None }
     );
 }
 
@@ -163,7 +163,7 @@ fn the_views_are_held_against_each_other() {
         }
     );
     assert_eq!(
-        (agreeing.best.unwrap().view.as_str(), agreeing.disagreements.len()),
+        (agreeing.best.unwrap().view.name(), agreeing.disagreements.len()),
         ("heartbeat", 0)
     );
     assert_eq!(agreeing.spans.trace.unwrap().uncertainty_us, Some(300));

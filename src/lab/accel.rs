@@ -3,6 +3,7 @@
 
 use super::LabError;
 use super::probe::Probe;
+use crate::record::REQUESTED_ACCELERATOR;
 use crate::scenario::{Accel, Scenario};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -29,7 +30,9 @@ pub struct Accelerator {
 /// [`LabError::Kvm`] where KVM was asked for by name, and what starting a QEMU may give.
 pub async fn choose(scenario: &Scenario) -> Result<Accelerator, LabError> {
     match scenario.qemu.accel {
-        Accel::Tcg => Ok(Accelerator { kind: Accel::Tcg, reason: "asked for".to_owned() }),
+        Accel::Tcg => {
+            Ok(Accelerator { kind: Accel::Tcg, reason: REQUESTED_ACCELERATOR.to_owned() })
+        }
         Accel::Kvm => match probe(scenario).await? {
             Ok(()) => Ok(Accelerator {
                 kind: Accel::Kvm,

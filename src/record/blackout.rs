@@ -23,14 +23,41 @@ pub struct Downtime {
     pub devices: Vec<DeviceTime>,
 }
 
-/// The view to believe.
+/// A way to measure a blackout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ViewKind {
+    /// QEMU's own figure, in whole milliseconds.
+    Reported,
+    /// From STOP on the source to RESUME on the destination.
+    Events,
+    /// From QEMU's trace points.
+    Trace,
+    /// From the gap in the guest's heartbeat.
+    Heartbeat,
+}
+
+impl ViewKind {
+    /// The view's name, as in run.json.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            ViewKind::Reported => "reported",
+            ViewKind::Events => "events",
+            ViewKind::Trace => "trace",
+            ViewKind::Heartbeat => "heartbeat",
+        }
+    }
+}
+
+/// The most reliable view of a blackout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Best {
-    /// Which view.
-    pub view: String,
-    /// Its figure.
+    /// Which view it is.
+    pub view: ViewKind,
+    /// The blackout by this view, µs.
     pub us: u64,
-    /// How far off it may be; `null` where nobody can say.
+    /// The uncertainty of the figure, µs; `null` if it is not known.
     pub uncertainty_us: Option<u64>,
 }
 

@@ -27,7 +27,7 @@ pub mod testing;
 mod writer;
 
 pub use application::Application;
-pub use blackout::{Best, Breakdown, DeviceTime, Downtime, Span, Spans, Views};
+pub use blackout::{Best, Breakdown, DeviceTime, Downtime, Span, Spans, ViewKind, Views};
 pub use brownout::{Brownout, Phases, WriteRate};
 pub use convergence::{Convergence, PredictedMigration, PredictedPostcopy, SuggestedRemedy};
 pub use glance::Glance;
@@ -39,8 +39,8 @@ pub use samples::{SampleRow, append_line};
 pub use series::{Distribution, Quantile};
 pub use sink::{Answered, Beat, Entry, Flow, Sink};
 pub use summary::{
-    Check, Environment, Faults, Guest, Integrity, Outcome, Policy, Recovery, SCHEMA, SampledSide,
-    Sampling, Stalls, Summary, TimeUs, Transfer,
+    Check, Environment, Faults, Guest, Integrity, Outcome, Policy, REQUESTED_ACCELERATOR, Recovery,
+    SCHEMA, SampledSide, Sampling, Stalls, Summary, TimeUs, Transfer,
 };
 pub use switchover::Switchover;
 pub use writer::{ClosedRun, RunDir, write_summary};

@@ -7,6 +7,9 @@ use serde_json::Value;
 /// The version of this form.
 pub const SCHEMA: &str = "switchover.run/1";
 
+/// The `accelerator_reason` of an accelerator that the scenario requested.
+pub const REQUESTED_ACCELERATOR: &str = "asked for";
+
 /// One run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Summary {
@@ -108,7 +111,7 @@ pub struct Environment {
     pub cpus: usize,
     /// `tcg` or `kvm`; `null` for VMs that we did not start.
     pub accelerator: Option<String>,
-    /// Why that one.
+    /// Why this accelerator was selected; [`REQUESTED_ACCELERATOR`] if the scenario requested it.
     pub accelerator_reason: Option<String>,
     /// Version of the source.
     pub source_qemu: String,

@@ -42,7 +42,7 @@ pub fn example_summary() -> Summary {
             ended: Some(312_100),
         },
         downtime: Downtime {
-            best: Some(Best { view: "events".into(), us: 4710, uncertainty_us: None }),
+            best: Some(Best { view: ViewKind::Events, us: 4710, uncertainty_us: None }),
             views: Views { reported_us: Some(2000), events_us: Some(4710), ..Views::default() },
             ..Downtime::default()
         },

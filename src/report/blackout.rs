@@ -3,7 +3,7 @@
 
 use super::histogram::format_histogram;
 use crate::record::{
-    Breakdown, Distribution, Downtime, Outcome, Quantile, Repeat, Summary, Switchover,
+    Breakdown, Distribution, Downtime, Outcome, Quantile, Repeat, Summary, Switchover, ViewKind,
 };
 use crate::units::human_micros;
 
@@ -54,14 +54,14 @@ fn format_best(run: &Summary) -> String {
     };
     let uncertainty =
         best.uncertainty_us.map_or_else(String::new, |us| format!(" ± {}", human_micros(us)));
-    let how = match best.view.as_str() {
-        "heartbeat" => "from the guest's heartbeat",
-        "trace" => "from QEMU's trace points",
-        "events" => "from STOP on the source to RESUME on the destination",
-        other => other,
+    let method = match best.view {
+        ViewKind::Heartbeat => "from the guest's heartbeat",
+        ViewKind::Trace => "from QEMU's trace points",
+        ViewKind::Events => "from STOP on the source to RESUME on the destination",
+        ViewKind::Reported => "as QEMU reports it",
     };
     let typical = if run.repeat.is_some() { "median, " } else { "" };
-    format!("{}{uncertainty} ({typical}{how})", human_micros(best.us))
+    format!("{}{uncertainty} ({typical}{method})", human_micros(best.us))
 }
 
 fn format_views(downtime: &Downtime) -> String {

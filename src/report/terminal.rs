@@ -6,7 +6,7 @@ use super::columns::LabelledLines;
 use super::timeline::{Timeline, format_timeline};
 use crate::record::{
     Application, Brownout, Convergence, Environment, Faults, Guest, Integrity, LinkView, Outcome,
-    Phases, Recovery, SampledSide, Stalls, Summary, Switchover,
+    Phases, REQUESTED_ACCELERATOR, Recovery, SampledSide, Stalls, Summary, Switchover,
 };
 use crate::units::{human_bytes, human_micros};
 use std::fmt::Write;
@@ -75,7 +75,8 @@ fn push_environment(lines: &mut LabelledLines, environment: &Environment) {
         let _ = write!(text, ", TLS ({credentials})");
     }
     lines.push("QEMU", text);
-    let reason = environment.accelerator_reason.as_ref().filter(|reason| *reason != "asked for");
+    let reason =
+        environment.accelerator_reason.as_ref().filter(|reason| *reason != REQUESTED_ACCELERATOR);
     if let (Some(accelerator), Some(reason)) = (accelerator, reason) {
         lines.push("", format!("{accelerator}: {reason}"));
     }

@@ -4,7 +4,7 @@ use super::Seen;
 use crate::downtime::{distribution, histogram_of};
 use crate::record::{
     Best, Breakdown, Downtime, Faults, Host, LinkView, Outcome, Repeat, Switchover, TimeUs,
-    Transfer, Views,
+    Transfer, ViewKind, Views,
 };
 use crate::report;
 use serde::Serialize;
@@ -67,8 +67,8 @@ pub(super) fn typical(switchovers: &[Switchover]) -> Typical {
 
 /// The view that was best most often, and the median over all.
 fn typical_best(bests: &[&Best]) -> Option<Best> {
-    let often = |view: &str| bests.iter().filter(|best| best.view == view).count();
-    let view = bests.iter().max_by_key(|best| often(&best.view))?.view.clone();
+    let count = |view: ViewKind| bests.iter().filter(|best| best.view == view).count();
+    let view = bests.iter().max_by_key(|best| count(best.view))?.view;
     let us = median(&mut bests.iter().map(|best| best.us).collect::<Vec<_>>())?;
     let uncertainty_us =
         median(&mut bests.iter().filter_map(|best| best.uncertainty_us).collect::<Vec<_>>());

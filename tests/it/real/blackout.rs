@@ -19,7 +19,7 @@ fn assert_views(version: &str, line: &Line, done: &Done) {
         "{line:?} {}",
         done.story()
     );
-    assert_eq!(downtime.best.as_ref().unwrap().view, "heartbeat");
+    assert_eq!(downtime.best.as_ref().unwrap().view.name(), "heartbeat");
     assert!(downtime.spans.heartbeat.as_ref().unwrap().uncertainty_us.is_some());
     assert!(
         !downtime.disagreements.iter().any(|text| text.contains("were lost")),
