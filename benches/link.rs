@@ -314,7 +314,7 @@ fn delay_kept(rate: u64, delay_us: u64, seconds: u64) -> Result<()> {
 /// A receiver that takes nothing, and one that takes all.
 fn held(seconds: u64) -> Result<()> {
     let asked = scenario::Link { preset: LinkPreset::Halifax, ..scenario::Link::default() };
-    let way = asked.ways()[0];
+    let way = asked.directions()[0];
     let limit = way.window.map_or(0, |window| window.0) + way.buffer.0;
     for (name, reads) in
         [("a receiver that takes all", true), ("a receiver that takes nothing", false)]

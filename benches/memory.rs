@@ -21,7 +21,7 @@ use support::{Arguments, Result, machine, say, verdict};
 use switchover::clock::{monotonic_ns, process_cpu_ns, sleep_until};
 use switchover::observe::{Latest, Sampler};
 use switchover::plan::Side;
-use switchover::qmp::{Blocking, Endpoint};
+use switchover::qmp::{BlockingSession, Endpoint};
 use switchover::record::RunDir;
 use switchover::units::SampleRate;
 
@@ -51,7 +51,8 @@ fn run(arguments: &Arguments) -> Result<()> {
     while !socket.exists() {
         sleep_until(monotonic_ns() + 1_000_000);
     }
-    let connection = Blocking::connect("source", &Endpoint::Unix(socket), Duration::from_secs(10))?;
+    let connection =
+        BlockingSession::connect("source", &Endpoint::Unix(socket), Duration::from_secs(10))?;
     let record = RunDir::create(&directory.path().join("run"), "", false)?;
 
     let before = Memory::now()?;

@@ -24,7 +24,7 @@ use support::{Arguments, Result, machine, qemu_program, say, verdict, version_te
 use switchover::clock::{monotonic_ns, process_cpu_ns, sleep_until};
 use switchover::observe::{Latest, Sampler};
 use switchover::plan::Side;
-use switchover::qmp::{Blocking, Endpoint};
+use switchover::qmp::{BlockingSession, Endpoint};
 use switchover::record::RunDir;
 use switchover::units::SampleRate;
 
@@ -170,7 +170,8 @@ fn line(stream: &mut UnixStream, buffer: &mut [u8]) -> Result<()> {
 fn sampler(socket: &Path, seconds: f64) -> Result<Part> {
     let directory = tempfile::tempdir()?;
     let record = RunDir::create(&directory.path().join("run"), "", false)?;
-    let connection = Blocking::connect("source", &Endpoint::Unix(socket.to_owned()), DEADLINE)?;
+    let connection =
+        BlockingSession::connect("source", &Endpoint::Unix(socket.to_owned()), DEADLINE)?;
     let cpu_ns = process_cpu_ns();
     let sampler = Sampler::start(
         Side::Source,

@@ -112,6 +112,17 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
+/// Seconds from 1970-01-01T00:00:00Z to midnight (UTC) of a day of the Gregorian calendar.
+///
+/// Years are counted from March, so that the leap day is the last day of its year. `year` is at
+/// least 1970, `month` is from 1 to 12, `day` from 1 to 31.
+#[must_use]
+pub fn unix_seconds_of_day(year: u64, month: u64, day: u64) -> u64 {
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let day_of_year = (153 * month + 2) / 5 + day - 1;
+    (year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - 719_468) * 86_400
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -147,7 +147,7 @@ async fn try_lab(
         Ok(lab) => {
             let versions: Vec<String> = [&lab.source, &lab.destination]
                 .iter()
-                .filter_map(|s| Some(s.end.as_ref()?.session.greeting().version_text()))
+                .filter_map(|s| Some(s.end.as_ref()?.session.greeting().version.to_string()))
                 .collect();
             add("QEMU", Health::Works, versions.join(" → "));
             let detail = match lab.boot {

@@ -83,7 +83,7 @@ pub async fn inspect(endpoint: String, session: &Session) -> Result<Inspection> 
         .collect();
     Ok(Inspection {
         endpoint,
-        version: support.version_text(),
+        version: support.version.to_string(),
         package: support.package.clone(),
         oob: session.greeting().oob,
         run_state: support.run_state.clone(),

@@ -8,7 +8,7 @@ mod revive;
 pub use revive::revive;
 
 use crate::drive::{RecoverError, Recoverer, Rejoin};
-use crate::qmp::{QmpError, Request, Session, Status};
+use crate::qmp::{QemuVersion, QmpError, Request, Session, Status};
 use serde_json::{Value, json};
 use std::io;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// Polls until a step has had its effect.
 const POLLS: u32 = 750;
 /// Since this version QEMU itself refuses to cancel in post-copy; before, it would obey and lose the guest.
-const GUARDS_CANCEL: (u32, u32, u32) = (10, 0, 0);
+const GUARDS_CANCEL: QemuVersion = QemuVersion::new(10, 0, 0);
 
 /// Why a step was not taken, or did not get anywhere.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +96,7 @@ pub async fn cancel(source: &Session) -> Result<Status, StepError> {
         return Err(StepError::Unfit(format!("no migration is under way (state {now})")));
     }
     if source.greeting().version < GUARDS_CANCEL && has(source, "postcopy-ram").await? {
-        let version = source.greeting().version_text();
+        let version = source.greeting().version.to_string();
         return Err(StepError::Unfit(format!(
             "postcopy-ram is on, so post-copy may begin at any moment, and QEMU {version} would obey a cancel even then and lose the guest"
         )));

@@ -7,7 +7,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::str::FromStr;
 
-/// Text that is not the quantity it should be.
+/// Bytes in a page of guest RAM: all guests of this project have x86's 4 KiB pages.
+pub const PAGE_BYTES: u64 = 4096;
+/// [`PAGE_BYTES`] for computations in floating point.
+pub const PAGE_BYTES_F64: f64 = 4096.0;
+
+/// Text that cannot be parsed as the wanted quantity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a {what}; write it like {example}")]
 pub struct UnitError {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use switchover::clock::{monotonic_ns, sleep_until};
-use switchover::qmp::{Blocking, Endpoint};
+use switchover::qmp::{BlockingSession, Endpoint};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Less than the guest dirties, and 10 minutes for its working set.
@@ -30,7 +30,7 @@ impl Drop for Killed {
 
 /// The pair. The source is `active` as long as it lives.
 pub(crate) struct Migrating {
-    control: Blocking,
+    control: BlockingSession,
     directory: tempfile::TempDir,
     _processes: [Killed; 2],
 }
@@ -51,7 +51,7 @@ impl Migrating {
         }
     }
 
-    fn bring_up(program: &str, directory: &Path) -> Result<(Blocking, [Killed; 2])> {
+    fn bring_up(program: &str, directory: &Path) -> Result<(BlockingSession, [Killed; 2])> {
         let at = |name: &str| directory.join(name);
         let processes = [
             spawn(program, directory, "source", &[])?,
@@ -138,11 +138,12 @@ fn spawn(program: &str, directory: &Path, side: &str, more: &[&str]) -> Result<K
 }
 
 /// Connects as soon as the socket is there.
-fn connect(path: &Path) -> Result<Blocking> {
+fn connect(path: &Path) -> Result<BlockingSession> {
     until(&format!("{} is there", path.display()), || Ok(path.exists()))?;
     let mut connection = None;
     until("it takes a client", || {
-        connection = Blocking::connect("bench", &Endpoint::Unix(path.to_owned()), DEADLINE).ok();
+        connection =
+            BlockingSession::connect("bench", &Endpoint::Unix(path.to_owned()), DEADLINE).ok();
         Ok(connection.is_some())
     })?;
     connection.ok_or_else(|| "no connection".into())
@@ -159,13 +160,13 @@ fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
     Ok(())
 }
 
-fn status(qmp: &mut Blocking) -> Result<String> {
+fn status(qmp: &mut BlockingSession) -> Result<String> {
     let answer = ask(qmp, "query-migrate", Value::Null)?;
     Ok(answer["return"]["status"].as_str().unwrap_or_default().to_owned())
 }
 
 /// Sends a command; gives its answer, passing over events.
-fn ask(qmp: &mut Blocking, command: &str, arguments: Value) -> Result<Value> {
+fn ask(qmp: &mut BlockingSession, command: &str, arguments: Value) -> Result<Value> {
     let mut request = json!({ "execute": command });
     if !arguments.is_null() {
         request["arguments"] = arguments;

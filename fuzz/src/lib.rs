@@ -36,7 +36,7 @@ pub const TARGETS: [(&str, Call); 9] = [
 fn check_error(error: &dyn std::error::Error, names: &str) {
     let said = switchover::causes::with_causes(error);
     assert!(said.contains(names), "does not name `{names}`: {said}");
-    let shown = switchover::text::printable(&said);
+    let shown = switchover::text::escape_control(&said);
     assert!(!shown.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{shown:?}");
 }
 

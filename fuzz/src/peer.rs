@@ -4,7 +4,7 @@ use super::check_error;
 use std::cell::RefCell;
 use std::io::Write;
 use std::time::Duration;
-use switchover::qmp::{Blocking, Endpoint, Notice, Request, Session};
+use switchover::qmp::{BlockingSession, Endpoint, Notice, Request, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
@@ -111,7 +111,7 @@ fn sampler(bytes: &[u8]) {
     let _ = theirs.write(bytes);
     theirs.shutdown(std::net::Shutdown::Write).unwrap();
     let endpoint: Endpoint = "unix:/fuzzed".parse().unwrap();
-    let mut connection = match Blocking::over_unix("source", &endpoint, ours, DEADLINE) {
+    let mut connection = match BlockingSession::over_unix("source", &endpoint, ours, DEADLINE) {
         Ok(connection) => connection,
         Err(error) => return check_error(&error, "source"),
     };

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use switchover::clock::Stamp;
 use switchover::drive::{Command, Effect, Held, Input, Machine, Phase};
 use switchover::plan::{Ground, Side, Support, plan};
-use switchover::qmp::{Event, MigrationInfo, Schema, Status};
+use switchover::qmp::{Event, MigrationInfo, QemuVersion, Schema, Status};
 use switchover::scenario::Loader;
 
 /// The longest story; a longer one says nothing new.
@@ -31,14 +31,14 @@ const STATUSES: [&str; 16] = [
 
 static QEMUS: LazyLock<[Support; 3]> = LazyLock::new(|| {
     [
-        ((7, 2, 19), include_str!("../../fixtures/qmp/7.2/schema.json")),
-        ((10, 0, 2), include_str!("../../fixtures/qmp/10.0/schema.json")),
-        ((11, 1, 0), include_str!("../../fixtures/qmp/11.1/schema.json")),
+        (QemuVersion::new(7, 2, 19), include_str!("../../fixtures/qmp/7.2/schema.json")),
+        (QemuVersion::new(10, 0, 2), include_str!("../../fixtures/qmp/10.0/schema.json")),
+        (QemuVersion::new(11, 1, 0), include_str!("../../fixtures/qmp/11.1/schema.json")),
     ]
     .map(|(version, schema)| support(version, &Schema::parse(schema)))
 });
 
-fn support(version: (u32, u32, u32), schema: &Schema) -> Support {
+fn support(version: QemuVersion, schema: &Schema) -> Support {
     let capabilities =
         schema.enum_values("migrate-set-capabilities", &["capabilities", "capability"]);
     let takes = |command: &str, name: &str| {
@@ -74,7 +74,7 @@ pub fn policy(bytes: &[u8]) {
     let ground = Ground {
         local: Some("/fuzzed/stream".into()),
         host: None,
-        takes_descriptors: [true, true],
+        can_pass_descriptors: [true, true],
     };
     let planned = match plan(&scenario, &QEMUS[version], &destination, &ground) {
         Ok(planned) => planned,

@@ -49,10 +49,10 @@ pub fn text(bytes: &[u8]) {
     round::<Endpoint>(&text);
     round::<Selection>(&text);
     let _ = text.parse::<Shard>();
-    let cut = switchover::text::cut(&text, 10);
+    let cut = switchover::text::truncate(&text, 10);
     assert!(cut.len() < 60 && (text.len() > 10 || cut == text));
     let json = serde_json::to_string(&text).unwrap();
-    let shown = switchover::text::printable(&json);
+    let shown = switchover::text::escape_control(&json);
     assert!(!shown.chars().any(char::is_control));
     same(&serde_json::from_str::<String>(&shown).unwrap(), &text.into_owned());
 }

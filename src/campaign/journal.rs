@@ -6,7 +6,7 @@
 
 use super::row::RunRow;
 use super::schedule::Visit;
-use crate::text::each_line;
+use crate::text::for_each_line;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
@@ -88,7 +88,7 @@ const MAX_LINE_BYTES: usize = 16 << 20;
 fn read_visits(from: impl BufRead) -> io::Result<(Vec<CompletedVisit>, u64)> {
     let (mut visits, mut complete_bytes, mut number) = (Vec::new(), 0u64, 0u64);
     let mut problem = None;
-    each_line(from, MAX_LINE_BYTES, |line| {
+    for_each_line(from, MAX_LINE_BYTES, |line| {
         number += 1;
         if problem.is_some() || !line.ends_with(b"\n") {
             return;

@@ -10,7 +10,7 @@ use super::metrics;
 use super::row::{RunRow, RunStatus};
 use super::setting::{Setting, join_settings};
 use crate::record::{Integrity, Outcome, guarded};
-use crate::scenario::spelling;
+use crate::scenario::serialized_name;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int64Type};
 use parquet::errors::ParquetError;
@@ -136,7 +136,7 @@ fn columns(campaign: &ResultsHeader<'_>, rows: &[&RunRow]) -> Vec<(String, Colum
             "postcopy_happened".to_owned(),
             Column::Flag(rows.iter().map(|row| Some(row.postcopy_happened)).collect()),
         ),
-        ("integrity".to_owned(), text(&|row| Some(spelling(&row.integrity)))),
+        ("integrity".to_owned(), text(&|row| Some(serialized_name(&row.integrity)))),
         ("qemu".to_owned(), text(&|row| Some(row.qemu.clone()))),
         ("accelerator".to_owned(), text(&|row| Some(row.accelerator.clone()))),
         ("directory".to_owned(), text(&|row| Some(row.directory.clone()))),

@@ -21,7 +21,7 @@ impl RunStatus {
     /// Returns the name that the results use, such as `not-started` or `completed`.
     #[must_use]
     pub fn name(self) -> String {
-        crate::scenario::spelling(&self)
+        crate::scenario::serialized_name(&self)
     }
 
     /// Returns the outcome that comparisons count: a run that never began, or timed out, has

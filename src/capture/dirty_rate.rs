@@ -6,7 +6,7 @@
 
 use super::{CaptureError, DEADLINE};
 use crate::convergence::{Dirtied, Measured};
-use crate::qmp::Session;
+use crate::qmp::{QemuVersion, Session};
 use crate::units::Bytes;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -25,7 +25,7 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// Measures, in some 6 s.
 pub(super) async fn measure(session: &Session, ram: f64) -> Result<Measured, CaptureError> {
-    let fine = session.greeting().version >= (8, 2, 0);
+    let fine = session.greeting().version >= QemuVersion::new(8, 2, 0);
     let periods: &[u64] = if fine { &PERIODS } else { &WHOLE_SECONDS };
     let mut dirtied = Vec::new();
     for period_ms in periods {

@@ -3,9 +3,8 @@
 use super::{Captured, Seen};
 use crate::convergence::whole;
 use crate::scenario::{LinkKind, Pattern, Scenario};
-use crate::units::{Bytes, Limit, Rate, WriteRate};
+use crate::units::{Bytes, Limit, PAGE_BYTES_F64, Rate, WriteRate};
 
-const PAGE: f64 = 4096.0;
 const MIB: f64 = 1_048_576.0;
 /// The guest's own part: itself, and 8 bytes a page for its table.
 const OWN: f64 = 16.0 * MIB;
@@ -25,7 +24,7 @@ pub(super) fn scenario(captured: &Captured, scale: f64, bandwidth: Option<f64>) 
         scenario.guest.hot_memory_percent = u8::try_from(whole(percent)).unwrap_or(100);
     }
     scenario.guest.rate = WriteRate::At(Rate(whole(setup.workload.rate() / scale)));
-    let memory = (setup.ram / scale).max(held * (1.0 + 8.0 / PAGE) + OWN);
+    let memory = (setup.ram / scale).max(held * (1.0 + 8.0 / PAGE_BYTES_F64) + OWN);
     scenario.guest.memory = Bytes(whole(memory / MIB) << 20);
     let divided = |limit: Limit| match limit {
         Limit::At(rate) => Limit::At(Rate(whole(rate.0 as f64 / scale))),
@@ -52,7 +51,7 @@ pub(super) fn scenario(captured: &Captured, scale: f64, bandwidth: Option<f64>) 
 
 /// Whole pages, one at least.
 fn pages(bytes: f64) -> f64 {
-    ((bytes / PAGE).round()).max(1.0) * PAGE
+    ((bytes / PAGE_BYTES_F64).round()).max(1.0) * PAGE_BYTES_F64
 }
 
 #[cfg(test)]

@@ -84,8 +84,8 @@ pub async fn capture(session: &Session, watch: Duration) -> Result<Captured, Cap
     let memory: Value = session.ask("query-memory-size-summary", json!({}), DEADLINE).await?;
     let size = |name: &str| memory[name].as_u64().unwrap_or(0) as f64;
     let ram = size("base-memory") + size("plugged-memory");
-    let resident = session.peer().and_then(|pid| resident::resident(pid, ram));
-    let version = session.greeting().version_text();
+    let resident = session.peer_pid().and_then(|pid| resident::resident(pid, ram));
+    let version = session.greeting().version.to_string();
     match session.query_migrate(DEADLINE).await?.status.unwrap_or(Status::None) {
         Status::Active => {
             let observed = watching::watch(session, watch).await?;

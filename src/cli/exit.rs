@@ -5,7 +5,7 @@ use switchover::causes::with_causes;
 use switchover::drive::DriveError;
 use switchover::record::{Integrity, Outcome, Summary};
 use switchover::run::RunError;
-use switchover::text::{cut, printable};
+use switchover::text::{escape_control, truncate};
 
 /// Size limit of an error message in bytes. A message may quote a peer or a file.
 const MAX_MESSAGE_BYTES: usize = 16 << 10;
@@ -105,7 +105,7 @@ impl Exit {
     #[expect(clippy::print_stderr, reason = "the one place where errors are printed")]
     pub(super) fn finish(self, signal: Option<i32>) -> std::process::ExitCode {
         if let Some(message) = self.message {
-            eprintln!("switchover: {}", printable(&cut(&message, MAX_MESSAGE_BYTES)));
+            eprintln!("switchover: {}", escape_control(&truncate(&message, MAX_MESSAGE_BYTES)));
         }
         if let Some(signal) = signal.filter(|_| !self.is_ended_by_signal) {
             // A shell stops a script only if the command died of the signal itself.

@@ -10,7 +10,7 @@ use std::io::{self, IsTerminal, Write};
 use switchover::campaign::SweepProgress;
 use switchover::drive::Progress;
 use switchover::report::{self, ProgressLine};
-use switchover::text::{Shown, cut, printable};
+use switchover::text::{EscapingWriter, escape_control, truncate};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -38,7 +38,7 @@ pub(super) fn init_logging(verbose: u8) {
         Err(_) => (from_level, None),
     };
     let format = tracing_subscriber::fmt::layer()
-        .with_writer(|| Shown(io::stderr()))
+        .with_writer(|| EscapingWriter(io::stderr()))
         .with_target(false)
         .without_time();
     tracing_subscriber::registry().with(format).with(filter).init();
@@ -50,12 +50,13 @@ pub(super) fn init_logging(verbose: u8) {
 /// Prints a result. It is no error if the reader has closed the pipe (`| head`).
 pub(super) fn print(text: &str) {
     let mut out = io::stdout().lock();
-    let _ = out.write_all(printable(text).as_bytes()).and_then(|()| out.flush());
+    let _ = out.write_all(escape_control(text).as_bytes()).and_then(|()| out.flush());
 }
 
 /// Prints a result that only people read: long lines are truncated.
 pub(super) fn print_page(text: &str) {
-    let lines: Vec<Cow<'_, str>> = text.split('\n').map(|line| cut(line, MAX_LINE_BYTES)).collect();
+    let lines: Vec<Cow<'_, str>> =
+        text.split('\n').map(|line| truncate(line, MAX_LINE_BYTES)).collect();
     print(&lines.join("\n"));
 }
 
@@ -86,7 +87,7 @@ pub(super) fn progress_line() -> Box<dyn FnMut(&Progress) + Send> {
     // The closure is dropped when the migration ends, and the bar clears itself then.
     let bar = ClearOnDrop(bar);
     Box::new(move |progress| {
-        bar.0.set_message(printable(&line.update(progress)).into_owned());
+        bar.0.set_message(escape_control(&line.update(progress)).into_owned());
         bar.0.tick();
     })
 }
@@ -106,7 +107,7 @@ pub(super) fn sweep_progress() -> Box<dyn FnMut(&SweepProgress) + Send> {
     let is_terminal = io::stderr().is_terminal();
     Box::new(move |progress| {
         let line = report::format_sweep_progress(progress);
-        let line = printable(&line);
+        let line = escape_control(&line);
         let mut out = io::stderr().lock();
         let written =
             if is_terminal { write!(out, "{CLEAR_LINE}{line} ") } else { writeln!(out, "{line}") };

@@ -37,7 +37,7 @@ fn require_known_guest(scenario: Scenario) -> Result<Scenario, ScenarioError> {
         "the model does not know how a guest of your own writes its memory; start it and \
                    measure it with `switchover predict`"
             .to_owned();
-    Err(ScenarioError::Impossible { key: "guest.kind", problem })
+    Err(ScenarioError::Invalid { key: "guest.kind", problem })
 }
 
 fn simulate_to_text(args: &SimulateArgs) -> Result<String, ScenarioError> {

@@ -94,7 +94,7 @@ impl Setup {
     /// What a scenario describes.
     #[must_use]
     pub fn of_scenario(scenario: &Scenario) -> Setup {
-        let [there, _] = scenario.link.ways();
+        let [there, _] = scenario.link.directions();
         let guest = &scenario.guest;
         let on = |name: &str| scenario.capabilities.get(name) == Some(&true);
         let percent = |name: &str, default: f64| {
@@ -156,7 +156,7 @@ fn filled(guest: &Guest) -> f64 {
 
 /// What one stream gets of a link.
 fn capacity(link: &Link) -> f64 {
-    let [there, back] = link.ways();
+    let [there, back] = link.directions();
     let rate = there.rate.map(|rate| rate.0 as f64);
     let round_trip = (there.delay.0 + back.delay.0) as f64 / 1e6;
     let emulated = link.kind == LinkKind::Emulated;

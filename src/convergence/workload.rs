@@ -7,7 +7,7 @@ use crate::scenario::{Guest, Load, Pattern};
 use crate::units::{Bytes, Rate, WriteRate};
 
 /// Of the architectures that QEMU migrates most.
-pub(super) const PAGE: f64 = 4096.0;
+pub(super) use crate::units::PAGE_BYTES_F64 as PAGE;
 /// What the micro-guest writes flat out, page by page, under TCG on one core: a figure for simulations, not of anybody's VM.
 const FLAT_OUT: f64 = 2e9;
 /// What `stress` and `stress-ng` write of their memory, and what goes through an application's, by the fit to runs of 64 MiB under TCG (docs/guest.md):

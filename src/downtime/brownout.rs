@@ -4,13 +4,13 @@
 //! stall histograms by phase. Knows nothing of QMP.
 
 use crate::record::{Beat, Phases, Stalls, WriteRate};
+use crate::units::PAGE_BYTES;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 
 /// Longer stalls are counted as this long.
 const LONGEST_NS: u64 = 3_600_000_000_000;
 /// Of the guest; each write dirties one.
-const PAGE: u64 = 4096;
 
 /// When one migration was where, ns on our clock. `None`: it did not come so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -165,7 +165,7 @@ pub fn write_rate(reports: &[(u64, u64)], started_ns: u64) -> Vec<WriteRate> {
     let rate = |pair: &[(u64, u64)]| {
         let [(from_ns, from), (to_ns, to)] = *pair else { return None };
         let nanos = u128::from(to_ns.checked_sub(from_ns).filter(|ns| *ns > 0)?);
-        let bytes = u128::from(to.checked_sub(from)?) * u128::from(PAGE);
+        let bytes = u128::from(to.checked_sub(from)?) * u128::from(PAGE_BYTES);
         let middle = i64::try_from(from_ns.midpoint(to_ns)).ok()?;
         Some(WriteRate {
             at_us: (middle - i64::try_from(started_ns).ok()?) / 1000,

@@ -192,7 +192,8 @@ fn iso_time(text: &str) -> Option<u64> {
     {
         return None;
     }
-    let seconds = ((days_since_1970(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
+    let seconds =
+        crate::clock::unix_seconds_of_day(year, month, day) + (hour * 60 + minute) * 60 + second;
     Some(seconds * 1_000_000 + micros)
 }
 
@@ -204,13 +205,6 @@ fn digits(text: &str, count: usize) -> Option<u64> {
 /// Digits only, without the sign that `parse` would take.
 fn number(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
-}
-
-/// In the Gregorian calendar, with years that begin in March, so that the leap day is their last.
-fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let day_of_year = (153 * month + 2) / 5 + day - 1;
-    year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - 719_468
 }
 
 #[cfg(test)]

@@ -201,7 +201,7 @@ impl Driver {
     async fn see_through(self, outgoing: Option<Value>) -> Report {
         let sessions = [self.source.session.clone(), self.destination.session.clone()];
         let before = self.run_state_before.clone();
-        let cancel_is_safe = self.plan.cancel_is_guarded || !self.plan.mode.may_postcopy();
+        let cancel_is_safe = self.plan.cancel_is_guarded || !self.plan.mode.allows_postcopy();
         let started = Stamp::now();
         let hooks = self.plan.hooks.clone();
         let given = outgoing.is_some().then(|| self.given.clone());

@@ -5,7 +5,7 @@
 use crate::plan::{Plan, SwitchWhen};
 use crate::qmp::{Request, Session};
 use crate::record::Outcome;
-use crate::scenario::MOST_DOWNTIME;
+use crate::scenario::MAX_DOWNTIME;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -38,7 +38,7 @@ impl Limit {
     pub(super) fn raise() -> Request {
         Request::raw(
             "migrate-set-parameters",
-            json!({ "downtime-limit": MOST_DOWNTIME.as_millis() }),
+            json!({ "downtime-limit": MAX_DOWNTIME.as_millis() }),
         )
     }
 
@@ -58,7 +58,7 @@ impl Limit {
             }
         };
         Some(format!(
-            "source: downtime-limit may still be {MOST_DOWNTIME}, to which it was raised to let pre-copy finish ({why}); before it was {downtime_limit} ms"
+            "source: downtime-limit may still be {MAX_DOWNTIME}, to which it was raised to let pre-copy finish ({why}); before it was {downtime_limit} ms"
         ))
     }
 }

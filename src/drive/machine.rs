@@ -19,7 +19,7 @@ use crate::plan::{Listen, Plan, Side};
 use crate::policy::{Action, Observation, Rules};
 use crate::qmp::{Event, MigrationInfo, Status};
 use crate::record::Outcome;
-use crate::scenario::MOST_DOWNTIME;
+use crate::scenario::MAX_DOWNTIME;
 use alone::{Out, SourceOut, without_source};
 use cancel::{Hold, WAS_HELD, Why};
 use doubt::Doubt;
@@ -121,7 +121,7 @@ impl Machine {
     #[must_use]
     pub fn adopting(plan: &Plan) -> Machine {
         let mut machine = Machine::new(plan);
-        machine.seen.postcopy_asked = plan.mode.may_postcopy();
+        machine.seen.postcopy_asked = plan.mode.allows_postcopy();
         machine.missed = true;
         machine
     }
@@ -489,7 +489,7 @@ impl Machine {
             Some((Action::Finish, reason)) => {
                 self.note("finish", &reason, effects);
                 self.seen.finish_asked = true;
-                self.may_stand_ns = MOST_DOWNTIME.0 * 1000;
+                self.may_stand_ns = MAX_DOWNTIME.0 * 1000;
                 effects.push(Effect::Send(Command::Finish));
             }
             Some((Action::GiveUp, reason)) => self.cancel(Why::GaveUp, reason, now_ns, effects),

@@ -4,7 +4,7 @@
 //! its main loop may itself wait for a page that is missing (facts/qemu.md §4.5).
 
 use crate::plan::{Side, Uri};
-use crate::qmp::{MigrationInfo, QmpError, Request, Session, Status};
+use crate::qmp::{MigrationInfo, QemuVersion, QmpError, Request, Session, Status};
 use serde_json::json;
 use std::io;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const RESUMING: u32 = 500;
 /// Since 9.1 the source leaves `postcopy-paused` at once (`postcopy-recover-setup`); before, it does when it is connected. One that is still so
 /// after this many polls is so again.
 const STILL: u32 = 100;
-const LEAVES_AT_ONCE: (u32, u32, u32) = (9, 1, 0);
+const LEAVES_AT_ONCE: QemuVersion = QemuVersion::new(9, 1, 0);
 
 /// Where a broken post-copy goes on.
 pub trait Rejoin: std::fmt::Debug + Send + Sync {

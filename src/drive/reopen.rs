@@ -52,7 +52,7 @@ async fn attempts(lost: &Session) -> Result<End, Why> {
     let mut refusals = 0;
     loop {
         tokio::time::sleep(PAUSE).await;
-        match lost.again(DEADLINE).await {
+        match lost.reconnect(DEADLINE).await {
             None => {
                 tokio::time::sleep(GRACE).await;
                 return Err(Why::NoWay);
@@ -77,7 +77,7 @@ async fn attempts(lost: &Session) -> Result<End, Why> {
 }
 
 fn is_another(lost: &Session, now: &Session) -> bool {
-    matches!((lost.peer(), now.peer()), (Some(before), Some(after)) if before != after)
+    matches!((lost.peer_pid(), now.peer_pid()), (Some(before), Some(after)) if before != after)
 }
 
 fn nothing_listens(error: &QmpError) -> bool {

@@ -5,7 +5,9 @@
 use super::overlay::{self, Image};
 use super::probe::{GUEST_IMAGE, tsc_khz};
 use super::{LabError, system};
-use crate::scenario::{Accel, DiskAccess, DiskFormat, GuestKind, OwnGuest, Scenario, spelling};
+use crate::scenario::{
+    Accel, DiskAccess, DiskFormat, GuestKind, OwnGuest, Scenario, serialized_name,
+};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -64,8 +66,10 @@ impl Boot {
 async fn linux(scenario: &Scenario, accel: Accel) -> Result<Boot, LabError> {
     let guest = &scenario.guest;
     let directory = Path::new(&guest.linux);
-    let (kernel, initrd) =
-        (directory.join("kernel"), directory.join(format!("initrd.{}", spelling(&guest.load))));
+    let (kernel, initrd) = (
+        directory.join("kernel"),
+        directory.join(format!("initrd.{}", serialized_name(&guest.load))),
+    );
     for file in [&kernel, &initrd] {
         File::open(file).map_err(|source| LabError::NoLinux { path: file.clone(), source })?;
     }

@@ -2,7 +2,7 @@
 
 use super::boot::{Boot, Disk};
 use crate::record::vm_name;
-use crate::scenario::{Accel, Guest, OwnGuest, Scenario, spelling};
+use crate::scenario::{Accel, Guest, OwnGuest, Scenario, serialized_name};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -86,7 +86,7 @@ pub(super) fn arguments(
     for path in [place.control(), place.sampling()] {
         add(&["-qmp", &format!("unix:{},server=off", escaped(&path))]);
     }
-    if scenario.guest.beats() {
+    if scenario.guest.has_heartbeat() {
         add(&[
             "-chardev",
             &socket("beats", &place.heartbeat()),
@@ -128,7 +128,7 @@ fn machine(scenario: &Scenario, accel: Accel, boot: &Boot) -> String {
     let name = scenario.qemu.machine.name();
     // QEMU takes only one of the two; the user's may say more: `-accel kvm,dirty-ring-size=4096`.
     let own = scenario.qemu.arguments.iter().any(|word| word == "-accel");
-    let accel = if own { String::new() } else { format!(",accel={}", spelling(&accel)) };
+    let accel = if own { String::new() } else { format!(",accel={}", serialized_name(&accel)) };
     match (name, boot) {
         // No clock devices beyond the PIT that the guest calibrates on; the serial port is its console; and microvm would add its
         // virtio devices to the guest's command line.
@@ -179,7 +179,7 @@ fn disk_words(disk: &Disk, on_microvm: bool) -> Vec<String> {
     let file = |path: &Path| format!("filename={}{read_only}", escaped(path));
     let mut nodes = vec![node("disk-file", "file", &file(&disk.image))];
     let image = if disk.overlay.is_some() { "disk-image" } else { "disk" };
-    nodes.push(node(image, &spelling(&disk.format), &format!("file=disk-file{read_only}")));
+    nodes.push(node(image, &serialized_name(&disk.format), &format!("file=disk-file{read_only}")));
     if let Some(overlay) = &disk.overlay {
         nodes.push(node("disk-overlay-file", "file", &format!("filename={}", escaped(overlay))));
         nodes.push(node("disk", "qcow2", "file=disk-overlay-file,backing=disk-image"));
@@ -214,9 +214,9 @@ fn guest_words(guest: &Guest) -> String {
     format!(
         "working_set={working_set} rate={rate} pattern={} content={} touch={} reads_percent={} heartbeat_us={} seed={} \
          hot_memory_percent={} hot_writes_percent={} zipf_milli={zipf_milli} report_us={REPORT_US}",
-        spelling(&guest.pattern),
-        spelling(&guest.content),
-        spelling(&guest.touch),
+        serialized_name(&guest.pattern),
+        serialized_name(&guest.content),
+        serialized_name(&guest.touch),
         guest.reads_percent,
         guest.heartbeat.0,
         guest.seed,
@@ -233,7 +233,7 @@ fn linux_words(guest: &Guest, tsc_khz: Option<u64>) -> String {
     format!(
         "{LINUX}{tsc} {own} -- {}{told} load={} load_memory={} \"load_arguments={}\"",
         guest_words(guest),
-        spelling(&guest.load),
+        serialized_name(&guest.load),
         guest.load_memory.0,
         guest.load_arguments,
     )

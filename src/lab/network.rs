@@ -6,7 +6,7 @@
 use crate::clock::monotonic_ns;
 use crate::link::{Passed, Totals};
 use crate::record::Flow;
-use crate::scenario::{Link, Socket as Options, Way};
+use crate::scenario::{Link, LinkDirection, Socket as Options};
 use crate::sockets::Address;
 use nix::sched::{CloneFlags, setns};
 use std::fs::File;
@@ -69,7 +69,7 @@ impl Network {
             "ip", "-n", &names[0], "link", "add", DEVICE, "type", "veth", "peer", "name", DEVICE,
             "netns", &names[1],
         ])?;
-        for ((name, host), way) in names.iter().zip(HOSTS).zip(link.ways()) {
+        for ((name, host), way) in names.iter().zip(HOSTS).zip(link.directions()) {
             run(&["ip", "-n", name, "address", "add", &format!("{host}/30"), "dev", DEVICE])?;
             run(&["ip", "-n", name, "link", "set", DEVICE, "up"])?;
             shape(name, &way)?;
@@ -201,7 +201,7 @@ fn enter(name: &str) -> io::Result<()> {
 }
 
 /// Shapes what leaves through the device.
-fn shape(name: &str, way: &Way) -> io::Result<()> {
+fn shape(name: &str, way: &LinkDirection) -> io::Result<()> {
     let micros = |us: u64| format!("{us}us");
     let mut parent: &[&str] = &["root", "handle", "1:"];
     let delayed = way.delay.0 > 0 || way.jitter.0 > 0;

@@ -1,7 +1,7 @@
 //! One QEMU process that we started: in a process group of its own, so that Ctrl-C reaches us and not it.
 
 use super::{LabError, system};
-use crate::text::tail;
+use crate::text::read_tail;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -113,7 +113,7 @@ async fn watch(
 
 fn describe(status: Option<ExitStatus>, log: &Path) -> String {
     let ended = status.map_or_else(|| "ended".to_owned(), |status| format!("ended with {status}"));
-    let text = tail(log, LOOKED_AT);
+    let text = read_tail(log, LOOKED_AT);
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
     if last.is_empty() {

@@ -9,7 +9,7 @@ use crate::clock::monotonic_ns;
 use crate::drive::End;
 use crate::observe::{Answers, Heartbeats};
 use crate::plan::Side;
-use crate::qmp::{Blocking, Endpoint, Session};
+use crate::qmp::{BlockingSession, Endpoint, Session};
 use crate::record::{Sink, vm_name};
 use crate::scenario::Guest;
 use crate::units::Micros;
@@ -30,7 +30,7 @@ pub struct Vm {
     /// To drive it.
     pub end: Option<End>,
     /// To sample it.
-    pub sampling: Option<Blocking>,
+    pub sampling: Option<BlockingSession>,
     heartbeats: Option<Heartbeats>,
     answers: Option<Answers>,
     voice: Voice,
@@ -77,7 +77,7 @@ impl Listeners {
         Ok(Listeners {
             control: UnixListener::bind(place.control())?,
             sampling: UnixListener::bind(place.sampling())?,
-            heartbeat: bind_if(guest.beats(), place.heartbeat())?,
+            heartbeat: bind_if(guest.has_heartbeat(), place.heartbeat())?,
             answers: bind_if(guest.load.is_application(), place.answers())?,
             console: UnixListener::bind(place.console())?,
             commands: guest.kind.is_ours(),
@@ -210,7 +210,7 @@ impl Vm {
 /// Everything that is connected to a QEMU.
 struct Connected {
     end: End,
-    sampling: Blocking,
+    sampling: BlockingSession,
     heartbeats: Option<Heartbeats>,
     answers: Option<Answers>,
     voice: Voice,
@@ -230,8 +230,8 @@ async fn connect(
     let sampling = accept(&listeners.sampling, "QMP (sampling)").await?;
     let endpoint = Endpoint::Unix(PathBuf::from("lab"));
     let sampling = sampling.into_std().map_err(system("the sampling socket"))?;
-    let sampling =
-        Blocking::over_unix(&vm_name(vm), &endpoint, sampling, QEMU_DEADLINE).map_err(qmp)?;
+    let sampling = BlockingSession::over_unix(&vm_name(vm), &endpoint, sampling, QEMU_DEADLINE)
+        .map_err(qmp)?;
     // Read from the first byte on: QEMU writes a beat synchronously, and some 280 that nobody has read fill the socket and stop the vCPU.
     let heartbeats = match &listeners.heartbeat {
         Some(listener) => {

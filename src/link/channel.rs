@@ -4,7 +4,7 @@ use super::flow::Meter;
 use super::shape::{Lane, Road, Room};
 use super::store::Store;
 use crate::record::Flow;
-use crate::scenario::Way;
+use crate::scenario::LinkDirection;
 use socket2::Socket;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -40,7 +40,11 @@ pub(super) struct Wants {
 }
 
 impl Channel {
-    pub(super) fn new(number: u32, legs: [Socket; 2], ways: &[Way; 2]) -> io::Result<Channel> {
+    pub(super) fn new(
+        number: u32,
+        legs: [Socket; 2],
+        ways: &[LinkDirection; 2],
+    ) -> io::Result<Channel> {
         for (leg, way) in legs.iter().zip(ways) {
             leg.set_nonblocking(true)?;
             if let (true, Some(queue)) = (super::is_tcp(leg), queue(way)) {
@@ -150,7 +154,7 @@ struct Pipe {
 }
 
 impl Pipe {
-    fn new(way: &Way, meter: Meter) -> Pipe {
+    fn new(way: &LinkDirection, meter: Meter) -> Pipe {
         let lane = Lane::new(way);
         Pipe {
             lane,
@@ -226,7 +230,7 @@ impl Pipe {
 
 /// What the kernel may hold of what was not taken in yet: a millisecond of the throughput. By itself it would let this queue grow to
 /// megabytes, which no sender on a real link has in front of it, and behind which each page that post-copy asks for would wait.
-fn queue(way: &Way) -> Option<usize> {
+fn queue(way: &LinkDirection) -> Option<usize> {
     let round_trip_us = 2 * way.delay.0;
     let by_window = way
         .window

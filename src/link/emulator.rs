@@ -6,7 +6,7 @@ use super::outage::Outages;
 use super::shape::Road;
 use crate::clock::monotonic_ns;
 use crate::record::Flow;
-use crate::scenario::{Link as Asked, Outage, Way};
+use crate::scenario::{Link as Asked, LinkDirection, Outage};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use socket2::Socket;
@@ -34,7 +34,7 @@ pub(super) enum Control {
 
 /// The loop's own.
 pub(super) struct Emulator {
-    ways: [Way; 2],
+    ways: [LinkDirection; 2],
     roads: [Road; 2],
     channels: Vec<Channel>,
     outages: Outages,
@@ -48,7 +48,7 @@ pub(super) struct Emulator {
 
 impl Emulator {
     pub(super) fn new(asked: &Asked, tell: Box<dyn FnMut(Vec<Flow>) + Send>) -> Emulator {
-        let ways = asked.ways();
+        let ways = asked.directions();
         let roads =
             [Road::new(ways[0], asked.seed), Road::new(ways[1], asked.seed.wrapping_add(1))];
         Emulator {

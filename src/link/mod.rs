@@ -162,7 +162,9 @@ impl Link {
         asked: &scenario::Link,
         tell: impl Fn(Vec<Flow>) + Send + Sync + 'static,
     ) -> io::Result<Link> {
-        if asked.ways().iter().all(scenario::Way::is_open) && asked.outages.is_empty() {
+        if asked.directions().iter().all(scenario::LinkDirection::is_open)
+            && asked.outages.is_empty()
+        {
             let passed = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
             let inside = Inside::Open(Forwarders {
                 channels: 0,

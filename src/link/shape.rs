@@ -3,13 +3,13 @@
 //! A fluid: each byte of what was taken in leaves the bottleneck at its own time, so that how often the loop wakes changes neither
 //! the rate nor the throughput that a window allows; it only says how finely what is due is handed on.
 
-use crate::scenario::Way;
+use crate::scenario::LinkDirection;
 use std::collections::VecDeque;
 
 /// One direction of the link, shared by all channels.
 #[derive(Debug)]
 pub(super) struct Road {
-    way: Way,
+    way: LinkDirection,
     /// When the last byte that was taken in will have left the bottleneck, in picoseconds: a byte at 10 Gbit/s takes 800.
     free_ps: u128,
     noise: u64,
@@ -27,7 +27,7 @@ pub(super) enum Room {
 }
 
 impl Road {
-    pub(super) fn new(way: Way, seed: u64) -> Road {
+    pub(super) fn new(way: LinkDirection, seed: u64) -> Road {
         Road { way, free_ps: 0, noise: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 }
     }
 
@@ -113,7 +113,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(way: &Way) -> Lane {
+    pub(super) fn new(way: &LinkDirection) -> Lane {
         Lane {
             window: way.window.map(|window| window.0),
             held: 0,
@@ -282,8 +282,8 @@ mod tests {
     use crate::units::{Bytes, Micros, Rate};
     use proptest::prelude::*;
 
-    fn way(rate: Option<u64>, delay_us: u64, window: Option<u64>) -> Way {
-        Way {
+    fn way(rate: Option<u64>, delay_us: u64, window: Option<u64>) -> LinkDirection {
+        LinkDirection {
             rate: rate.map(Rate),
             delay: Micros(delay_us),
             jitter: Micros(0),
@@ -294,7 +294,7 @@ mod tests {
 
     /// A sender that always has something and a receiver that takes all, with a loop that wakes each `tick_ns`: bytes delivered
     /// after each tick.
-    fn run(way: Way, tick_ns: u64, until_ns: u64) -> Vec<(u64, u64)> {
+    fn run(way: LinkDirection, tick_ns: u64, until_ns: u64) -> Vec<(u64, u64)> {
         let (mut road, mut lane) = (Road::new(way, 1), Lane::new(&way));
         let (mut delivered, mut seen) = (0, Vec::new());
         for now_ns in (1..until_ns).step_by(usize::try_from(tick_ns).unwrap()) {
@@ -358,7 +358,7 @@ mod tests {
         fn nothing_is_lost_and_order_and_limits_are_kept(
             jitter in 0u64..5000, window in proptest::option::of(1u64..100_000), steps in proptest::collection::vec((1u64..10_000, 0u64..3_000_000), 1..200),
         ) {
-            let way = Way { rate: Some(Rate(10_000_000)), delay: Micros(500), jitter: Micros(jitter), window: window.map(Bytes), buffer: Bytes(20_000) };
+            let way = LinkDirection { rate: Some(Rate(10_000_000)), delay: Micros(500), jitter: Micros(jitter), window: window.map(Bytes), buffer: Bytes(20_000) };
             let (mut road, mut lane) = (Road::new(way, 7), Lane::new(&way));
             let (mut now_ns, mut taken, mut delivered, mut last_ns) = (0, 0u64, 0u64, 0);
             for (wish, wait_ns) in steps {

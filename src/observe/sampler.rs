@@ -6,7 +6,7 @@
 
 use crate::clock::{Stamp, monotonic_ns};
 use crate::plan::Side;
-use crate::qmp::{Blocking, MigrationInfo, Request, Session};
+use crate::qmp::{BlockingSession, MigrationInfo, Request, Session};
 use crate::record::{Entry, SampledSide, Sink, append_line};
 use crate::units::SampleRate;
 use hdrhistogram::Histogram;
@@ -20,10 +20,11 @@ const QUERY: &[u8] = br#"{"execute":"query-migrate"}"#;
 /// A batch goes to the record when it is this large or this old.
 const BATCH_BYTES: usize = 64 << 10;
 const BATCH_AGE_NS: u64 = 100_000_000;
-/// The latest sample is parsed at most this often: its readers look every 50 ms.
+/// The latest sample is parsed at most this often; the driver reads it every 20 ms.
 const PARSE_EVERY_NS: u64 = 10_000_000;
-/// A sampler on a shared session that waits for its next slot looks this often whether it should stop.
-const NAP_NS: u64 = 20_000_000;
+/// A sampler on a shared session that waits for its next slot checks this often whether it should
+/// stop.
+const STOP_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Answers that take longer are counted as this long.
 const LONGEST_RTT_US: u64 = 600_000_000;
 const SHARED_DEADLINE: Duration = Duration::from_secs(10);
@@ -168,7 +169,7 @@ impl Schedule {
 /// A sampler on a connection of its own.
 #[derive(Debug)]
 pub struct Sampler {
-    thread: JoinHandle<(SampledSide, Option<Blocking>)>,
+    thread: JoinHandle<(SampledSide, Option<BlockingSession>)>,
     stop: Arc<AtomicBool>,
 }
 
@@ -179,7 +180,7 @@ impl Sampler {
     /// When no thread can be started.
     pub fn start(
         side: Side,
-        connection: Blocking,
+        connection: BlockingSession,
         rate: SampleRate,
         sink: Sink,
         latest: Latest,
@@ -203,7 +204,7 @@ impl Sampler {
 
     /// Stops, and says how well it went. Gives the connection back if it is still there: no question is open on it.
     #[must_use]
-    pub fn stop(self) -> (SampledSide, Option<Blocking>) {
+    pub fn stop(self) -> (SampledSide, Option<BlockingSession>) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
         self.thread.join().unwrap_or_default()
@@ -211,11 +212,11 @@ impl Sampler {
 }
 
 fn sample(
-    mut qmp: Blocking,
+    mut qmp: BlockingSession,
     rate: SampleRate,
     stop: &AtomicBool,
     log: &mut Log,
-) -> io::Result<Blocking> {
+) -> io::Result<BlockingSession> {
     let mut schedule = Schedule::new(rate);
     let mut answer = Vec::with_capacity(4096);
     let mut pass = 0;
@@ -296,7 +297,7 @@ impl SharedSampler {
                     continue;
                 }
                 let wait_ns = schedule.next(received_ns).saturating_sub(monotonic_ns());
-                tokio::time::sleep(Duration::from_nanos(wait_ns.min(NAP_NS * 50))).await;
+                tokio::time::sleep(Duration::from_nanos(wait_ns).min(STOP_CHECK_INTERVAL)).await;
             }
             log.finish()
         });

@@ -21,14 +21,14 @@ pub use support::Support;
 pub use tls::{OBJECT, Tls};
 pub use uri::Uri;
 
-use crate::qmp::{Request, Status};
+use crate::qmp::{QemuVersion, Request, Status};
 use crate::scenario::{Handover, Hooks, Mode, Scenario, Switch};
 use crate::units::{Bytes, Micros};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// The oldest QEMU that is driven. Tested from 7.2 on; below 6.0 answers and events differ in ways nobody has checked.
-pub const OLDEST: (u32, u32, u32) = (6, 0, 0);
+pub const OLDEST: QemuVersion = QemuVersion::new(6, 0, 0);
 
 /// One of the two QEMUs.
 #[derive(
@@ -185,7 +185,7 @@ pub fn plan(
     let wanted = wanted_capabilities(scenario, source, destination, stream.is_one_way());
     let mut settings = BTreeMap::new();
     let return_path =
-        wanted.get("return-path").copied().unwrap_or(false) || scenario.mode.may_postcopy();
+        wanted.get("return-path").copied().unwrap_or(false) || scenario.mode.allows_postcopy();
     for (side, support) in [(Side::Source, source), (Side::Destination, destination)] {
         let capabilities = sides::capabilities_for(side, &wanted);
         reasons.extend(rules::check(
@@ -234,7 +234,7 @@ pub fn plan(
                 .after
                 .map_or(scenario.timeout, |after| after.min(scenario.timeout)),
         },
-        cancel_is_guarded: source.version >= (10, 0, 0),
+        cancel_is_guarded: source.version >= QemuVersion::new(10, 0, 0),
         return_path,
         recovery: recovery(scenario, releases(scenario, source)),
         hooks: scenario.hooks.clone(),
@@ -277,7 +277,7 @@ pub fn adopt(
             bytes: scenario.give_up.bytes,
             after: scenario.timeout,
         },
-        cancel_is_guarded: source.version >= (10, 0, 0),
+        cancel_is_guarded: source.version >= QemuVersion::new(10, 0, 0),
         return_path: on("return-path") || on("postcopy-ram"),
         recovery: recovery(scenario, on("release-ram")),
         hooks: scenario.hooks.clone(),
@@ -315,7 +315,7 @@ fn wanted_capabilities(
     if offered("return-path") && !snapshot && !one_way {
         wanted.insert("return-path".to_owned(), true);
     }
-    if scenario.mode.may_postcopy() {
+    if scenario.mode.allows_postcopy() {
         wanted.insert("postcopy-ram".to_owned(), true);
         // The destination then counts how long faults take: the brownout of post-copy.
         if destination.capabilities.contains_key("postcopy-blocktime") {
@@ -356,7 +356,7 @@ mod tests {
     }
 
     fn ground() -> Ground {
-        Ground { local: Some("/run/m.sock".into()), host: None, takes_descriptors: [true; 2] }
+        Ground { local: Some("/run/m.sock".into()), host: None, can_pass_descriptors: [true; 2] }
     }
 
     fn incoming(plan: &Plan) -> &Value {

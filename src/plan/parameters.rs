@@ -46,7 +46,7 @@ pub(super) fn typed(
                 let hint = nearest(name, support.parameters.iter().map(|m| m.name.as_str()));
                 reasons.push(format!(
                     "{side}: this QEMU ({}) has no parameter `{name}`{hint}",
-                    support.version_text()
+                    support.version
                 ));
             }
             Some(kind) => match coerce(name, kind, value) {

@@ -4,32 +4,31 @@
 //! A version between the measured ones that differs is not a danger: QEMU checks the set itself when it is set, atomically.
 
 use super::{Side, Support, Uri};
+use crate::qmp::QemuVersion;
 use std::collections::BTreeMap;
-
-type Version = (u32, u32, u32);
 
 /// Two capabilities that a range of versions does not take together.
 struct Conflict {
     pair: (&'static str, &'static str),
-    from: Version,
-    below: Version,
+    from: QemuVersion,
+    below: QemuVersion,
     why: &'static str,
 }
 
-const ALWAYS: Version = (0, 0, 0);
-const STILL: Version = (u32::MAX, 0, 0);
+const ALWAYS: QemuVersion = QemuVersion::new(0, 0, 0);
+const STILL: QemuVersion = QemuVersion::new(u32::MAX, 0, 0);
 
 const CONFLICTS: &[Conflict] = &[
     Conflict {
         pair: ("postcopy-ram", "multifd"),
         from: ALWAYS,
-        below: (8, 0, 0),
+        below: QemuVersion::new(8, 0, 0),
         why: "7.2 accepts it and loses the guest: the destination aborts after `completed` (yank_unregister_instance, 6 of 6 runs)",
     },
     Conflict {
         pair: ("postcopy-ram", "multifd"),
-        from: (8, 0, 0),
-        below: (10, 1, 0),
+        from: QemuVersion::new(8, 0, 0),
+        below: QemuVersion::new(10, 1, 0),
         why: "10.0 and its neighbours refuse it (`Postcopy is not yet compatible with multifd`); 11.1 can",
     },
     Conflict {
@@ -46,7 +45,7 @@ const CONFLICTS: &[Conflict] = &[
     },
     Conflict {
         pair: ("xbzrle", "multifd"),
-        from: (9, 0, 0),
+        from: QemuVersion::new(9, 0, 0),
         below: STILL,
         why: "multifd channels don't encode deltas (`Multifd is not compatible with xbzrle`)",
     },
@@ -126,7 +125,7 @@ pub(super) fn check(
             && is_on(second)
             && (conflict.from..conflict.below).contains(&support.version)
         {
-            let version = support.version_text();
+            let version = support.version;
             reasons.push(format!(
                 "{side}: {second} does not go with {first} on this QEMU ({version}): {}",
                 conflict.why
@@ -202,7 +201,7 @@ fn check_uri(side: Side, uri: &Uri, is_on: &dyn Fn(&str) -> bool) -> Vec<String>
 }
 
 fn unknown_capability(side: Side, support: &Support, name: &str) -> String {
-    let version = support.version_text();
+    let version = support.version;
     let look_up = |table: &[(&str, &str)]| {
         table.iter().find(|(known, _)| *known == name).map(|(_, version)| version.to_string())
     };

@@ -17,7 +17,7 @@ pub struct Ground {
     /// Address of the destination, where it is not the loopback's.
     pub host: Option<String>,
     /// Whether the source takes descriptors over its QMP connection; the destination.
-    pub takes_descriptors: [bool; 2],
+    pub can_pass_descriptors: [bool; 2],
 }
 
 /// Sockets of ours for the stream.
@@ -106,7 +106,7 @@ pub(super) fn choose(
         ));
     }
     let needs_answers =
-        scenario.mode.may_postcopy() || scenario.capabilities.get("return-path") == Some(&true);
+        scenario.mode.allows_postcopy() || scenario.capabilities.get("return-path") == Some(&true);
     if needs_answers && stream.fifo.is_some() {
         return Err("nothing comes back through transport = \"exec\", and post-copy and return-path need answers".to_owned());
     }
@@ -149,7 +149,7 @@ fn given(
                 stream.uri.outgoing
             ));
         }
-        if !ground.takes_descriptors[0] {
+        if !ground.can_pass_descriptors[0] {
             return Err("transport = \"owned\" hands a socket to the source, which only a unix QMP socket can do".to_owned());
         }
         stream.sockets = Sockets::OfSource;
@@ -164,7 +164,7 @@ fn local(scenario: &Scenario, ground: &Ground, several: bool) -> Result<Stream, 
             "no migration URI: the two QEMUs may be on different hosts, so give one, such as --uri tcp:HOST:4444".to_owned()
         );
     };
-    let both_take = ground.takes_descriptors == [true; 2];
+    let both_take = ground.can_pass_descriptors == [true; 2];
     let netns = scenario.link.kind == LinkKind::Netns;
     let transport = match scenario.transport {
         Transport::Auto if both_take && !several => Transport::Owned,
@@ -232,8 +232,7 @@ fn channels(
     {
         return Err(format!(
             "{}: this QEMU ({}) takes no `channels`: they came with 8.2; give a URI",
-            side.0,
-            side.1.version_text()
+            side.0, side.1.version
         ));
     }
     if scenario.uri.is_some() || scenario.incoming_uri.is_some() {

@@ -1,7 +1,7 @@
 //! What one QEMU offers and the state it is in.
 
 use super::Side;
-use crate::qmp::{Kind, Member, Request, Result, Session, Status};
+use crate::qmp::{Kind, Member, QemuVersion, Request, Result, Session, Status};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use std::time::Duration;
 /// What one QEMU offers and the state it is in, as far as a plan depends on it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Support {
-    /// Major, minor, micro.
-    pub version: (u32, u32, u32),
+    /// The version of QEMU itself.
+    pub version: QemuVersion,
     /// The distributor's version.
     pub package: String,
     /// Capabilities that it knows, and whether each is on now.
@@ -108,13 +108,6 @@ impl Support {
             && self.version == greeting.version
     }
 
-    /// `10.0.2`.
-    #[must_use]
-    pub fn version_text(&self) -> String {
-        let (major, minor, micro) = self.version;
-        format!("{major}.{minor}.{micro}")
-    }
-
     /// The type of a parameter, if this QEMU has it.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&Kind> {
@@ -204,7 +197,7 @@ pub(super) mod tests {
             ("tls-creds", Kind::Str),
         ];
         Support {
-            version,
+            version: version.into(),
             package: String::new(),
             capabilities: names.into_iter().map(|name| (name.to_owned(), false)).collect(),
             parameters: parameters.into_iter().map(member).collect(),

@@ -3,7 +3,7 @@
 //! Sampling flat out is bound by QEMU's own 105 µs a query (facts/qapi.md §3.1), so what we add must be next to nothing: one
 //! blocking thread, one write and one read a sample, and the next query leaves before the last answer is looked at.
 
-use super::bounds::{Beyond, LONGEST_SAMPLE};
+use super::limits::{LimitExceeded, MAX_SAMPLE_BYTES};
 use super::tunnel::{self, Tunnel};
 use super::wire::{self, Line};
 use super::{Endpoint, QmpError, Result};
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// A QMP connection for one thread, without ids: one request, one answer.
 #[derive(Debug)]
-pub struct Blocking {
+pub struct BlockingSession {
     stream: Stream,
     buffer: Vec<u8>,
     /// Where the line handed out last ends in `buffer`.
@@ -41,12 +41,12 @@ impl Stream {
     }
 }
 
-impl Blocking {
+impl BlockingSession {
     /// Connects and negotiates, without out-of-band execution.
     ///
     /// # Errors
     /// As `Session::connect`.
-    pub fn connect(side: &str, endpoint: &Endpoint, deadline: Duration) -> Result<Blocking> {
+    pub fn connect(side: &str, endpoint: &Endpoint, deadline: Duration) -> Result<BlockingSession> {
         let open = || -> io::Result<(Stream, Option<Tunnel>)> {
             let stream = match endpoint {
                 Endpoint::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
@@ -72,7 +72,10 @@ impl Blocking {
             hint: "",
             source,
         })?;
-        Ok(Blocking { _tunnel: tunnel, ..Blocking::negotiate(side, endpoint, stream, deadline)? })
+        Ok(BlockingSession {
+            _tunnel: tunnel,
+            ..BlockingSession::negotiate(side, endpoint, stream, deadline)?
+        })
     }
 
     /// Negotiates on a connection that a QEMU made to us.
@@ -84,7 +87,7 @@ impl Blocking {
         endpoint: &Endpoint,
         stream: UnixStream,
         deadline: Duration,
-    ) -> Result<Blocking> {
+    ) -> Result<BlockingSession> {
         let failed = |source| QmpError::Connect {
             side: side.to_owned(),
             endpoint: endpoint.clone(),
@@ -92,7 +95,7 @@ impl Blocking {
             source,
         };
         stream.set_nonblocking(false).map_err(failed)?;
-        Blocking::negotiate(side, endpoint, Stream::Unix(stream), deadline)
+        BlockingSession::negotiate(side, endpoint, Stream::Unix(stream), deadline)
     }
 
     fn negotiate(
@@ -100,7 +103,7 @@ impl Blocking {
         endpoint: &Endpoint,
         stream: Stream,
         deadline: Duration,
-    ) -> Result<Blocking> {
+    ) -> Result<BlockingSession> {
         let failed = |source| QmpError::Connect {
             side: side.to_owned(),
             endpoint: endpoint.clone(),
@@ -108,7 +111,7 @@ impl Blocking {
             source,
         };
         stream.set_timeout(deadline).map_err(failed)?;
-        let mut connection = Blocking {
+        let mut connection = BlockingSession {
             stream,
             buffer: vec![0; 64 << 10],
             consumed: 0,
@@ -171,10 +174,10 @@ impl Blocking {
             }
             self.searched = self.filled;
             if self.filled == self.buffer.len() {
-                if self.filled >= LONGEST_SAMPLE {
+                if self.filled >= MAX_SAMPLE_BYTES {
                     return Err(io::Error::new(
                         io::ErrorKind::InvalidData,
-                        Beyond::SampleLength.to_string(),
+                        LimitExceeded::SampleLength.to_string(),
                     ));
                 }
                 self.buffer.resize(self.filled * 2, 0);
@@ -198,13 +201,13 @@ impl Blocking {
 }
 
 fn through(tunnel: &Tunnel) -> io::Result<UnixStream> {
-    for _ in 0..tunnel::POLLS {
+    for _ in 0..tunnel::MAX_POLLS {
         if let Some(stream) = tunnel.try_connect()? {
             return Ok(stream);
         }
-        std::thread::park_timeout(tunnel::POLL);
+        std::thread::park_timeout(tunnel::POLL_INTERVAL);
     }
-    Err(tunnel.late())
+    Err(tunnel.timeout_error())
 }
 
 /// The number in a line that is a MIGRATION_PASS event. Looks before it parses: most lines are not.

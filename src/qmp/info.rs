@@ -15,7 +15,7 @@ pub enum Status {
     None,
     /// Connecting, setting up.
     Setup,
-    /// Waiting for devices to be unplugged.
+    /// QueuedNotices for devices to be unplugged.
     WaitUnplug,
     /// Copying while the guest runs.
     Active,
@@ -116,7 +116,7 @@ impl<'de> Deserialize<'de> for Status {
 }
 
 /// A value of a member that we know is not as long as this (bytes of JSON); a longer one goes to `other`, so that no text of a peer gets long elsewhere.
-const LONGEST_MEMBER: usize = 32 << 10;
+const MAX_MEMBER_BYTES: usize = 32 << 10;
 
 /// A struct all of whose members are optional. A member that is unknown, or whose value is not of its type, goes to `other`.
 macro_rules! tolerant {
@@ -142,7 +142,7 @@ macro_rules! tolerant {
                         while let Some(key) = map.next_key::<Cow<'de, str>>()? {
                             let raw: &'de RawValue = map.next_value()?;
                             let known = match key.as_ref() {
-                                $($key if raw.get().len() <= LONGEST_MEMBER => {
+                                $($key if raw.get().len() <= MAX_MEMBER_BYTES => {
                                     answer.$field = serde_json::from_str(raw.get()).ok();
                                     answer.$field.is_some()
                                 })*

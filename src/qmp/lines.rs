@@ -2,7 +2,7 @@
 //!
 //! Takes a socket's reading half; gives lines with their stamps, of bounded length. Knows nothing of what is in them.
 
-use super::bounds::{Beyond, LONGEST_LINE};
+use super::limits::{LimitExceeded, MAX_LINE_BYTES};
 use crate::clock::Stamp;
 use std::io;
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::tcp;
 
-const READ_AT_ONCE: usize = 64 << 10;
+const READ_BYTES: usize = 64 << 10;
 
 /// The reading half of a TCP connection, acknowledging at once. QEMU leaves Nagle's algorithm on, so an event waits until what was
 /// sent before it is acknowledged, which the kernel delays by up to 40 ms: too late to act on, and out of order between two QEMUs.
@@ -62,10 +62,10 @@ impl Lines {
             self.buffer.drain(..self.handed_out);
             self.handed_out = 0;
             self.searched = self.buffer.len();
-            if self.searched > LONGEST_LINE {
-                return Err(Beyond::Length.to_string());
+            if self.searched > MAX_LINE_BYTES {
+                return Err(LimitExceeded::Length.to_string());
             }
-            self.make_room();
+            self.reserve_for_read();
             match self.reader.read_buf(&mut self.buffer).await {
                 Ok(0) => return Err("QEMU closed it (has the process ended?)".to_owned()),
                 Ok(_) => self.arrived = Stamp::now(),
@@ -76,10 +76,10 @@ impl Lines {
     }
 
     /// For one more read. No more than that, so that a long line takes what it has and not twice as much; and what the last long one took is given back.
-    fn make_room(&mut self) {
-        if self.buffer.is_empty() && self.buffer.capacity() > 2 * READ_AT_ONCE {
+    fn reserve_for_read(&mut self) {
+        if self.buffer.is_empty() && self.buffer.capacity() > 2 * READ_BYTES {
             self.buffer = Vec::new();
         }
-        self.buffer.reserve_exact(READ_AT_ONCE);
+        self.buffer.reserve_exact(READ_BYTES);
     }
 }

@@ -7,15 +7,15 @@
 //! Requests are `qapi`'s typed ones (a name, whether it may go out of band, checked arguments). Its connection is not used: one
 //! event that its closed enums don't know ends it, and it cannot send out of band (facts/qapi.md, verdict).
 //!
-//! Map: [`endpoint`](Endpoint) where a QEMU listens · `tunnel` ssh to it · `wire` lines to messages and back, pure · `bounds` what a peer can make us hold · [`session`](Session) the
+//! Map: [`endpoint`](Endpoint) where a QEMU listens · `tunnel` ssh to it · `wire` lines to messages and back, pure · `limits` what a peer can make us hold · [`session`](Session) the
 //! connection, `tasks` what works for it, `stream` its socket, `lines` what it reads · `blocking` the same wire for a thread that only samples · [`schema`](Schema) what a QEMU knows ·
 //! `info` the answer of `query-migrate` · `peer` the process at the other end · [`error`](QmpError).
 
 mod blocking;
-mod bounds;
 mod endpoint;
 mod error;
 mod info;
+mod limits;
 mod lines;
 mod peer;
 mod schema;
@@ -23,9 +23,10 @@ mod session;
 mod stream;
 mod tasks;
 mod tunnel;
+mod version;
 mod wire;
 
-pub use blocking::Blocking;
+pub use blocking::BlockingSession;
 pub(crate) use blocking::{is_answer, pass_of};
 pub use endpoint::{Endpoint, EndpointError, Remote};
 pub use error::{QmpError, Result};
@@ -33,4 +34,5 @@ pub use info::{MigrationInfo, RamStats, Status, XbzrleStats};
 pub use schema::{Kind, Member, Schema};
 pub use session::{Closed, Notices, Session};
 pub use tasks::{OnLine, Tap};
+pub use version::QemuVersion;
 pub use wire::{Direction, Event, Greeting, Notice, Request};

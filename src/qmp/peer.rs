@@ -4,14 +4,14 @@
 
 /// A process of this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Peer {
+pub(super) struct PeerProcess {
     pub(super) pid: i32,
     started: Option<u64>,
 }
 
-impl Peer {
-    pub(super) fn of(pid: i32) -> Peer {
-        Peer { pid, started: stat(pid).map(|stat| stat.started) }
+impl PeerProcess {
+    pub(super) fn of(pid: i32) -> PeerProcess {
+        PeerProcess { pid, started: stat(pid).map(|stat| stat.started) }
     }
 
     /// It ended, which is known only where we saw it live.
@@ -58,12 +58,12 @@ mod tests {
     #[test]
     fn a_process_that_has_ended_is_known_to_have() {
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
-        let peer = Peer::of(i32::try_from(child.id()).unwrap());
+        let peer = PeerProcess::of(i32::try_from(child.id()).unwrap());
         assert!(!peer.has_ended());
         // Its end comes with the end of its input.
         drop(child.stdin.take());
         child.wait().unwrap();
         assert!(peer.has_ended());
-        assert!(!Peer { pid: peer.pid, started: None }.has_ended());
+        assert!(!PeerProcess { pid: peer.pid, started: None }.has_ended());
     }
 }

@@ -4,15 +4,15 @@
 //! finds no waiter and is let go. Urgent requests go before background ones (sampling on a shared connection), and at most one
 //! background request is on its way, because QEMU answers in order. Here is the handle; `tasks` has the rest.
 
-use super::bounds::{self, ERROR_KEPT};
+use super::limits::{self, MAX_ERROR_BYTES};
 use super::lines::Lines;
-use super::peer::Peer;
+use super::peer::PeerProcess;
 use super::stream::{self, Stream};
-use super::tasks::{self, Job, Shared, Tap, Weighed};
+use super::tasks::{self, Job, QueuedNotice, Shared, Tap};
 use super::tunnel::{self, Tunnel};
 use super::wire::{self, Direction, Greeting, Line, Notice, Reply, Request};
 use super::{Endpoint, MigrationInfo, QmpError, Result, Schema};
-use crate::text::cut;
+use crate::text::truncate;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -25,9 +25,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 /// For what is asked through `ssh`, at least: another host may be far.
-const FAR: Duration = Duration::from_secs(10);
+const MIN_SSH_DEADLINE: Duration = Duration::from_secs(10);
 /// Queue of requests not yet written; a caller waits when it is full.
-const QUEUE: usize = 32;
+const QUEUE_CAPACITY: usize = 32;
 
 /// Why a session ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +37,7 @@ pub struct Closed(pub String);
 /// What QEMU says unasked, in order, until the connection ends. What waits to be taken is bounded: a peer that sends more than some thousand events
 /// in between is no QEMU, and the connection ends.
 #[derive(Debug)]
-pub struct Notices(mpsc::UnboundedReceiver<Weighed>, Shared);
+pub struct Notices(mpsc::UnboundedReceiver<QueuedNotice>, Shared);
 
 impl Notices {
     /// The next notice, or why there will be no more. Cancel-safe.
@@ -46,7 +46,7 @@ impl Notices {
     /// [`Closed`] once the connection has ended and everything that came before is delivered.
     pub async fn next(&mut self) -> Result<Notice, Closed> {
         match self.0.recv().await {
-            Some(Weighed(notice, weight)) => {
+            Some(QueuedNotice(notice, weight)) => {
                 self.1.waiting.take(weight);
                 Ok(notice)
             }
@@ -64,15 +64,15 @@ pub struct Session {
     background: mpsc::Sender<Job>,
     shared: Shared,
     can_pass_fds: bool,
-    peer: Option<Peer>,
-    way: Option<Arc<Way>>,
+    peer: Option<PeerProcess>,
+    way: Option<Arc<ReconnectOptions>>,
     /// Held for its drop: `ssh` ends with the last clone.
     _tunnel: Option<Arc<Tunnel>>,
 }
 
 /// How a session was connected, to do it again.
 #[derive(Debug)]
-struct Way {
+struct ReconnectOptions {
     endpoint: Endpoint,
     tap: Option<Tap>,
 }
@@ -90,7 +90,9 @@ impl Session {
         deadline: Duration,
     ) -> Result<(Session, Notices)> {
         let (opening, deadline) = match endpoint {
-            Endpoint::Ssh(_) => (tunnel::POLL * (2 * tunnel::POLLS), deadline.max(FAR)),
+            Endpoint::Ssh(_) => {
+                (tunnel::POLL_INTERVAL * (2 * tunnel::MAX_POLLS), deadline.max(MIN_SSH_DEADLINE))
+            }
             Endpoint::Unix(_) | Endpoint::Tcp { .. } => (deadline, deadline),
         };
         let (stream, tunnel) = match timeout(opening, stream::open(endpoint)).await {
@@ -101,12 +103,12 @@ impl Session {
         };
         let (mut session, notices) =
             Session::negotiate(side, endpoint, (stream, tunnel), tap.clone(), deadline).await?;
-        session.way = Some(Arc::new(Way { endpoint: endpoint.clone(), tap }));
+        session.way = Some(Arc::new(ReconnectOptions { endpoint: endpoint.clone(), tap }));
         Ok((session, notices))
     }
 
     /// Connects once more to where this session was connected to. `None` if QEMU had connected to us.
-    pub async fn again(&self, deadline: Duration) -> Option<Result<(Session, Notices)>> {
+    pub async fn reconnect(&self, deadline: Duration) -> Option<Result<(Session, Notices)>> {
         let way = self.way.as_ref()?;
         Some(Session::connect(&self.side, &way.endpoint, way.tap.clone(), deadline).await)
     }
@@ -164,9 +166,11 @@ impl Session {
         let tunnel = tunnel.map(Arc::new);
         let peer = match &stream {
             Stream::Unix(_) if tunnel.is_some() => None,
-            Stream::Unix(stream) => {
-                stream.peer_cred().ok().and_then(|credentials| credentials.pid()).map(Peer::of)
-            }
+            Stream::Unix(stream) => stream
+                .peer_cred()
+                .ok()
+                .and_then(|credentials| credentials.pid())
+                .map(PeerProcess::of),
             Stream::Tcp(_) => None,
         };
         let (reader, writer) = stream.split();
@@ -177,7 +181,7 @@ impl Session {
                 return Err(QmpError::NoGreeting { side, endpoint, after: deadline });
             }
             Ok(Err(end)) => {
-                let said = tunnel.as_ref().map(|tunnel| tunnel.said()).unwrap_or_default();
+                let said = tunnel.as_ref().map(|tunnel| tunnel.recent_log()).unwrap_or_default();
                 let source = io::Error::new(
                     io::ErrorKind::UnexpectedEof,
                     format!("it closed before its greeting: {end}{said}"),
@@ -185,7 +189,7 @@ impl Session {
                 return Err(stream::connect_error(side, endpoint, source));
             }
             Ok(Ok((line, arrived))) => {
-                let beyond = bounds::values_of(line).err();
+                let beyond = limits::count_values(line).err();
                 match (beyond, wire::classify(line, arrived)) {
                     (None, Line::Greeting(greeting)) => {
                         if let Some(tap) = &tap {
@@ -200,8 +204,8 @@ impl Session {
 
         let shared = Shared::default();
         let (notice_tx, notice_rx) = mpsc::unbounded_channel();
-        let (urgent, urgent_rx) = mpsc::channel(QUEUE);
-        let (background, background_rx) = mpsc::channel(QUEUE);
+        let (urgent, urgent_rx) = mpsc::channel(QUEUE_CAPACITY);
+        let (background, background_rx) = mpsc::channel(QUEUE_CAPACITY);
         let oob = greeting.oob;
         // Not the tunnel itself: it shall end with the session, whatever the other end does.
         let way = tunnel.as_ref().map(Arc::downgrade);
@@ -233,14 +237,14 @@ impl Session {
 
     /// The process at the other end, of a unix socket: QEMU, or whoever listened for it.
     #[must_use]
-    pub fn peer(&self) -> Option<i32> {
+    pub fn peer_pid(&self) -> Option<i32> {
         self.peer.map(|peer| peer.pid)
     }
 
     /// Whether that process is known to have ended.
     #[must_use]
     pub fn peer_has_ended(&self) -> bool {
-        self.peer.is_some_and(Peer::has_ended)
+        self.peer.is_some_and(PeerProcess::has_ended)
     }
 
     /// The name given to this side.
@@ -271,7 +275,7 @@ impl Session {
 
     /// Whether descriptors can go over this connection: only over a unix socket.
     #[must_use]
-    pub fn takes_descriptors(&self) -> bool {
+    pub fn can_pass_descriptors(&self) -> bool {
         self.can_pass_fds
     }
 
@@ -356,7 +360,7 @@ impl Session {
 
     fn decode_error(&self, command: &str, error: &serde_json::Error) -> QmpError {
         // It may quote what QEMU said.
-        let detail = cut(&error.to_string(), ERROR_KEPT).into_owned();
+        let detail = truncate(&error.to_string(), MAX_ERROR_BYTES).into_owned();
         QmpError::Decode { side: self.side.to_string(), command: command.to_owned(), detail }
     }
 

@@ -78,14 +78,14 @@ pub(super) async fn open(endpoint: &Endpoint) -> io::Result<(Stream, Option<Tunn
         }
         Endpoint::Ssh(remote) => {
             let tunnel = Tunnel::start(remote)?;
-            for _ in 0..tunnel::POLLS {
+            for _ in 0..tunnel::MAX_POLLS {
                 if let Some(stream) = tunnel.try_connect()? {
                     stream.set_nonblocking(true)?;
                     return Ok((Stream::Unix(UnixStream::from_std(stream)?), Some(tunnel)));
                 }
-                tokio::time::sleep(tunnel::POLL).await;
+                tokio::time::sleep(tunnel::POLL_INTERVAL).await;
             }
-            Err(tunnel.late())
+            Err(tunnel.timeout_error())
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Take requests and lines; give answers to who waits for them, and notices. Know nothing of how the socket was made.
 
-use super::bounds::{self, Beyond, Waiting};
+use super::limits::{self, LimitExceeded, QueuedNotices};
 use super::lines::Lines;
 use super::stream::Writer;
 use super::tunnel::Tunnel;
@@ -29,7 +29,7 @@ impl fmt::Debug for Tap {
 
 /// A notice, and what it was counted as while it waits.
 #[derive(Debug)]
-pub(super) struct Weighed(pub(super) Notice, pub(super) usize);
+pub(super) struct QueuedNotice(pub(super) Notice, pub(super) usize);
 
 #[derive(Debug)]
 pub(super) struct Job {
@@ -43,7 +43,7 @@ pub(super) struct Job {
 pub(super) struct Shared {
     state: Arc<Mutex<State>>,
     /// Notices that nobody has taken yet.
-    pub(super) waiting: Arc<Waiting>,
+    pub(super) waiting: Arc<QueuedNotices>,
     /// Nothing more is read, so nothing more is written: the socket is closed, and the next client may have it.
     ended: Arc<Notify>,
 }
@@ -98,7 +98,7 @@ impl State {
 pub(super) async fn read(
     mut lines: Lines,
     shared: Shared,
-    notices: mpsc::UnboundedSender<Weighed>,
+    notices: mpsc::UnboundedSender<QueuedNotice>,
     tap: Option<Tap>,
     way: Option<Weak<Tunnel>>,
 ) {
@@ -114,11 +114,12 @@ pub(super) async fn read(
             break beyond.to_string();
         }
         // What a socket holds of events comes at once when we were held up; on one thread, nobody could take any in between.
-        if shared.waiting.is_much() {
+        if shared.waiting.is_nearly_full() {
             tokio::task::yield_now().await;
         }
     };
-    let said = way.and_then(|way| way.upgrade()).map(|tunnel| tunnel.said()).unwrap_or_default();
+    let said =
+        way.and_then(|way| way.upgrade()).map(|tunnel| tunnel.recent_log()).unwrap_or_default();
     shared.end(reason + &said);
 }
 
@@ -127,9 +128,9 @@ fn take(
     line: &[u8],
     arrived: Stamp,
     shared: &Shared,
-    notices: &mpsc::UnboundedSender<Weighed>,
-) -> std::result::Result<(), Beyond> {
-    let values = bounds::values_of(line)?;
+    notices: &mpsc::UnboundedSender<QueuedNotice>,
+) -> std::result::Result<(), LimitExceeded> {
+    let values = limits::count_values(line)?;
     match wire::classify(line, arrived) {
         Line::Reply { id, reply } => {
             let waiter = shared.lock().pending.remove(&id);
@@ -141,9 +142,9 @@ fn take(
         // Nobody listens any more.
         Line::Notice(_) if notices.is_closed() => {}
         Line::Notice(notice) => {
-            let weight = bounds::weight(&notice, line, values);
+            let weight = limits::weight(&notice, line, values);
             shared.waiting.add(weight)?;
-            let _ = notices.send(Weighed(notice, weight));
+            let _ = notices.send(QueuedNotice(notice, weight));
         }
         Line::Greeting(_) => {}
     }
@@ -160,19 +161,19 @@ pub(super) async fn write(
     oob: bool,
 ) {
     // The background request that is on its way; the next one waits for its answer.
-    let mut on_its_way: Option<oneshot::Receiver<Reply>> = None;
+    let mut in_flight: Option<oneshot::Receiver<Reply>> = None;
     loop {
         let (job, was_background) = tokio::select! {
             biased;
             () = shared.ended.notified() => break,
             job = urgent.recv() => (job, false),
-            job = background.recv(), if on_its_way.is_none() => (job, true),
-            () = answered(&mut on_its_way), if on_its_way.is_some() => continue,
+            job = background.recv(), if in_flight.is_none() => (job, true),
+            () = answered(&mut in_flight), if in_flight.is_some() => continue,
         };
         let Some(Job { request, fd, answer }) = job else { break };
         let answer = if was_background {
             let (relay, received) = oneshot::channel();
-            on_its_way = Some(received);
+            in_flight = Some(received);
             let (forward, result) = oneshot::channel();
             tokio::spawn(async move {
                 if let Ok(reply) = result.await {
@@ -203,11 +204,11 @@ pub(super) async fn write(
 }
 
 /// Resolves when the background request has been answered or can no longer be.
-async fn answered(on_its_way: &mut Option<oneshot::Receiver<Reply>>) {
-    if let Some(receiver) = on_its_way {
+async fn answered(in_flight: &mut Option<oneshot::Receiver<Reply>>) {
+    if let Some(receiver) = in_flight {
         let _ = receiver.await;
     }
-    *on_its_way = None;
+    *in_flight = None;
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 
 use super::endpoint::{Remote, is_plain_path};
 use crate::janitor::{Janitor, private_directory};
-use crate::text::tail;
+use crate::text::read_tail;
 use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -18,15 +18,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Instead of `ssh`, for tests and for who needs another.
-const PROGRAM: &str = "SWITCHOVER_SSH";
+const SSH_PROGRAM_VARIABLE: &str = "SWITCHOVER_SSH";
 /// Between two looks whether the socket is there.
-pub(super) const POLL: Duration = Duration::from_millis(10);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// So many looks: logging in takes some round trips, and `ssh` itself gives up after 10 s where nobody answers.
-pub(super) const POLLS: u32 = 2000;
+pub(super) const MAX_POLLS: u32 = 2000;
 /// Of its log, where its last lines are.
-const LOOKED_AT: u64 = 4 << 10;
+const LOG_TAIL_BYTES: u64 = 4 << 10;
 /// How much of what it said is told.
-const LAST_LINES: usize = 4;
+const LOG_TAIL_LINES: usize = 4;
 
 /// Whatever the user's configuration says: no questions, no shell, nothing else forwarded, no connection shared with others (it would keep our
 /// socket when we are gone), and an end when nobody answers for a minute.
@@ -68,7 +68,7 @@ impl Tunnel {
         };
         let mut janitor = Janitor::start(directory.path(), &[])?;
         let errors = File::create(directory.path().join("ssh.log"))?;
-        let program = std::env::var_os(PROGRAM).unwrap_or_else(|| "ssh".into());
+        let program = std::env::var_os(SSH_PROGRAM_VARIABLE).unwrap_or_else(|| "ssh".into());
         let destination =
             user.as_ref().map_or_else(|| host.clone(), |user| format!("{user}@{host}"));
         let child = Command::new(&program)
@@ -102,9 +102,10 @@ impl Tunnel {
                 ) =>
             {
                 match self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait()? {
-                    Some(status) => {
-                        Err(io::Error::other(format!("ssh ended with {status}{}", self.said())))
-                    }
+                    Some(status) => Err(io::Error::other(format!(
+                        "ssh ended with {status}{}",
+                        self.recent_log()
+                    ))),
                     None => Ok(None),
                 }
             }
@@ -113,21 +114,25 @@ impl Tunnel {
     }
 
     /// What `ssh` said of late, for a message: `; ssh said: ...`, or nothing.
-    pub(super) fn said(&self) -> String {
-        let text = tail(&self.directory.path().join("ssh.log"), LOOKED_AT);
+    pub(super) fn recent_log(&self) -> String {
+        let text = read_tail(&self.directory.path().join("ssh.log"), LOG_TAIL_BYTES);
         let lines: Vec<&str> =
             text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        match &lines[lines.len().saturating_sub(LAST_LINES)..] {
+        match &lines[lines.len().saturating_sub(LOG_TAIL_LINES)..] {
             [] => String::new(),
             last => format!("; ssh said: {}", last.join(" / ")),
         }
     }
 
     /// There was no socket in time.
-    pub(super) fn late(&self) -> io::Error {
+    pub(super) fn timeout_error(&self) -> io::Error {
         io::Error::new(
             io::ErrorKind::TimedOut,
-            format!("ssh did not get there in {:?}{}", POLL * POLLS, self.said()),
+            format!(
+                "ssh did not get there in {:?}{}",
+                POLL_INTERVAL * MAX_POLLS,
+                self.recent_log()
+            ),
         )
     }
 

@@ -3,9 +3,10 @@
 //! Why shortest: QEMU's monitor reads one byte a system call, about 2.7 µs each (facts/qapi.md §3.1), so an empty
 //! `"arguments":{}` costs 40 µs and every blank counts.
 
-use super::bounds::{ERROR_KEPT, LONGEST_EVENT, UNKNOWN_KEPT};
+use super::limits::{MAX_ERROR_BYTES, MAX_EVENT_BYTES, MAX_UNKNOWN_BYTES};
+use super::version::QemuVersion;
 use crate::clock::Stamp;
-use crate::text::cut;
+use crate::text::truncate;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -68,21 +69,12 @@ pub enum Direction {
 /// What QEMU says of itself when a client connects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Greeting {
-    /// Major, minor, micro.
-    pub version: (u32, u32, u32),
+    /// The version of QEMU itself.
+    pub version: QemuVersion,
     /// The distributor's version, may be empty.
     pub package: String,
     /// Whether out-of-band execution is offered.
     pub oob: bool,
-}
-
-impl Greeting {
-    /// `10.0.2`.
-    #[must_use]
-    pub fn version_text(&self) -> String {
-        let (major, minor, micro) = self.version;
-        format!("{major}.{minor}.{micro}")
-    }
 }
 
 /// An event, with both its times.
@@ -165,10 +157,9 @@ impl Envelope<'_> {
 
     fn greeting(&self) -> Option<Greeting> {
         let greeting: WireGreeting = read(self.greeting?)?;
-        let WireTriple { major, minor, micro } = greeting.version.qemu;
         let oob = greeting.capabilities.iter().any(|c| c == "oob");
-        let package = cut(&greeting.version.package, ERROR_KEPT).into_owned();
-        Some(Greeting { version: (major, minor, micro), package, oob })
+        let package = truncate(&greeting.version.package, MAX_ERROR_BYTES).into_owned();
+        Some(Greeting { version: greeting.version.qemu, package, oob })
     }
 
     fn reply(&self) -> Option<Reply> {
@@ -177,7 +168,7 @@ impl Envelope<'_> {
             (None, Some(error)) => {
                 let WireError { class, desc } = read(error)?;
                 let [class, description] =
-                    [class, desc].map(|text| cut(&text, ERROR_KEPT).into_owned());
+                    [class, desc].map(|text| truncate(&text, MAX_ERROR_BYTES).into_owned());
                 Some(Reply::Error { class, description })
             }
             _ => None,
@@ -211,23 +202,16 @@ struct WireGreeting {
 
 #[derive(Deserialize)]
 struct WireVersion {
-    qemu: WireTriple,
+    qemu: QemuVersion,
     #[serde(default)]
     package: String,
-}
-
-#[derive(Deserialize)]
-struct WireTriple {
-    major: u32,
-    minor: u32,
-    micro: u32,
 }
 
 /// Sorts one line (without its line end). Never fails: what is not understood is an unknown notice.
 pub(super) fn classify(line: &[u8], arrived: Stamp) -> Line {
     sorted(line, arrived).unwrap_or_else(|| {
-        let text = String::from_utf8_lossy(&line[..line.len().min(UNKNOWN_KEPT)]);
-        let more = if line.len() > UNKNOWN_KEPT {
+        let text = String::from_utf8_lossy(&line[..line.len().min(MAX_UNKNOWN_BYTES)]);
+        let more = if line.len() > MAX_UNKNOWN_BYTES {
             format!("… ({} bytes in all)", line.len())
         } else {
             String::new()
@@ -238,7 +222,7 @@ pub(super) fn classify(line: &[u8], arrived: Stamp) -> Line {
 
 fn sorted(line: &[u8], arrived: Stamp) -> Option<Line> {
     let envelope: Envelope<'_> = serde_json::from_slice(line).ok()?;
-    if (envelope.event.is_some() || envelope.greeting.is_some()) && line.len() > LONGEST_EVENT {
+    if (envelope.event.is_some() || envelope.greeting.is_some()) && line.len() > MAX_EVENT_BYTES {
         return None;
     }
     if envelope.event.is_some() {
@@ -292,7 +276,7 @@ mod tests {
         let line = br#"{"QMP": {"version": {"qemu": {"micro": 2, "minor": 0, "major": 10}, "package": "Debian"}, "capabilities": ["oob"]}}"#;
         let Line::Greeting(greeting) = classify(line, AT) else { panic!("not a greeting") };
         assert!(greeting.oob);
-        assert_eq!(greeting.version_text(), "10.0.2");
+        assert_eq!(greeting.version.to_string(), "10.0.2");
     }
 
     proptest! {

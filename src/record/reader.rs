@@ -7,7 +7,7 @@ use super::{
 };
 use crate::plan::Side;
 use crate::qmp::Direction;
-use crate::text::{LONGEST_LINE, TooLong, each_line, read_all, read_bytes};
+use crate::text::{LineTooLong, MAX_LINE_BYTES, for_each_line, read_all, read_bytes};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs::File;
@@ -218,7 +218,7 @@ impl Run {
         };
         let mut all = Vec::new();
         // A guest may write what it likes: what comes after a line that is too long is passed over.
-        let _ = each_line(BufReader::new(file), LONGEST_LINE, |bytes| {
+        let _ = for_each_line(BufReader::new(file), MAX_LINE_BYTES, |bytes| {
             all.extend(line(String::from_utf8_lossy(bytes).trim_end_matches(['\r', '\n'])));
         });
         all
@@ -241,7 +241,7 @@ impl Run {
         let path = self.path.join(TRANSCRIPT);
         let decoder = unpack(&path)?;
         let take = |line: &[u8]| serde_json::from_slice(line).into_iter().for_each(&mut each);
-        each_line(BufReader::new(decoder), LONGEST_TRANSCRIPT_LINE, take)
+        for_each_line(BufReader::new(decoder), LONGEST_TRANSCRIPT_LINE, take)
             .map_err(|error| too_long(&path, &error))
     }
 
@@ -305,7 +305,7 @@ pub(super) fn unpack(path: &Path) -> Result<impl Read + use<>, RecordError> {
 }
 
 /// A line is beyond its bound.
-pub(super) fn too_long(path: &Path, error: &TooLong) -> RecordError {
+pub(super) fn too_long(path: &Path, error: &LineTooLong) -> RecordError {
     RecordError::Content { path: path.to_owned(), detail: error.to_string() }
 }
 
@@ -315,7 +315,7 @@ fn json_lines<T: serde::de::DeserializeOwned>(
     from: impl BufRead,
 ) -> Result<Vec<T>, RecordError> {
     let mut all = Vec::new();
-    each_line(from, LONGEST_LINE, |line| all.extend(serde_json::from_slice::<T>(line)))
+    for_each_line(from, MAX_LINE_BYTES, |line| all.extend(serde_json::from_slice::<T>(line)))
         .map_err(|error| too_long(path, &error))?;
     Ok(all)
 }

@@ -6,7 +6,7 @@
 use super::{RecordError, guarded, reader};
 use crate::plan::Side;
 use crate::qmp::MigrationInfo;
-use crate::text::{LONGEST_LINE, each_line};
+use crate::text::{MAX_LINE_BYTES, for_each_line};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
 use parquet::errors::ParquetError;
@@ -92,7 +92,7 @@ pub(super) fn read_stream(path: &Path, mut each: impl FnMut(SampleRow)) -> Resul
 pub(super) fn lines(path: &Path, mut each: impl FnMut(&str)) -> Result<(), RecordError> {
     let lines = BufReader::with_capacity(256 << 10, reader::unpack(path)?);
     let take = |line: &[u8]| std::str::from_utf8(line).into_iter().for_each(&mut each);
-    each_line(lines, LONGEST_LINE, take).map_err(|error| reader::too_long(path, &error))
+    for_each_line(lines, MAX_LINE_BYTES, take).map_err(|error| reader::too_long(path, &error))
 }
 
 fn parse_line(text: &str) -> Option<SampleRow> {

@@ -94,7 +94,7 @@ impl Outcome {
     /// As in `run.json`.
     #[must_use]
     pub fn name(self) -> String {
-        crate::scenario::spelling(&self)
+        crate::scenario::serialized_name(&self)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::downtime::Clocks;
 use crate::drive::{DriveError, End};
 use crate::janitor::{Janitor, private_directory};
 use crate::plan::Side;
-use crate::qmp::{Blocking, Endpoint, Session};
+use crate::qmp::{BlockingSession, Endpoint, Session};
 use crate::record::{RunDir, Sink};
 use std::io;
 use std::path::PathBuf;
@@ -121,7 +121,7 @@ async fn connect_one(
     attach: &Attach,
     sink: &Sink,
     transcript: bool,
-) -> Result<(End, Option<Blocking>), RunError> {
+) -> Result<(End, Option<BlockingSession>), RunError> {
     let tap = transcript.then(|| sink.tap(u32::from(side == Side::Destination)));
     let (session, notices) =
         Session::connect(side.name(), &attach.qmp, tap, CONNECT_DEADLINE).await?;
@@ -132,9 +132,9 @@ async fn connect_one(
     Ok((End { session, notices }, sampling))
 }
 
-async fn connect_blocking(side: Side, endpoint: Endpoint) -> Result<Blocking, RunError> {
+async fn connect_blocking(side: Side, endpoint: Endpoint) -> Result<BlockingSession, RunError> {
     let connecting = tokio::task::spawn_blocking(move || {
-        Blocking::connect(side.name(), &endpoint, CONNECT_DEADLINE)
+        BlockingSession::connect(side.name(), &endpoint, CONNECT_DEADLINE)
     });
     match connecting.await {
         Ok(connected) => Ok(connected?),

@@ -5,6 +5,7 @@ use crate::drive::Report;
 use crate::lab::{Console, GuestCheck, GuestStatus, LabError, LoadStatus};
 use crate::record::Integrity;
 use crate::scenario::{Guest, Load};
+use crate::units::PAGE_BYTES;
 use std::time::Duration;
 
 /// A rate of writes is taken over this long: shorter, and the heartbeat's period shows in it.
@@ -13,7 +14,6 @@ const WINDOW: Duration = Duration::from_millis(100);
 const APPLICATION_WINDOW: Duration = Duration::from_secs(1);
 const CHECK_DEADLINE_PER_GIB: Duration = Duration::from_secs(60);
 /// Of the guest; each write dirties one.
-const PAGE: u64 = 4096;
 
 /// What was learnt from the guest.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +50,7 @@ impl Reading {
     fn rate_since(&self, earlier: &Reading) -> Option<u64> {
         let pages = self.status.writes.checked_sub(earlier.status.writes)?;
         let nanos = u128::from(self.at_ns.checked_sub(earlier.at_ns)?).max(1);
-        u64::try_from(u128::from(pages) * u128::from(PAGE) * 1_000_000_000 / nanos).ok()
+        u64::try_from(u128::from(pages) * u128::from(PAGE_BYTES) * 1_000_000_000 / nanos).ok()
     }
 }
 

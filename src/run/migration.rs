@@ -9,7 +9,7 @@ use crate::lab::Route;
 use crate::link::Totals;
 use crate::observe::{Latest, Sampler, SharedSampler};
 use crate::plan::{Ground, OLDEST, Plan, Refused, Side, Support, adopt, plan};
-use crate::qmp::{Blocking, Session};
+use crate::qmp::{BlockingSession, Session};
 use crate::record::{Host, SampledSide, Sampling, Sink};
 use crate::scenario::Scenario;
 use crate::units::SampleRate;
@@ -24,7 +24,7 @@ const ASK_DEADLINE: Duration = Duration::from_secs(10);
 /// Both sides of a migration.
 pub(super) struct Sides {
     pub(super) ends: [End; 2],
-    pub(super) sampling: [Option<Blocking>; 2],
+    pub(super) sampling: [Option<BlockingSession>; 2],
     pub(super) exits: mpsc::UnboundedReceiver<(Side, String)>,
     /// Files for the stream may be made under this name, where both are on this host.
     pub(super) local: Option<PathBuf>,
@@ -61,7 +61,7 @@ pub(super) struct Migration {
     /// What else this machine did meanwhile.
     pub(super) host: Host,
     /// The sampling connections, to go on with.
-    pub(super) connections: [Option<Blocking>; 2],
+    pub(super) connections: [Option<BlockingSession>; 2],
 }
 
 /// Asks both sides what they are and can. What builds of `known` can is known.
@@ -82,11 +82,12 @@ fn too_old(session: &Session) -> Result<(), Refused> {
     if greeting.version >= OLDEST {
         return Ok(());
     }
-    let (major, minor, _) = OLDEST;
     let reason = format!(
-        "{}: QEMU {} is too old; {major}.{minor} or newer is needed",
+        "{}: QEMU {} is too old; {}.{} or newer is needed",
         session.side(),
-        greeting.version_text()
+        greeting.version,
+        OLDEST.major,
+        OLDEST.minor
     );
     Err(Refused(vec![reason]))
 }
@@ -103,9 +104,9 @@ pub(super) async fn migrate(
     let ground = Ground {
         local: local.clone(),
         host: network.as_ref().map(|route| route.host().to_owned()),
-        takes_descriptors: [
-            source.session.takes_descriptors(),
-            destination.session.takes_descriptors(),
+        can_pass_descriptors: [
+            source.session.can_pass_descriptors(),
+            destination.session.can_pass_descriptors(),
         ],
     };
     let plan = if adopts {
@@ -188,11 +189,11 @@ enum AnySampler {
     Own(Sampler),
     Shared(SharedSampler),
     /// Nobody wants samples; the connection is kept.
-    Idle(Option<Blocking>),
+    Idle(Option<BlockingSession>),
 }
 
 impl AnySampler {
-    async fn stop(self) -> (Option<SampledSide>, Option<Blocking>) {
+    async fn stop(self) -> (Option<SampledSide>, Option<BlockingSession>) {
         match self {
             AnySampler::Own(sampler) => {
                 let (sampled, connection) = sampler.stop();
@@ -207,7 +208,7 @@ impl AnySampler {
 /// A sampler for each side that wants one: on its own connection where there is one, else behind everything on the session.
 fn start_samplers(
     rates: [SampleRate; 2],
-    own: [Option<Blocking>; 2],
+    own: [Option<BlockingSession>; 2],
     sessions: &[Session; 2],
     sink: &Sink,
     latest: &[Latest; 2],

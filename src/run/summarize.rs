@@ -9,12 +9,13 @@ use crate::clock::{Stamp, rfc3339};
 use crate::downtime::{Clocks, brownout};
 use crate::lab::LoadStatus;
 use crate::plan::{Side, Sockets, Support};
+use crate::qmp::QemuVersion;
 use crate::record::{
     Application, Brownout, Environment, Guest, Host, Integrity, Outcome, Phases, Policy, SCHEMA,
     Stalls, Summary, Switchover,
 };
-use crate::scenario::{Scenario, spelling};
-use crate::text::tail;
+use crate::scenario::{Scenario, serialized_name};
+use crate::text::read_tail;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -51,7 +52,7 @@ pub(super) fn summarize(
         } else {
             ending.reason.clone()
         },
-        mode: spelling(&scenario.mode),
+        mode: serialized_name(&scenario.mode),
         postcopy_happened: switchovers.iter().any(|switchover| switchover.postcopy_happened),
         scenario: serde_json::to_value(scenario).unwrap_or_default(),
         environment: environment(scenario, seen, first),
@@ -89,22 +90,25 @@ fn environment(scenario: &Scenario, seen: &Seen, migration: &Migration) -> Envir
         text.trim().to_owned()
     };
     let qemu = |support: &Support| match support.package.as_str() {
-        "" => support.version_text(),
-        package => format!("{} ({package})", support.version_text()),
+        "" => support.version.to_string(),
+        package => format!("{} ({package})", support.version),
     };
     Environment {
         switchover: env!("CARGO_PKG_VERSION").to_owned(),
         host: proc("hostname"),
         kernel: proc("osrelease"),
         cpus: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
-        accelerator: seen.accelerator.as_ref().map(|accelerator| spelling(&accelerator.kind)),
+        accelerator: seen
+            .accelerator
+            .as_ref()
+            .map(|accelerator| serialized_name(&accelerator.kind)),
         accelerator_reason: seen.accelerator.as_ref().map(|accelerator| accelerator.reason.clone()),
         source_qemu: qemu(&seen.supports[0]),
         destination_qemu: qemu(&seen.supports[1]),
         machine: seen.accelerator.as_ref().map(|_| scenario.qemu.machine.name().to_owned()),
         transport: transport_name(migration.plan.stream.sockets, migration.plan.stream.scheme()),
         return_path: migration.plan.return_path,
-        tls: migration.plan.tls.as_ref().map(|tls| spelling(&tls.credentials)),
+        tls: migration.plan.tls.as_ref().map(|tls| serialized_name(&tls.credentials)),
     }
 }
 
@@ -167,7 +171,13 @@ fn application(seen: &Seen, recorded: &Recorded) -> Option<Application> {
     let marks = recorded.marks(seen);
     let unasked = (LoadStatus::default(), marks.last()?.ended_ns);
     let (status, asked_ns) = seen.guest.load.as_ref().unwrap_or(&unasked);
-    Some(application::application(spelling(&load), &recorded.answers, &marks, status, *asked_ns))
+    Some(application::application(
+        serialized_name(&load),
+        &recorded.answers,
+        &marks,
+        status,
+        *asked_ns,
+    ))
 }
 
 /// Where the last line is.
@@ -178,7 +188,7 @@ fn last_words(directory: &Path) -> Vec<String> {
     let sides = [Side::Source, Side::Destination].into_iter();
     sides
         .filter_map(|side| {
-            let text = tail(&directory.join(format!("qemu.{side}.log")), LAST_WORDS);
+            let text = read_tail(&directory.join(format!("qemu.{side}.log")), LAST_WORDS);
             let line = text.lines().rfind(|line| !line.trim().is_empty())?;
             Some(format!("the {side} printed: {line}"))
         })
@@ -210,14 +220,14 @@ fn corruption(summary: &Summary, seen: &Seen) -> String {
 }
 
 /// Why this QEMU may have lost guest writes as a source under TCG: it is known to, measured by a byte comparison of both memories.
-fn known_to_lose_writes(version: (u32, u32, u32), postcopy_wanted: bool) -> Option<String> {
+fn known_to_lose_writes(version: QemuVersion, postcopy_wanted: bool) -> Option<String> {
     match version {
-        v if v < (9, 0, 0) => Some(
+        v if v < QemuVersion::new(9, 0, 0) => Some(
             "QEMU 7.2 is known to lose guest writes when it migrates under TCG, most under load (10.0 is not; 9.0 brought \"physmem: Fix \
              migration dirty bitmap coherency with TCG memory access\"); take a newer QEMU, or KVM"
                 .to_owned(),
         ),
-        v if v >= (11, 0, 0) && postcopy_wanted => {
+        v if v >= QemuVersion::new(11, 0, 0) && postcopy_wanted => {
             Some("QEMU 11.1 is known to lose guest writes under TCG when post-copy is asked for early; 10.0 does not".to_owned())
         }
         _ => None,

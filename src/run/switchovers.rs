@@ -208,7 +208,7 @@ fn measure(
         }
     };
     let beats_of = |vm: u32| recorded.beats.get(&vm).map_or(&[][..], Vec::as_slice);
-    let accelerator = seen.accelerator.as_ref().filter(|_| seen.scenario.guest.beats());
+    let accelerator = seen.accelerator.as_ref().filter(|_| seen.scenario.guest.has_heartbeat());
     let beats = accelerator.map(|accelerator| Beats {
         source: beats_of(source),
         destination: beats_of(destination),

@@ -124,7 +124,7 @@ pub struct Outage {
 
 /// One direction of a link, complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Way {
+pub struct LinkDirection {
     /// Bytes a second; `None`: no limit.
     pub rate: Option<Rate>,
     /// One way.
@@ -137,7 +137,7 @@ pub struct Way {
     pub buffer: Bytes,
 }
 
-impl Way {
+impl LinkDirection {
     /// Whether anything is done to what passes.
     #[must_use]
     pub fn is_open(&self) -> bool {
@@ -162,20 +162,20 @@ impl Link {
 
     /// Both directions, complete and scaled: source to destination, and back.
     #[must_use]
-    pub fn ways(&self) -> [Way; 2] {
+    pub fn directions(&self) -> [LinkDirection; 2] {
         let there = self.figures.over(&self.preset.figures());
         let back = self.back.over(&there);
         [there, back].map(|figures| self.way(&figures))
     }
 
-    fn way(&self, figures: &Figures) -> Way {
+    fn way(&self, figures: &Figures) -> LinkDirection {
         let scale = u64::from(self.scale.max(1));
         let rate = figures.rate.map(|rate| Rate((rate.0 / scale).max(1)));
         let default_buffer = match rate {
             Some(rate) => Bytes((rate.0 / 1000).saturating_mul(BUFFER_MILLIS).max(LEAST_BUFFER)),
             None => Bytes(BUFFER_WITHOUT_RATE),
         };
-        Way {
+        LinkDirection {
             rate,
             delay: figures.delay.unwrap_or(Micros(0)),
             jitter: figures.jitter.unwrap_or(Micros(0)),
@@ -208,7 +208,7 @@ impl Link {
             return Some(("link.scale", "0 is no divisor; 1 leaves the link as it is".to_owned()));
         }
         let round_trip = self
-            .ways()
+            .directions()
             .iter()
             .map(|way| way.delay.0.saturating_add(way.jitter.0))
             .fold(0, u64::saturating_add);
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn the_named_links_are_what_the_paper_measured() {
-        let way = |preset| Link { preset, ..Link::default() }.ways()[0];
+        let way = |preset| Link { preset, ..Link::default() }.directions()[0];
         assert_eq!(way(LinkPreset::Local).rate, "9.4Gbit/s".parse().ok());
         assert_eq!(
             (way(LinkPreset::Dublin).rate, way(LinkPreset::Dublin).delay),
@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn scale_divides_what_is_per_second_and_leaves_time() {
         let link = Link { preset: LinkPreset::Halifax, scale: 10, ..Link::default() };
-        let [there, back] = link.ways();
+        let [there, back] = link.directions();
         assert_eq!((there.rate, there.delay), (Some(Rate(37_500_000)), Micros(26_250)));
         assert_eq!(
             (there.window, there.buffer),
@@ -286,7 +286,8 @@ mod tests {
     #[test]
     fn the_way_back_differs_only_where_it_is_said_to() {
         let back = Figures { rate: Some(Rate(1000)), ..Figures::default() };
-        let [there, here] = Link { preset: LinkPreset::Dublin, back, ..Link::default() }.ways();
+        let [there, here] =
+            Link { preset: LinkPreset::Dublin, back, ..Link::default() }.directions();
         assert_eq!((here.rate, here.delay), (Some(Rate(1000)), there.delay));
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// The longest file that is read; a person writes some KiB.
-pub const LONGEST_SCENARIO: u64 = 4 << 20;
+pub const MAX_SCENARIO_BYTES: u64 = 4 << 20;
 
 /// Why there is no scenario.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +50,7 @@ pub enum ScenarioError {
     },
     /// Values that cannot be.
     #[error("{key}: {problem}")]
-    Impossible {
+    Invalid {
         /// The key to change.
         key: &'static str,
         /// What is wrong and what would be right.
@@ -82,7 +82,7 @@ impl Loader {
     /// [`ScenarioError::Read`], [`ScenarioError::Syntax`], [`ScenarioError::UnknownKey`],
     /// [`ScenarioError::Value`].
     pub fn file(&mut self, path: &Path) -> Result<&mut Loader, ScenarioError> {
-        let text = read_all(path, LONGEST_SCENARIO)
+        let text = read_all(path, MAX_SCENARIO_BYTES)
             .map_err(|source| ScenarioError::Read { path: path.to_owned(), source })?;
         self.text(&path.display().to_string(), &text)
     }
@@ -176,7 +176,7 @@ impl Loader {
     /// Builds the scenario, and checks that its values go together.
     ///
     /// # Errors
-    /// [`ScenarioError::Impossible`], with the flag that set the key, if one did.
+    /// [`ScenarioError::Invalid`], with the flag that set the key, if one did.
     pub fn load(&self) -> Result<Scenario, ScenarioError> {
         let mut scenario = deserialize("scenario", self.table.clone())?;
         if scenario.mode == Mode::Hybrid
@@ -197,7 +197,7 @@ impl Loader {
 
     /// Adds the flag that set the key of the error, or a key below it, to the message.
     fn name_flag(&self, error: ScenarioError) -> ScenarioError {
-        let ScenarioError::Impossible { key, problem } = error else { return error };
+        let ScenarioError::Invalid { key, problem } = error else { return error };
         let is_of_key = |set: &str| {
             set.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
@@ -206,7 +206,7 @@ impl Loader {
             Some((_, flag)) => format!("{problem} (set by {flag})"),
             None => problem,
         };
-        ScenarioError::Impossible { key, problem }
+        ScenarioError::Invalid { key, problem }
     }
 }
 
@@ -238,12 +238,12 @@ fn merge(base: &mut Table, over: Table) {
 }
 
 fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
-    let impossible = |key, problem: String| Err(ScenarioError::Impossible { key, problem });
+    let impossible = |key, problem: String| Err(ScenarioError::Invalid { key, problem });
     let guest = scenario.guest.problem().or_else(|| scenario.qemu.problem(&scenario.guest));
     if let Some((key, problem)) = guest {
         return impossible(key, problem);
     }
-    if scenario.limits.downtime.is_some_and(|limit| limit > super::MOST_DOWNTIME) {
+    if scenario.limits.downtime.is_some_and(|limit| limit > super::MAX_DOWNTIME) {
         return impossible(
             "limits.downtime",
             "QEMU takes at most 2000s (migrate_params_check)".to_owned(),

@@ -15,8 +15,8 @@ mod tls;
 pub use guest::{
     Content, DiskAccess, DiskFormat, Guest, GuestKind, Load, OwnGuest, Pattern, Touch,
 };
-pub use link::{Figures, Link, LinkKind, LinkPreset, Outage, Way};
-pub use load::{LONGEST_SCENARIO, Loader, ScenarioError};
+pub use link::{Figures, Link, LinkDirection, LinkKind, LinkPreset, Outage};
+pub use load::{Loader, MAX_SCENARIO_BYTES, ScenarioError};
 pub use stream::{Socket, Transport};
 pub use tls::{Credentials, Tls};
 
@@ -97,7 +97,7 @@ pub enum Mode {
 impl Mode {
     /// Whether post-copy may happen.
     #[must_use]
-    pub fn may_postcopy(self) -> bool {
+    pub fn allows_postcopy(self) -> bool {
         self != Mode::Precopy
     }
 }
@@ -197,7 +197,7 @@ pub struct Limits {
 }
 
 /// QEMU takes no higher `downtime-limit` (migrate_params_check).
-pub const MOST_DOWNTIME: Micros = Micros(2_000_000_000);
+pub const MAX_DOWNTIME: Micros = Micros(2_000_000_000);
 
 /// When hybrid starts post-copy (pure post-copy starts at once), and when pre-copy shall finish.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -361,7 +361,7 @@ impl Default for Sampling {
 
 /// The name of a value as a scenario spells it, for any of the enums above.
 #[must_use]
-pub fn spelling<T: Serialize>(value: &T) -> String {
+pub fn serialized_name<T: Serialize>(value: &T) -> String {
     serde_json::to_value(value)
         .ok()
         .and_then(|v| v.as_str().map(ToOwned::to_owned))

@@ -5,8 +5,8 @@
 //!
 //! Map: `bounded` reading no more than so much · `shown` cutting, and control characters made visible.
 
-mod bounded;
-mod shown;
+mod escape;
+mod limits;
 
-pub use bounded::{LONGEST_LINE, TooLong, each_line, read_all, read_bytes, tail};
-pub use shown::{Shown, cut, printable};
+pub use escape::{EscapingWriter, escape_control, truncate};
+pub use limits::{LineTooLong, MAX_LINE_BYTES, for_each_line, read_all, read_bytes, read_tail};

@@ -4,7 +4,7 @@ use super::error::DefinitionError;
 use super::matrix::{self, Combination, Matrix, setting};
 use super::types::{Cell, Definition, Keep, Order};
 use crate::campaign::setting::join_settings;
-use crate::scenario::{LONGEST_SCENARIO, Loader, Scenario, ScenarioError};
+use crate::scenario::{Loader, MAX_SCENARIO_BYTES, Scenario, ScenarioError};
 use crate::text::read_all;
 use crate::units::Micros;
 use serde::Deserialize;
@@ -84,7 +84,7 @@ impl Definition {
     /// Returns [`DefinitionError`] if the file cannot be read, or as [`Definition::from_toml`].
     pub fn from_file(path: &Path, overrides: &Overrides) -> Result<Definition, DefinitionError> {
         let read = |source| DefinitionError::Read { path: path.to_owned(), source };
-        let text = read_all(path, LONGEST_SCENARIO).map_err(read)?;
+        let text = read_all(path, MAX_SCENARIO_BYTES).map_err(read)?;
         let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let directory = path.parent().unwrap_or(Path::new("."));
         Definition::from_toml(&path.display().to_string(), &stem, directory, &text, overrides)

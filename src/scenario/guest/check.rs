@@ -2,13 +2,12 @@
 
 use super::super::Qemu;
 use super::{Guest, GuestKind, Load, OwnGuest};
-use crate::units::{Bytes, Micros};
+use crate::units::{Bytes, Micros, PAGE_BYTES};
 
 /// What cannot be, at which key.
 type Problem = (&'static str, String);
 
 const MIB: u64 = 1 << 20;
-const PAGE: u64 = 4096;
 const LARGEST: Bytes = Bytes(12 << 30);
 /// Linux takes 2048 bytes of command line, of which ours are some 1000.
 const WORDS_MAX: usize = 800;
@@ -61,10 +60,10 @@ impl Guest {
         }
         let key = "guest.working_set";
         let may_be_nothing = self.kind == GuestKind::Linux;
-        if self.working_set.0 < PAGE && !(may_be_nothing && self.working_set.0 == 0) {
+        if self.working_set.0 < PAGE_BYTES && !(may_be_nothing && self.working_set.0 == 0) {
             return Some((key, format!("{} is less than one page (4KiB)", self.working_set)));
         }
-        if !self.working_set.0.is_multiple_of(PAGE) {
+        if !self.working_set.0.is_multiple_of(PAGE_BYTES) {
             return Some((
                 key,
                 format!("{} is not a whole number of pages (4KiB)", self.working_set),

@@ -59,7 +59,7 @@ pub struct Guest {
 impl Guest {
     /// Whether it says at regular intervals that it runs.
     #[must_use]
-    pub fn beats(&self) -> bool {
+    pub fn has_heartbeat(&self) -> bool {
         self.heartbeat.0 > 0
     }
 }

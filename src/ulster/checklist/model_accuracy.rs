@@ -3,7 +3,7 @@
 
 use super::super::cells::PaperCell;
 use crate::campaign::statistics::SortedValues;
-use crate::scenario::{Mode, spelling};
+use crate::scenario::{Mode, serialized_name};
 use std::fmt::Write;
 
 /// Makes the table of measured to predicted figures of our cells.
@@ -29,7 +29,7 @@ pub(in crate::ulster) fn model_accuracy(cells: &[PaperCell]) -> String {
         let _ = writeln!(
             text,
             "| {} | {} | {right} | {} | {} | {} |",
-            spelling(&mode),
+            serialized_name(&mode),
             mine.len(),
             format_spread(times, 2, ""),
             format_spread(bytes, 2, ""),

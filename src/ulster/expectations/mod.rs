@@ -16,7 +16,7 @@ pub use finding::{Expectation, Finding, Verdict};
 pub(super) use postcopy::{fit_line, slopes_by_repeat};
 
 use super::cells::PaperCell;
-use crate::scenario::{Mode, spelling};
+use crate::scenario::{Mode, serialized_name};
 use std::collections::BTreeSet;
 
 /// Checks all expectations, and returns the findings in the order of the expectations.
@@ -36,7 +36,7 @@ pub fn check_expectations(cells: &[PaperCell]) -> Vec<Finding> {
         for mode in [Mode::Postcopy, Mode::Hybrid] {
             let cells = of(mode);
             if !cells.is_empty() {
-                let name = format!("{}, {link}", spelling(&mode));
+                let name = format!("{}, {link}", serialized_name(&mode));
                 findings.push(postcopy::check_linear_time(&name, &cells));
                 findings.push(postcopy::check_bytes_sent(&name, mode, &cells));
                 findings.push(postcopy::check_completes(&name, &cells, &of_precopy));

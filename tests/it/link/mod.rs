@@ -204,7 +204,7 @@ fn swallowed(mut here: &UnixStream) -> u64 {
 #[test]
 fn a_receiver_that_takes_nothing_holds_up_the_sender() {
     for asked in kinds() {
-        let way = asked.ways()[0];
+        let way = asked.directions()[0];
         // What waits, what is on the wire, and what the receiver may be late with: a millisecond's worth and the buffer again.
         let on_the_wire = way.rate.map_or(0, |rate| rate.0 * (way.delay.0 + 1000) / 1_000_000);
         let limit = way.window.map_or(2 * way.buffer.0 + on_the_wire, |window| window.0);

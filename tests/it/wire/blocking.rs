@@ -4,20 +4,21 @@ use super::server::{DEADLINE, GREETING, Peer, Server};
 use serde_json::json;
 use std::io;
 use std::time::Duration;
-use switchover::qmp::{Blocking, Endpoint, QmpError};
+use switchover::qmp::{BlockingSession, Endpoint, QmpError};
 use tokio::task::spawn_blocking;
 
 const QUERY: &[u8] = br#"{"execute":"query-migrate"}"#;
 
 /// Runs `client` on a thread with a connection, and `serve` at the other end of it.
 async fn with<T: Send + 'static>(
-    client: impl FnOnce(Blocking) -> T + Send + 'static,
+    client: impl FnOnce(BlockingSession) -> T + Send + 'static,
     serve: impl AsyncFnOnce(Peer),
 ) -> T {
     let server = Server::start();
     let endpoint = server.endpoint.clone();
-    let client =
-        spawn_blocking(move || client(Blocking::connect("source", &endpoint, DEADLINE).unwrap()));
+    let client = spawn_blocking(move || {
+        client(BlockingSession::connect("source", &endpoint, DEADLINE).unwrap())
+    });
     let serving = async {
         let mut peer = server.accept().await;
         let negotiation = peer.negotiate(GREETING).await;
@@ -28,7 +29,7 @@ async fn with<T: Send + 'static>(
     result.unwrap()
 }
 
-fn line_of(qmp: &mut Blocking) -> String {
+fn line_of(qmp: &mut BlockingSession) -> String {
     String::from_utf8(qmp.read_line().unwrap().0.to_vec()).unwrap()
 }
 
@@ -36,7 +37,7 @@ fn line_of(qmp: &mut Blocking) -> String {
 async fn lines_come_as_they_were_sent_however_they_were_cut() {
     let long = format!("{{\"return\": \"{}\"}}", "x".repeat(200 << 10));
     let expected = long.clone();
-    let client = move |mut qmp: Blocking| {
+    let client = move |mut qmp: BlockingSession| {
         qmp.send(QUERY).unwrap();
         let lines = [(); 4].map(|()| line_of(&mut qmp));
         assert_eq!(lines[..3], [r#"{"event": "STOP"}"#, r#"{"return": 1}"#, r#"{"return": 2}"#]);
@@ -55,7 +56,7 @@ async fn lines_come_as_they_were_sent_however_they_were_cut() {
 
 #[tokio::test]
 async fn the_end_of_the_connection_is_an_end_even_within_a_line() {
-    let client = |mut qmp: Blocking| {
+    let client = |mut qmp: BlockingSession| {
         assert_eq!(line_of(&mut qmp), "{\"event\": \"SHUTDOWN\"}");
         qmp.read_line().unwrap_err().kind()
     };
@@ -66,7 +67,7 @@ async fn the_end_of_the_connection_is_an_end_even_within_a_line() {
 
 #[tokio::test]
 async fn a_line_without_end_is_refused() {
-    let client = |mut qmp: Blocking| qmp.read_line().unwrap_err().to_string();
+    let client = |mut qmp: BlockingSession| qmp.read_line().unwrap_err().to_string();
     let flood = async |mut peer: Peer| {
         use tokio::io::AsyncWriteExt;
         // Fails when the client has had enough and closes.
@@ -78,8 +79,9 @@ async fn a_line_without_end_is_refused() {
 async fn refused(deadline: Duration, serve: impl AsyncFnOnce(&mut Peer)) -> String {
     let server = Server::start();
     let endpoint = server.endpoint.clone();
-    let client =
-        spawn_blocking(move || Blocking::connect("source", &endpoint, deadline).unwrap_err());
+    let client = spawn_blocking(move || {
+        BlockingSession::connect("source", &endpoint, deadline).unwrap_err()
+    });
     let serving = async {
         let mut peer = server.accept().await;
         serve(&mut peer).await;
@@ -113,7 +115,7 @@ async fn it_works_over_tcp() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint: Endpoint = format!("tcp:{}", listener.local_addr().unwrap()).parse().unwrap();
     let client = spawn_blocking(move || {
-        let mut qmp = Blocking::connect("source", &endpoint, DEADLINE).unwrap();
+        let mut qmp = BlockingSession::connect("source", &endpoint, DEADLINE).unwrap();
         let sent_ns = qmp.send(QUERY).unwrap();
         let (line, arrived) = qmp.read_line().unwrap();
         assert!(arrived.mono_ns >= sent_ns);

@@ -5,8 +5,8 @@ use crate::harness::{Scratch, Switchover};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use switchover::qmp::{Blocking, Notice, Request, Schema, Session};
-use switchover::text::printable;
+use switchover::qmp::{BlockingSession, Notice, Request, Schema, Session};
+use switchover::text::escape_control;
 use tokio::io::AsyncWriteExt;
 
 /// Sends this after the negotiation, until the other end closes; how the session ended.
@@ -167,7 +167,7 @@ async fn a_greeting_that_is_none_is_shown_short_and_without_what_a_terminal_obey
                 && error.len() < 500,
             "{error}"
         );
-        assert!(!printable(&error).chars().any(char::is_control), "{error}");
+        assert!(!escape_control(&error).chars().any(char::is_control), "{error}");
     }
 }
 
@@ -183,7 +183,7 @@ fn a_sampler_s_line_without_an_end_ends_it() {
         drop(theirs.write_all(&vec![b'x'; 64 << 20]));
     });
     let endpoint = "unix:/scripted".parse().unwrap();
-    let mut connection = Blocking::over_unix("source", &endpoint, ours, DEADLINE).unwrap();
+    let mut connection = BlockingSession::over_unix("source", &endpoint, ours, DEADLINE).unwrap();
     let error = connection.read_line().unwrap_err().to_string();
     assert_eq!(
         error,

@@ -379,7 +379,7 @@ async fn without_the_offer_the_same_command_goes_in_band() {
         let (session, _notices) =
             Session::connect("source", &server.endpoint, None, DEADLINE).await.unwrap();
         assert_eq!(
-            (session.greeting().version_text().as_str(), session.side()),
+            (session.greeting().version.to_string().as_str(), session.side()),
             ("6.0.0", "source")
         );
         session.execute(Request::typed(&qapi::qmp::migrate_pause {}), DEADLINE).await.unwrap();

@@ -6,7 +6,7 @@ use std::io;
 
 /// The text, or its beginning and how much is missing. Cut between characters.
 #[must_use]
-pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
+pub fn truncate(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
         return Cow::Borrowed(text);
     }
@@ -18,7 +18,7 @@ pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
 ///
 /// Written as JSON writes them (`\u001b`), so that JSON stays JSON and means the same.
 #[must_use]
-pub fn printable(text: &str) -> Cow<'_, str> {
+pub fn escape_control(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_obeyed) {
         return Cow::Borrowed(text);
     }
@@ -48,11 +48,11 @@ fn is_obeyed(c: char) -> bool {
 
 /// A writer that shows what is written to it, each write by itself.
 #[derive(Debug)]
-pub struct Shown<W>(pub W);
+pub struct EscapingWriter<W>(pub W);
 
-impl<W: io::Write> io::Write for Shown<W> {
+impl<W: io::Write> io::Write for EscapingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write_all(printable(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        self.0.write_all(escape_control(&String::from_utf8_lossy(bytes)).as_bytes())?;
         Ok(bytes.len())
     }
 
@@ -70,31 +70,31 @@ mod tests {
     #[test]
     fn a_terminal_obeys_nothing_of_it() {
         assert_eq!(
-            printable("\x1b]0;owned\x07 \u{9b}2J\r\x7f a\tb\n"),
+            escape_control("\x1b]0;owned\x07 \u{9b}2J\r\x7f a\tb\n"),
             "\\u001b]0;owned\\u0007 \\u009b2J\\u000d\\u007f a\tb\n"
         );
-        assert_eq!(printable("safe\u{202e}exe.txt"), "safe\\u202eexe.txt");
-        assert!(matches!(printable("µs … 10 × Ж\n"), Cow::Borrowed(_)));
-        let mut shown = Shown(Vec::new());
+        assert_eq!(escape_control("safe\u{202e}exe.txt"), "safe\\u202eexe.txt");
+        assert!(matches!(escape_control("µs … 10 × Ж\n"), Cow::Borrowed(_)));
+        let mut shown = EscapingWriter(Vec::new());
         shown.write_all(b"a\x1b[2Jb\xff\n").unwrap();
         assert_eq!(shown.0, "a\\u001b[2Jb\u{fffd}\n".as_bytes());
     }
 
     #[test]
     fn what_is_cut_says_so() {
-        assert_eq!(cut("abcdef", 6), "abcdef");
-        assert_eq!(cut("abcdef", 2), "ab… (4 more bytes)");
-        assert_eq!(cut("aµµ", 2), "a… (4 more bytes)");
+        assert_eq!(truncate("abcdef", 6), "abcdef");
+        assert_eq!(truncate("abcdef", 2), "ab… (4 more bytes)");
+        assert_eq!(truncate("aµµ", 2), "a… (4 more bytes)");
     }
 
     proptest! {
         #[test]
         fn json_stays_json_and_means_the_same(text in any::<String>(), most in 0usize..50) {
             let json = serde_json::to_string(&text).unwrap();
-            let shown = printable(&json).into_owned();
+            let shown = escape_control(&json).into_owned();
             prop_assert!(shown.chars().all(|c| !c.is_control()));
             prop_assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text.clone());
-            prop_assert!(cut(&text, most).len() <= most + 30);
+            prop_assert!(truncate(&text, most).len() <= most + 30);
         }
     }
 }

@@ -8,12 +8,12 @@ use std::io::{self, BufRead, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// The longest line of a run directory or of a campaign's that is read. A sample has 2 KiB, a visit of a campaign 1 KiB a run.
-pub const LONGEST_LINE: usize = 1 << 20;
+pub const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// A line that is longer than it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {number} has more than {most} bytes")]
-pub struct TooLong {
+pub struct LineTooLong {
     /// From 1.
     pub number: u64,
     /// What it may have.
@@ -23,12 +23,12 @@ pub struct TooLong {
 /// Calls `each` with every line, with its end; the last may have none. Where reading fails is the end: a run that was cut off ends in a torn frame.
 ///
 /// # Errors
-/// [`TooLong`], after all lines before it; no more than `most` bytes of it have been held.
-pub fn each_line(
+/// [`LineTooLong`], after all lines before it; no more than `most` bytes of it have been held.
+pub fn for_each_line(
     mut from: impl BufRead,
     most: usize,
     mut each: impl FnMut(&[u8]),
-) -> Result<(), TooLong> {
+) -> Result<(), LineTooLong> {
     let mut held = Vec::new();
     let mut number = 1;
     while let Some(there) = fill(&mut from) {
@@ -36,7 +36,7 @@ pub fn each_line(
         let part = &there[..end.unwrap_or(there.len())];
         let length = part.len();
         if held.len() + length > most {
-            return Err(TooLong { number, most });
+            return Err(LineTooLong { number, most });
         }
         match end {
             Some(_) if held.is_empty() => each(part),
@@ -96,7 +96,7 @@ pub fn read_bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 
 /// The last `most` bytes of a file, as far as they are text; nothing where it cannot be read.
 #[must_use]
-pub fn tail(path: &Path, most: u64) -> String {
+pub fn read_tail(path: &Path, most: u64) -> String {
     let read = || -> io::Result<Vec<u8>> {
         let mut file = File::open(path)?;
         let length = file.seek(SeekFrom::End(0))?;
@@ -116,7 +116,7 @@ mod tests {
 
     fn lines(bytes: &[u8], most: usize, buffer: usize) -> (Vec<Vec<u8>>, Option<u64>) {
         let mut all = Vec::new();
-        let result = each_line(BufReader::with_capacity(buffer, bytes), most, |line| {
+        let result = for_each_line(BufReader::with_capacity(buffer, bytes), most, |line| {
             all.push(line.to_vec())
         });
         (all, result.err().map(|error| error.number))
@@ -129,8 +129,8 @@ mod tests {
         let bomb = zstd::encode_all(io::repeat(b'x').take(100 << 20), 1).unwrap();
         assert!(bomb.len() < 20_000);
         let decoder = zstd::Decoder::new(bomb.as_slice()).unwrap();
-        let error =
-            each_line(BufReader::new(decoder), 4096, |_| panic!("there is no line")).unwrap_err();
+        let error = for_each_line(BufReader::new(decoder), 4096, |_| panic!("there is no line"))
+            .unwrap_err();
         assert_eq!(error.to_string(), "line 1 has more than 4096 bytes");
     }
 
@@ -145,10 +145,10 @@ mod tests {
             "it has more than 7 bytes"
         );
         assert_eq!(
-            (tail(file.path(), 4), tail(file.path(), 100)),
+            (read_tail(file.path(), 4), read_tail(file.path(), 100)),
             ("two\n".to_owned(), "one\ntwo\n".to_owned())
         );
-        assert_eq!(tail(Path::new("/nowhere"), 4), "");
+        assert_eq!(read_tail(Path::new("/nowhere"), 4), "");
     }
 
     proptest! {
