@@ -14,6 +14,16 @@ pub fn rank(count: usize, hundredths: u32) -> Option<usize> {
     (rank <= count).then_some(rank)
 }
 
+/// The ranks whose values' mean is a quantile, from 1. The median of an even number of values is the
+/// mean of the two middle ones; any other quantile is one value, and both ranks are equal. `None`
+/// without values.
+#[must_use]
+pub fn quantile_ranks(count: usize, hundredths: u32) -> Option<(usize, usize)> {
+    let rank = rank(count, hundredths)?;
+    let is_between = hundredths == 50 && count.is_multiple_of(2);
+    Some((rank, if is_between { rank + 1 } else { rank }))
+}
+
 /// The ranks between which the quantile of the population lies with 95 %, if `count` values are enough to say.
 ///
 /// By the binomial distribution of ranks, which presumes nothing of how the values are distributed. The median needs 6 values, the
@@ -62,6 +72,15 @@ mod tests {
             (rank(0, 50), rank(1, 99), rank(4, 50), rank(5, 50)),
             (None, Some(1), Some(2), Some(3))
         );
+    }
+
+    #[test]
+    fn a_median_of_an_even_number_lies_between_the_two_middle_ranks() {
+        assert_eq!(
+            [1, 2, 5, 6].map(|count| quantile_ranks(count, 50)),
+            [Some((1, 1)), Some((1, 2)), Some((3, 3)), Some((3, 4))]
+        );
+        assert_eq!((quantile_ranks(0, 50), quantile_ranks(100, 90)), (None, Some((90, 90))));
     }
 
     #[test]

@@ -1,25 +1,20 @@
 //! The change of a quantile between two samples: difference and ratio, with percentile bootstrap
 //! intervals.
 //!
-//! **For independent samples nothing is drawn.** The distribution of a resample's quantile is known
-//! exactly: the quantile has rank r, and it is at most the j-th of n values if at least r of n
-//! draws with replacement are, each with probability j/n (Efron 1979; Maritz and Jarrett 1978). The
-//! two samples are resampled independently, so each pair of values has the product of their
-//! probabilities. This is the interval of infinitely many resamples, in less time than a thousand
-//! of them take.
+//! **For independent samples nothing is drawn.** The distribution of the quantile of a resample is
+//! known exactly (Efron 1979; Maritz and Jarrett 1978; `quantile_distribution`). The two samples are
+//! resampled independently, so each pair of quantiles has the product of their probabilities. This
+//! is the interval of infinitely many resamples, in less time than a thousand of them take.
 //!
 //! **Pairs** are drawn together, with a seed: their two quantiles depend on each other, and there
 //! is no such formula.
 
-use super::estimate::{Estimate, to_f64};
+use super::estimate::Estimate;
+use super::quantile_distribution::{interval_of, quantile_shares};
 use super::sorted_values::SortedValues;
-use crate::downtime::{rank, rank_interval};
+use crate::downtime::{quantile_ranks, rank_interval};
 use fastrand::Rng;
 
-/// The probability in each tail outside a 95 % interval.
-const TAIL: f64 = 0.025;
-/// Values that are the quantile of a smaller share of the resamples are ignored.
-const NEGLIGIBLE: f64 = 1e-12;
 /// The number of resamples of pairs. Each tail then has 2.5 ± 0.35 % of all possible resamples (one
 /// standard deviation).
 const RESAMPLES: usize = 2000;
@@ -37,9 +32,16 @@ pub struct Change {
 #[must_use]
 pub fn independent_change(a: &SortedValues, b: &SortedValues, hundredths: u32) -> Option<Change> {
     let (from, to) = (a.quantile(hundredths)?.value, b.quantile(hundredths)?.value);
-    let resampled = have_enough_values(a, b, hundredths)
-        .then(|| combine(&quantile_shares(a, hundredths), &quantile_shares(b, hundredths)));
-    Some(change(from, to, &resampled.unwrap_or_default()))
+    if !have_enough_values(a, b, hundredths) {
+        return Some(change(from, to, |_| None));
+    }
+    let (shares_a, shares_b) = (quantile_shares(a, hundredths), quantile_shares(b, hundredths));
+    let mut change = change(from, to, |of| interval_of(&shares_a, &shares_b, of));
+    // A ratio to a negative value does not have the order that the interval relies on.
+    if a.values()[0] < 0.0 || b.values()[0] < 0.0 {
+        change.ratio = None;
+    }
+    Some(change)
 }
 
 /// Estimates the change of a quantile between the first and the second values of pairs; `None`
@@ -53,28 +55,25 @@ pub fn paired_change(pairs: &[(f64, f64)], hundredths: u32, seed: u64) -> Option
         SortedValues::new(pairs.iter().map(|pair| pair.1)),
     );
     let (from, to) = (a.quantile(hundredths)?.value, b.quantile(hundredths)?.value);
-    let resampled = have_enough_values(&a, &b, hundredths)
-        .then(|| draw_resamples(&pairs, &a, &b, hundredths, seed));
-    Some(change(from, to, &resampled.unwrap_or_default()))
-}
-
-/// A resample of both samples.
-pub(super) struct Resample {
-    /// The quantile of the first sample.
-    pub(super) a: f64,
-    /// The quantile of the second sample.
-    pub(super) b: f64,
-    /// The share of all resamples that have these two quantiles.
-    pub(super) share: f64,
+    if !have_enough_values(&a, &b, hundredths) {
+        return Some(change(from, to, |_| None));
+    }
+    let resamples = draw_resamples(&pairs, &a, &b, hundredths, seed);
+    Some(change(from, to, |of| interval_of_resamples(&resamples, of)))
 }
 
 fn have_enough_values(a: &SortedValues, b: &SortedValues, hundredths: u32) -> bool {
     [a, b].iter().all(|sample| rank_interval(sample.values().len(), hundredths).is_some())
 }
 
-fn change(from: f64, to: f64, resampled: &[Resample]) -> Change {
+/// Estimates ratio and difference, with the interval that the function gives for each.
+fn change(
+    from: f64,
+    to: f64,
+    interval: impl Fn(fn(f64, f64) -> f64) -> Option<(f64, f64)>,
+) -> Change {
     let estimate = |of: fn(f64, f64) -> f64| {
-        let ends = percentiles(resampled.iter().map(|one| (of(one.a, one.b), one.share)).collect());
+        let ends = interval(of);
         Estimate {
             value: of(from, to),
             low: ends.map(|ends| ends.0),
@@ -99,94 +98,29 @@ fn difference(a: f64, b: f64) -> f64 {
     b - a
 }
 
-/// Lists the values with the share of the resamples that have them as their quantile.
-pub(super) fn quantile_shares(sample: &SortedValues, hundredths: u32) -> Vec<(f64, f64)> {
-    let values = sample.values();
-    let count = values.len();
-    let Some(rank) = rank(count, hundredths) else { return Vec::new() };
-    let mut shares: Vec<(f64, f64)> = Vec::new();
-    let mut below = 0.0;
-    for (index, value) in values.iter().enumerate() {
-        let at_most = binomial_at_least(rank, count, to_f64(index + 1) / to_f64(count));
-        let share = at_most - below;
-        below = at_most;
-        match shares.last_mut().filter(|last| last.0 == *value) {
-            Some(last) => last.1 += share,
-            None if share > NEGLIGIBLE => shares.push((*value, share)),
-            None => {}
-        }
-        if below > 1.0 - NEGLIGIBLE {
-            break;
-        }
-    }
-    shares
+/// Returns the values between which all but the tails of the resamples lie.
+fn interval_of_resamples(resamples: &[(f64, f64)], of: fn(f64, f64) -> f64) -> Option<(f64, f64)> {
+    let mut values: Vec<f64> = resamples.iter().map(|(a, b)| of(*a, *b)).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    // The share of a tail is reached at this resample from each end.
+    let past_tail = RESAMPLES / 40 - 1;
+    Some((*values.get(past_tail)?, *values.iter().rev().nth(past_tail)?))
 }
 
-/// Returns the probability that at least `min` of `count` trials succeed, each with this
-/// probability.
-pub(super) fn binomial_at_least(min: usize, count: usize, probability: f64) -> f64 {
-    if probability >= 1.0 {
-        return 1.0;
-    }
-    let (n, first) = (to_f64(count), to_f64(min));
-    let ln_choose =
-        libm::lgamma(n + 1.0) - libm::lgamma(first + 1.0) - libm::lgamma(n - first + 1.0);
-    let mut term = libm::exp(
-        ln_choose + first * libm::log(probability) + (n - first) * libm::log1p(-probability),
-    );
-    let odds = probability / (1.0 - probability);
-    let mut sum = term;
-    for successes in min..count {
-        let s = to_f64(successes);
-        let factor = (n - s) / (s + 1.0) * odds;
-        term *= factor;
-        sum += term;
-        // Past the most likely number of successes the terms only decrease.
-        if factor < 1.0 && term < sum * 1e-16 {
-            break;
-        }
-    }
-    sum.min(1.0)
-}
-
-/// Combines the quantiles of two samples that are resampled independently.
-pub(super) fn combine(a: &[(f64, f64)], b: &[(f64, f64)]) -> Vec<Resample> {
-    let with = |from: &(f64, f64)| {
-        let (a, share) = *from;
-        b.iter().map(move |(b, other)| Resample { a, b: *b, share: share * other })
-    };
-    a.iter().flat_map(with).collect()
-}
-
-/// Returns the values between which all but the tails lie.
-fn percentiles(mut shares: Vec<(f64, f64)>) -> Option<(f64, f64)> {
-    shares.sort_unstable_by(|one, two| one.0.total_cmp(&two.0));
-    Some((first_past_tail(shares.iter())?, first_past_tail(shares.iter().rev())?))
-}
-
-fn first_past_tail<'a>(mut shares: impl Iterator<Item = &'a (f64, f64)>) -> Option<f64> {
-    let mut passed = 0.0;
-    let last = shares.find(|(_, share)| {
-        passed += share;
-        passed >= TAIL
-    });
-    last.map(|(value, _)| *value)
-}
-
-/// Draws resamples of pairs. Positions are drawn and counted, so that nothing has to be sorted
-/// again.
+/// Draws resamples of pairs, and returns the quantiles of both sides for each. Positions are drawn
+/// and counted, so that nothing has to be sorted again.
 pub(super) fn draw_resamples(
     pairs: &[(f64, f64)],
     a: &SortedValues,
     b: &SortedValues,
     hundredths: u32,
     seed: u64,
-) -> Vec<Resample> {
+) -> Vec<(f64, f64)> {
     let position =
         |all: &SortedValues, value: f64| all.values().partition_point(|other| *other < value);
     let positions: Vec<(usize, usize)> =
         pairs.iter().map(|pair| (position(a, pair.0), position(b, pair.1))).collect();
-    let Some(rank) = rank(pairs.len(), hundredths) else { return Vec::new() };
+    let Some(ranks) = quantile_ranks(pairs.len(), hundredths) else { return Vec::new() };
     let mut random = Rng::with_seed(seed);
     let mut counts = vec![(0_u32, 0_u32); pairs.len()];
     let count = pairs.len() as u64;
@@ -198,44 +132,39 @@ pub(super) fn draw_resamples(
             counts[in_a].0 += 1;
             counts[in_b].1 += 1;
         }
-        let at_a = index_of_rank(counts.iter().map(|both| both.0), rank);
-        let at_b = index_of_rank(counts.iter().map(|both| both.1), rank);
-        Resample { a: a.values()[at_a], b: b.values()[at_b], share: 1.0 / to_f64(RESAMPLES) }
+        (
+            value_at_ranks(a.values(), counts.iter().map(|both| both.0), ranks),
+            value_at_ranks(b.values(), counts.iter().map(|both| both.1), ranks),
+        )
     };
     (0..RESAMPLES).map(|_| resample()).collect()
 }
 
-/// Returns the index at which the running total of the counts reaches the rank.
-fn index_of_rank(counts: impl Iterator<Item = u32>, rank: usize) -> usize {
+/// Returns the mean of the values at two ranks of a resample, in which each value occurs as often as
+/// its count says.
+fn value_at_ranks(
+    values: &[f64],
+    counts: impl Iterator<Item = u32>,
+    (rank, next): (usize, usize),
+) -> f64 {
     let mut passed = 0;
-    counts
-        .take_while(|count| {
-            passed += *count as usize;
-            passed < rank
-        })
-        .count()
+    let mut first = None;
+    for (value, count) in values.iter().zip(counts) {
+        passed += count as usize;
+        if passed >= next {
+            return f64::midpoint(first.unwrap_or(*value), *value);
+        }
+        if passed >= rank && first.is_none() {
+            first = Some(*value);
+        }
+    }
+    unreachable!("a resample has as many values as the sample")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    fn close(one: f64, two: f64) -> bool {
-        (one - two).abs() <= 1e-9 * one.abs().max(two.abs())
-    }
-
-    #[test]
-    fn shares_match_all_resamples_of_three_values() {
-        // Of the 27 resamples of 1, 2, 3 the median is 1 in 7, 2 in 13 and 3 in 7.
-        let shares = quantile_shares(&SortedValues::new([1.0, 2.0, 3.0]), 50);
-        let expected = [(1.0, 7.0 / 27.0), (2.0, 13.0 / 27.0), (3.0, 7.0 / 27.0)];
-        assert!(
-            shares.iter().zip(expected).all(|(one, two)| one.0 == two.0 && close(one.1, two.1)),
-            "{shares:?}"
-        );
-        assert_eq!(shares.len(), 3);
-    }
 
     #[test]
     fn five_values_have_no_interval() {
@@ -284,15 +213,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn shares_of_resamples_add_up_to_one(values in prop::collection::vec(0u8..50, 1..120),
-            hundredths in 1u32..100) {
-            let values = SortedValues::new(values.into_iter().map(f64::from));
-            let shares = quantile_shares(&values, hundredths);
-            let sum: f64 = shares.iter().map(|share| share.1).sum();
-            prop_assert!((sum - 1.0).abs() < 1e-9, "{}", sum);
-        }
-
         #[test]
         fn exchanging_the_samples_negates_the_difference(
             a in prop::collection::vec(1f64..1e6, 6..40), b in prop::collection::vec(1f64..1e6,

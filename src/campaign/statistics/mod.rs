@@ -12,7 +12,8 @@
 //! `fastrand` with 64-bit arithmetic, and logarithms come from `libm` and not from the system, so
 //! that the same seed gives the same numbers on every platform.
 //!
-//! Modules: `sorted_values` (quantiles), `bootstrap` (the change of a quantile), `ranks` (mid-ranks
+//! Modules: `sorted_values` (quantiles), `bootstrap` (the change of a quantile),
+//! `quantile_distribution` (the quantile of a resample), `ranks` (mid-ranks
 //! and the exact distribution of their sums), `rank_sum` (Mann-Whitney), `signed_rank` (Wilcoxon's
 //! signed ranks and the sign test, for pairs), `permutation` (test of medians), `proportion`
 //! (Wilson and Fisher), `family` (Holm's correction and minimum sample sizes), `modes` (one mode or
@@ -24,6 +25,7 @@ mod family;
 mod modes;
 pub mod permutation;
 mod proportion;
+mod quantile_distribution;
 mod rank_sum;
 mod ranks;
 mod signed_rank;

@@ -6,7 +6,7 @@
 
 use super::estimate::{TestResult, to_f64};
 use super::sorted_values::SortedValues;
-use crate::downtime::rank;
+use crate::downtime::quantile_ranks;
 use fastrand::Rng;
 
 /// Tests whether the medians of two independent samples differ, by dealing all values to the two
@@ -41,13 +41,14 @@ struct Deck<'a> {
     /// The size of the first sample.
     first_count: usize,
     /// The ranks of the medians of the two samples.
-    ranks: (usize, usize),
+    ranks: [(usize, usize); 2],
 }
 
 impl<'a> Deck<'a> {
     /// Prepares to deal `first_count` of the values to the first sample and the rest to the second.
     fn new(values: &'a [f64], first_count: usize) -> Option<Deck<'a>> {
-        let ranks = (rank(first_count, 50)?, rank(values.len().checked_sub(first_count)?, 50)?);
+        let second_count = values.len().checked_sub(first_count)?;
+        let ranks = [quantile_ranks(first_count, 50)?, quantile_ranks(second_count, 50)?];
         Some(Deck {
             values,
             positions: (0..values.len()).collect(),
@@ -66,18 +67,39 @@ impl<'a> Deck<'a> {
             self.positions.swap(at, usize::try_from(other).unwrap_or(at));
             self.in_first[self.positions[at]] = true;
         }
-        let (mut count_first, mut count_second) = (0, 0);
-        let (mut from, mut to) = (None, None);
-        for (value, first) in self.values.iter().zip(&self.in_first) {
-            count_first += usize::from(*first);
-            count_second += usize::from(!*first);
-            from = from.or((count_first == self.ranks.0).then_some(value));
-            to = to.or((count_second == self.ranks.1).then_some(value));
-            if let (Some(from), Some(to)) = (from, to) {
+        let [mut first, mut second] = self.ranks.map(MedianSearch::new);
+        for (value, is_in_first) in self.values.iter().zip(&self.in_first) {
+            let search = if *is_in_first { &mut first } else { &mut second };
+            search.add(*value);
+            if let (Some(from), Some(to)) = (first.median, second.median) {
                 return to - from;
             }
         }
-        unreachable!("each sample has a value of the rank of its median")
+        unreachable!("each sample has values of the ranks of its median")
+    }
+}
+
+/// Finds the median of values that are added in ascending order.
+struct MedianSearch {
+    ranks: (usize, usize),
+    count: usize,
+    lower: f64,
+    median: Option<f64>,
+}
+
+impl MedianSearch {
+    fn new(ranks: (usize, usize)) -> MedianSearch {
+        MedianSearch { ranks, count: 0, lower: 0.0, median: None }
+    }
+
+    fn add(&mut self, value: f64) {
+        self.count += 1;
+        if self.count == self.ranks.0 {
+            self.lower = value;
+        }
+        if self.count == self.ranks.1 {
+            self.median = Some(f64::midpoint(self.lower, value));
+        }
     }
 }
 

@@ -5,8 +5,8 @@
 //! approximation with corrections for ties and continuity. Pairs without a difference are left out,
 //! as Wilcoxon did and R does.
 
-use super::bootstrap::binomial_at_least;
 use super::estimate::{TestResult, to_f64};
+use super::quantile_distribution::binomial_at_least;
 use super::rank_sum::normal_approximation;
 use super::ranks::{p_of_subset_sum, rank_values};
 

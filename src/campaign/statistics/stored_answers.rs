@@ -2,6 +2,7 @@
 //! fixtures/statistics with the script that made them. Some cases are published ones: the examples
 //! of R's help on `wilcox.test`, and Fisher's lady tasting tea.
 
+use super::quantile_distribution::quantile_shares;
 use super::*;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -115,18 +116,22 @@ fn bootstrap_intervals_match_scipy_within_the_sampling_error() {
         // The share of our resamples that may lie outside scipy's interval may differ by four
         // standard deviations: scipy drew 99,999 resamples, and of pairs we draw 2000.
         let (change, resampled, error) = match case.design.as_str() {
-            "paired" => (
-                bootstrap::paired_change(&pairs, hundredths, 1),
-                bootstrap::draw_resamples(&pairs, &a, &b, hundredths, 1),
-                0.014,
-            ),
+            "paired" => {
+                let resamples = bootstrap::draw_resamples(&pairs, &a, &b, hundredths, 1);
+                let share = 1.0 / to_f64(resamples.len());
+                let all = resamples.into_iter().map(|(a, b)| (a, b, share)).collect();
+                (bootstrap::paired_change(&pairs, hundredths, 1), all, 0.014)
+            }
             _ => {
-                let each = [&a, &b].map(|sample| bootstrap::quantile_shares(sample, hundredths));
-                (
-                    bootstrap::independent_change(&a, &b, hundredths),
-                    bootstrap::combine(&each[0], &each[1]),
-                    0.002,
-                )
+                let [a_shares, b_shares] =
+                    [&a, &b].map(|sample| quantile_shares(sample, hundredths));
+                let all: Vec<(f64, f64, f64)> = a_shares
+                    .iter()
+                    .flat_map(|(a, share)| {
+                        b_shares.iter().map(move |(b, other)| (*a, *b, share * other))
+                    })
+                    .collect();
+                (bootstrap::independent_change(&a, &b, hundredths), all, 0.002)
             }
         };
         let change = change.unwrap();
@@ -137,7 +142,7 @@ fn bootstrap_intervals_match_scipy_within_the_sampling_error() {
             case.name
         );
         let share = |within: &dyn Fn(f64, f64) -> bool| -> f64 {
-            resampled.iter().filter(|one| within(one.a, one.b)).map(|one| one.share).sum()
+            resampled.iter().filter(|one| within(one.0, one.1)).map(|one| one.2).sum()
         };
         for (what, beyond, and_at) in [
             (
