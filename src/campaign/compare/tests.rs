@@ -330,7 +330,7 @@ fn the_json_form_is_stable() {
                         },
                         "quantiles": {
                           "p50": {
-                            "value": 1654.0,
+                            "value": 1825.5,
                             "low": 1167.0,
                             "high": 3193.0
                           },
@@ -347,7 +347,7 @@ fn the_json_form_is_stable() {
                         },
                         "modes": [
                           {
-                            "center": 1654.0,
+                            "center": 1825.5,
                             "least": 1167.0,
                             "greatest": 3193.0,
                             "count": 6,
@@ -358,13 +358,13 @@ fn the_json_form_is_stable() {
                       },
                       "change": {
                         "ratio": {
-                          "value": 0.46486790331646993,
-                          "low": 0.2953571428571429,
+                          "value": 0.5130691399662732,
+                          "low": 0.3100134537766673,
                           "high": 1.2790697674418605
                         },
                         "difference": {
-                          "value": -1904.0,
-                          "low": -3786.0,
+                          "value": -1732.5,
+                          "low": -3569.5,
                           "high": 696.0
                         }
                       },

@@ -1,5 +1,5 @@
-//! The exact distribution of a quantile over all bootstrap resamples of a sample, and intervals of a
-//! function of two such quantiles. Pure.
+//! The exact distribution of a quantile over all bootstrap resamples of a sample, and intervals of
+//! a function of two such quantiles. Pure.
 
 use super::estimate::to_f64;
 use super::sorted_values::SortedValues;
@@ -134,8 +134,8 @@ pub(super) fn interval_of(
     Some((from_key(low) + 0.0, from_key(high) + 0.0))
 }
 
-/// Returns the share of pairs with `of(a, b) <= limit`. The `b` that satisfy this for one `a` satisfy
-/// it for every greater `a`.
+/// Returns the share of pairs with `of(a, b) <= limit`. The `b` that satisfy this for one `a`
+/// satisfy it for every greater `a`.
 fn share_at_most(a: &[ValueShare], b: &[ValueShare], of: fn(f64, f64) -> f64, limit: f64) -> f64 {
     let mut rest = b.iter().peekable();
     let (mut share_of_b, mut sum) = (0.0, 0.0);
@@ -148,8 +148,8 @@ fn share_at_most(a: &[ValueShare], b: &[ValueShare], of: fn(f64, f64) -> f64, li
     sum
 }
 
-/// Returns the share of pairs with `of(a, b) >= limit`. The `b` that satisfy this for one `a` satisfy
-/// it for every smaller `a`.
+/// Returns the share of pairs with `of(a, b) >= limit`. The `b` that satisfy this for one `a`
+/// satisfy it for every smaller `a`.
 fn share_at_least(a: &[ValueShare], b: &[ValueShare], of: fn(f64, f64) -> f64, limit: f64) -> f64 {
     let mut rest = b.iter().rev().peekable();
     let (mut share_of_b, mut sum) = (0.0, 0.0);

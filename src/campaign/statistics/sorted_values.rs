@@ -23,13 +23,13 @@ impl SortedValues {
     }
 
     /// Returns a quantile, such as 90 for the 90th percentile, with its interval; `None` without
-    /// values. The definition is that of run.json: the median of an even number of values is the mean
-    /// of the two middle ones, and any other quantile is one of the values.
+    /// values. The definition is that of run.json: the median of an even number of values is the
+    /// mean of the two middle ones, and any other quantile is one of the values.
     ///
-    /// The interval is that of ranks. It covers the true quantile in at least 95 of 100 cases for any
-    /// distribution, which a bootstrap promises only for many values. If the values come from several
-    /// distributions, it is rather too wide (Hoeffding 1956, on the number of successes in independent
-    /// trials).
+    /// The interval is that of ranks. It covers the true quantile in at least 95 of 100 cases for
+    /// any distribution, which a bootstrap promises only for many values. If the values come from
+    /// several distributions, it is rather too wide (Hoeffding 1956, on the number of successes in
+    /// independent trials).
     #[must_use]
     pub fn quantile(&self, hundredths: u32) -> Option<Estimate> {
         let at = |rank: usize| self.0.get(rank - 1).copied();
