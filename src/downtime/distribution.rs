@@ -3,7 +3,7 @@
 //! Takes values; gives order statistics. The interval is the one by the binomial distribution of ranks (`ranks`), which presumes nothing of
 //! how blackouts are distributed (they have several modes: facts/models.md §4.8). Pure.
 
-use super::ranks::{rank, rank_interval};
+use super::ranks::{quantile_ranks, rank_interval};
 use crate::record::{Distribution, Quantile};
 use hdrhistogram::Histogram;
 
@@ -40,7 +40,8 @@ pub fn distribution(values_us: &[u64]) -> Distribution {
 
 /// `sorted` in ascending order.
 fn quantile(sorted: &[u64], hundredths: u32) -> Option<Quantile> {
-    let us = *sorted.get(rank(sorted.len(), hundredths)? - 1)?;
+    let (rank, next) = quantile_ranks(sorted.len(), hundredths)?;
+    let us = sorted.get(rank - 1)?.midpoint(*sorted.get(next - 1)?);
     let interval = rank_interval(sorted.len(), hundredths)
         .and_then(|(low, high)| Some((*sorted.get(low - 1)?, *sorted.get(high - 1)?)));
     Some(Quantile {

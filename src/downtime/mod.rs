@@ -32,7 +32,7 @@ mod views;
 pub use clocks::{Clocks, Offset, estimate};
 pub use distribution::{distribution, histogram_of};
 pub use heartbeat::{HeartbeatBlackout, blackout as heartbeat_blackout};
-pub use ranks::{quantile_ranks, rank, rank_interval};
+pub use ranks::{quantile_ranks, rank_interval};
 pub use times::times;
 pub use views::{Beats, Evidence};
 

@@ -1,15 +1,15 @@
-//! Ranks of quantiles, and between which ranks the quantile of the population lies.
+//! Ranks of quantiles, and the ranks between which the quantile of the population lies.
 //!
-//! Takes how many values there are and which quantile is meant; gives ranks, from 1. Knows nothing of the values: whoever has them in
-//! ascending order reads them off. The one implementation, for the blackouts of a run and for the comparison of campaigns.
+//! The functions take the number of values and return ranks from 1; the caller reads the values off
+//! in ascending order. Both the blackouts of a run and the comparisons of campaigns use them, so that
+//! a median is the same everywhere.
 
-/// Of 100 intervals, 95 hold the true quantile: each tail has this much.
+/// The probability in each tail outside a 95 % interval.
 const TAIL: f64 = 0.025;
 
-/// The rank of a quantile: the value there is the least that `hundredths` of 100 values do not exceed. So it is always a value that was
-/// measured; halfway between two modes, where nothing was, there is none. `None` of nothing.
-#[must_use]
-pub fn rank(count: usize, hundredths: u32) -> Option<usize> {
+/// The rank of a quantile: its value is the smallest one that at least `hundredths` of 100 values do
+/// not exceed. `None` without values.
+fn rank(count: usize, hundredths: u32) -> Option<usize> {
     let rank = (count * hundredths as usize).div_ceil(100).max(1);
     (rank <= count).then_some(rank)
 }
@@ -24,15 +24,17 @@ pub fn quantile_ranks(count: usize, hundredths: u32) -> Option<(usize, usize)> {
     Some((rank, if is_between { rank + 1 } else { rank }))
 }
 
-/// The ranks between which the quantile of the population lies with 95 %, if `count` values are enough to say.
+/// The ranks between which the quantile of the population lies with 95 % confidence; `None` if there
+/// are too few values: the median needs 6, the 90th percentile 36, the 99th 368.
 ///
-/// By the binomial distribution of ranks, which presumes nothing of how the values are distributed. The median needs 6 values, the
-/// 90th percentile 36, the 99th 368.
+/// The interval follows from the binomial distribution of ranks, which presumes no distribution of
+/// the values.
 #[must_use]
 pub fn rank_interval(count: usize, hundredths: u32) -> Option<(usize, usize)> {
     let share = f64::from(hundredths) / 100.0;
     let (ln_in, ln_out) = (share.ln(), (1.0 - share).ln());
-    // P(exactly k of the values lie below the quantile), in logarithms: none of it underflows on the way.
+    // The probability that exactly k values lie below the quantile, as a logarithm, so that it does
+    // not underflow.
     let mut ln_choose = 0.0;
     let mut below = 0.0;
     let mut low = None;

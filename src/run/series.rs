@@ -1,7 +1,7 @@
 //! Many switchovers of one run: what is typical of them, and how they are distributed.
 
 use super::Seen;
-use crate::downtime::{distribution, histogram_of};
+use crate::downtime::{distribution, histogram_of, quantile_ranks};
 use crate::record::{
     Best, Breakdown, Downtime, Faults, Host, LinkView, Outcome, Repeat, Switchover, TimeUs,
     Transfer, ViewKind, Views,
@@ -109,7 +109,8 @@ fn each_by<T: Serialize + DeserializeOwned + Default>(
 
 fn median(values: &mut [u64]) -> Option<u64> {
     values.sort_unstable();
-    values.get(values.len() / 2).copied()
+    let (rank, next) = quantile_ranks(values.len(), 50)?;
+    Some(values.get(rank - 1)?.midpoint(*values.get(next - 1)?))
 }
 
 fn mean(values: &mut [u64]) -> Option<u64> {
