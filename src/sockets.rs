@@ -17,7 +17,7 @@ use std::time::Duration;
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// The kernel by itself lets a socket take megabytes before it sends them. Everything behind them waits: the last of the device state,
-/// and each page that post-copy asks for. Over 32 MiB/s this makes 12 ms of 40 (docs/link.md), and takes nothing from the throughput.
+/// and each page that post-copy asks for. Over 32 MiB/s this makes 12 ms of 40 (docs/explanation/link.md), and takes nothing from the throughput.
 const NOT_SENT: Bytes = Bytes(128 << 10);
 /// multifd asks for many at once.
 const BACKLOG: i32 = 256;

@@ -9,7 +9,7 @@ const MAX_BANDWIDTH: f64 = 134_217_728.0;
 const DOWNTIME_LIMIT: f64 = 0.3;
 /// What QEMU writes under TCG on a host like ours where nothing limits it: a figure for simulations.
 const UNLIMITED: f64 = 1.2e9;
-/// What a pre-copy blackout has besides memory and the way: stop, devices, start; medians of the lab (docs/downtime.md).
+/// What a pre-copy blackout has besides memory and the way: stop, devices, start; medians of the lab (docs/explanation/downtime.md).
 const FIXED: f64 = 0.001_5;
 
 /// One migration, in bytes and seconds.

@@ -10,7 +10,7 @@ use crate::units::{Bytes, Rate, WriteRate};
 pub(super) use crate::units::PAGE_BYTES_F64 as PAGE;
 /// What the micro-guest writes flat out, page by page, under TCG on one core: a figure for simulations, not of anybody's VM.
 const FLAT_OUT: f64 = 2e9;
-/// What `stress` and `stress-ng` write of their memory, and what goes through an application's, by the fit to runs of 64 MiB under TCG (docs/guest.md):
+/// What `stress` and `stress-ng` write of their memory, and what goes through an application's, by the fit to runs of 64 MiB under TCG (docs/how-to/guest.md):
 /// the first is all of it several times a second, and how often matters little.
 const STRESS: f64 = 5e8;
 const APPLICATION: f64 = 1e7;

@@ -11,7 +11,7 @@ const REPORT_US: u64 = 50_000;
 
 /// Linux's own words. The console says what is grave; the guest program has priority over its load, also where that has a session of its
 /// own; a TSC whose rate is given is the clock, and no timer is tried out that a busy host could delay. The last three take time off the
-/// boot (docs/guest.md).
+/// boot (docs/how-to/guest.md).
 const LINUX: &str = "console=ttyS0 quiet loglevel=1 panic=-1 noautogroup tsc=reliable no_timer_check cryptomgr.notests noreplace-smp \
                      ipv6.disable=1";
 

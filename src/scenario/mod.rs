@@ -24,7 +24,7 @@ use crate::units::{Bytes, Limit, Micros, SampleRate};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// One migration, as asked for. Printed as TOML by `--print-scenario`; every key has a line in `docs/scenario.md`.
+/// One migration, as asked for. Printed as TOML by `--print-scenario`; every key has a line in `docs/reference/scenario.md`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Scenario {

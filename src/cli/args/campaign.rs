@@ -8,7 +8,7 @@ use switchover::campaign::{Selection, Shard};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SweepArgs {
-    /// Campaign file (TOML, see docs/campaigns.md).
+    /// Campaign file (TOML, see docs/reference/campaigns.md).
     pub(in crate::cli) campaign: PathBuf,
     /// Directory for the results [default: campaigns/NAME].
     #[arg(long, value_name = "DIR")]

@@ -9,7 +9,7 @@ use switchover::scenario::{Loader, Scenario, ScenarioError};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RunArgs {
-    /// Scenario file (TOML, see docs/scenario.md). Without one, the built-in scenario is used.
+    /// Scenario file (TOML, see docs/reference/scenario.md). Without one, the built-in scenario is used.
     scenario: Option<PathBuf>,
     #[command(flatten)]
     lab: LabArgs,
@@ -32,7 +32,7 @@ impl RunArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct MigrateArgs {
-    /// Scenario file (TOML, see docs/scenario.md) for everything but the QEMUs themselves.
+    /// Scenario file (TOML, see docs/reference/scenario.md) for everything but the QEMUs themselves.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) scenario: Option<PathBuf>,
     /// QMP socket of the source: unix:PATH, tcp:HOST:PORT or ssh:[USER@]HOST:PATH.

@@ -42,7 +42,7 @@ pub(in crate::cli) struct PredictArgs {
     /// QMP socket of the destination, for --verify.
     #[arg(long, value_name = "QMP")]
     pub(in crate::cli) destination: Option<Endpoint>,
-    /// Scenario file (TOML, see docs/scenario.md) for everything but the VM.
+    /// Scenario file (TOML, see docs/reference/scenario.md) for everything but the VM.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) scenario: Option<PathBuf>,
     /// How long to watch the VM if it is migrating already.
@@ -76,7 +76,7 @@ pub(in crate::cli) struct CaptureArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SimulateArgs {
-    /// Scenario file (TOML, see docs/scenario.md). Without one, the built-in scenario is used.
+    /// Scenario file (TOML, see docs/reference/scenario.md). Without one, the built-in scenario is used.
     scenario: Option<PathBuf>,
     #[command(flatten)]
     pub(in crate::cli) common: CommonArgs,

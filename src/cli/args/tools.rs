@@ -8,7 +8,7 @@ use switchover::sockets::Address;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct LinkArgs {
-    /// Scenario file (TOML, see docs/scenario.md), of which only [link] is used.
+    /// Scenario file (TOML, see docs/reference/scenario.md), of which only [link] is used.
     scenario: Option<PathBuf>,
     /// Address to listen on: unix:PATH or tcp:HOST:PORT. Port 0 selects a free one.
     #[arg(long, value_name = "ADDRESS")]

@@ -1,7 +1,7 @@
 //! A source that fails when it may have sent everything.
 //!
 //! It starts its guest again (migration_iteration_finish in QEMU's migration/migration.c), and cannot know whether the destination, which got
-//! everything, does so too. In post-copy as well, where that guest is long out of date (seen on 10.0.2 and 11.1.3: docs/faults.md). So the
+//! everything, does so too. In post-copy as well, where that guest is long out of date (seen on 10.0.2 and 11.1.3: docs/explanation/faults.md). So the
 //! destination is held, which also tells whether it has the guest. Where it runs it, the source is stopped, and never continued.
 
 use super::alone::Out;

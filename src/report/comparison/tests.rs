@@ -161,7 +161,7 @@ fn the_pages_in_the_docs_are_these() {
         of_pairs_in_several_cells(),
     ];
     let lines: Vec<&str> = pages.iter().flat_map(|page| page.lines()).collect();
-    let docs = include_str!("../../../docs/campaigns.md");
+    let docs = include_str!("../../../docs/reference/campaigns.md");
     let section = docs.split("\n## ").find(|section| section.starts_with("Comparing")).unwrap();
     let shown = section
         .split("```console\n")
