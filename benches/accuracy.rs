@@ -9,13 +9,13 @@
 
 mod support;
 
+use record::{Integrity, Outcome, Switchover};
 use std::process::ExitCode;
 use support::stats::{median, quantile};
 use support::{
     Arguments, Result, lab_run, machine, qemu_version, runtime, say, scenario, verdict,
     version_text,
 };
-use switchover::record::{Integrity, Outcome, Switchover};
 
 const WORKLOAD: [&str; 4] = [
     "guest.memory=128MiB",

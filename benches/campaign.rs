@@ -15,16 +15,17 @@
 
 mod support;
 
+use analysis::{RunRow, RunStatus};
+use base::units::{Bytes, Micros};
+use migrate::drive::Interrupt;
+use record::Outcome;
+use scenario::Scenario;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use support::stats::median;
 use support::{Arguments, Result, machine, qemu_program, runtime, say, verdict, version_text};
 use switchover::campaign::definition::Overrides;
-use switchover::campaign::{Definition, RunRow, RunStatus, SweepOptions, SweepOutcome, sweep};
-use switchover::drive::Interrupt;
-use switchover::record::Outcome;
-use switchover::scenario::Scenario;
-use switchover::units::{Bytes, Micros};
+use switchover::campaign::{Definition, SweepOptions, SweepOutcome, sweep};
 
 /// What guestperf adds to a migration, s.
 const GUESTPERF: f64 = 28.35;

@@ -10,6 +10,7 @@
 
 mod support;
 
+use qmp::{Endpoint, Session};
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -17,7 +18,6 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 use support::memory::{Memory, reset_peak};
 use support::{Arguments, Result, machine, say, verdict};
-use switchover::qmp::{Endpoint, Session};
 
 const GREETING: &[u8] = b"{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 2, \"minor\": 0, \"major\": 10}, \"package\": \"\"}, \"capabilities\": [\"oob\"]}}\r\n";
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -118,8 +118,8 @@ fn suffer(socket: &Path, harm: usize) -> Result<()> {
     })
 }
 
-fn is_end(error: &switchover::qmp::QmpError) -> bool {
-    matches!(error, switchover::qmp::QmpError::Closed { .. })
+fn is_end(error: &qmp::QmpError) -> bool {
+    matches!(error, qmp::QmpError::Closed { .. })
 }
 
 /// A peer that greets like a QEMU and then does harm, until all is sent or the other end closes.

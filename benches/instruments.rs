@@ -10,6 +10,10 @@
 
 mod support;
 
+use base::clock::monotonic_ns;
+use lab::{Accelerator, Lab};
+use record::{Outcome, RunDir};
+use scenario::Accel;
 use std::process::ExitCode;
 use std::time::Duration;
 use support::stats::{median, median_interval, with_interval};
@@ -17,10 +21,6 @@ use support::{
     Arguments, Result, lab_run, machine, qemu_program, runtime, say, scenario, verdict,
     version_text,
 };
-use switchover::clock::monotonic_ns;
-use switchover::lab::{Accelerator, Lab};
-use switchover::record::{Outcome, RunDir};
-use switchover::scenario::Accel;
 
 const SERIES: [&str; 3] =
     ["guest.memory=128MiB", "guest.working_set=16MiB", "limits.bandwidth=unlimited"];

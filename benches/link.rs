@@ -9,7 +9,12 @@
 
 mod support;
 
+use base::clock::{monotonic_ns, sleep_until};
+use base::units::{Bytes, Micros, Rate};
+use lab::link::{Link, Totals};
+use migrate::sockets::unix_pair;
 use nix::fcntl::{SpliceFFlags, splice};
+use scenario::{Figures, LinkPreset};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -19,11 +24,6 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, ExitCode, Stdio};
 use support::stats::{median, quantile, with_interval};
 use support::{Arguments, Result, machine, say, verdict};
-use switchover::clock::{monotonic_ns, sleep_until};
-use switchover::link::{Link, Totals};
-use switchover::scenario::{self, Figures, LinkPreset};
-use switchover::sockets::unix_pair;
-use switchover::units::{Bytes, Micros, Rate};
 
 fn main() -> ExitCode {
     support::main(run)

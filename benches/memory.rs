@@ -11,6 +11,12 @@
 
 mod support;
 
+use base::Side;
+use base::clock::{monotonic_ns, process_cpu_ns, sleep_until};
+use base::units::SampleRate;
+use migrate::observe::{Latest, Sampler};
+use qmp::{BlockingSession, Endpoint};
+use record::RunDir;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -18,12 +24,6 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 use support::memory::{Memory, reset_peak};
 use support::{Arguments, Result, machine, say, verdict};
-use switchover::clock::{monotonic_ns, process_cpu_ns, sleep_until};
-use switchover::observe::{Latest, Sampler};
-use switchover::plan::Side;
-use switchover::qmp::{BlockingSession, Endpoint};
-use switchover::record::RunDir;
-use switchover::units::SampleRate;
 
 const ANSWER: &str = include_str!("support/query-migrate.json");
 const GREETING: &[u8] = b"{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 2, \"minor\": 0, \"major\": 10}, \"package\": \"\"}, \"capabilities\": [\"oob\"]}}\r\n";
@@ -83,7 +83,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         )
         .into());
     }
-    let file = std::fs::metadata(closed.path().join(switchover::record::SAMPLES))?.len();
+    let file = std::fs::metadata(closed.path().join(record::SAMPLES))?.len();
 
     let per_sample = |ns: u64| ns as f64 / 1e3 / samples as f64;
     say("");

@@ -8,6 +8,11 @@
 
 mod support;
 
+use analysis::{diagnose, observed};
+use base::Side;
+use base::clock::monotonic_ns;
+use model::{Setup, boundaries, judge, predict, textbook};
+use record::{Entry, Outcome, Run, RunDir, SAMPLES_STREAM, append_line};
 use std::hint::black_box;
 use std::io::Write;
 use std::process::ExitCode;
@@ -16,10 +21,6 @@ use support::{
     Arguments, Result, lab_run, machine, qemu_version, runtime, say, scenario, verdict,
     version_text,
 };
-use switchover::clock::monotonic_ns;
-use switchover::convergence::{Setup, boundaries, diagnose, judge, observed, predict, textbook};
-use switchover::plan::Side;
-use switchover::record::{Entry, Outcome, Run, RunDir, SAMPLES_STREAM, append_line};
 
 /// Within this of the boundary either may happen.
 const NEAR: f64 = 0.05;

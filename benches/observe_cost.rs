@@ -13,13 +13,13 @@
 
 mod support;
 
+use record::{Outcome, Summary};
 use std::process::ExitCode;
 use support::stats::{median, median_interval, quantile, with_interval};
 use support::{
     Arguments, Result, lab_run, machine, qemu_program, runtime, say, scenario, verdict,
     version_text,
 };
-use switchover::record::{Outcome, Summary};
 
 const WORKLOAD: [&str; 6] = [
     "guest.memory=80MiB",

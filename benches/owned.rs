@@ -9,13 +9,13 @@
 
 mod support;
 
+use record::{Integrity, Outcome};
 use std::process::ExitCode;
 use support::stats::{median, quantile, with_interval};
 use support::{
     Arguments, Result, lab_run, machine, qemu_version, runtime, say, scenario, verdict,
     version_text,
 };
-use switchover::record::{Integrity, Outcome};
 
 /// A small working set and no limit of the bandwidth: what is left of the blackout is QEMU's and the network's own.
 const COMMON: [&str; 4] = [

@@ -14,24 +14,24 @@
 
 mod support;
 
+use analysis::compare::{Pairing, SignificanceTest};
+use analysis::{CompareOptions, Metric, MetricUnit, Row, Table, compare};
+use base::Side;
+use base::clock::{Stamp, monotonic_ns};
+use base::units::Micros;
+use migrate::drive::{Input, Machine};
+use migrate::plan::{Listen, Plan, RecoveryRules, Settings, Stream};
+use model::policy::{GiveUpWhen, SwitchWhen};
+use qmp::{Event, MigrationInfo};
+use record::{Outcome, append_line};
+use scenario::{Hooks, Mode};
 use serde_json::json;
 use std::hint::black_box;
 use std::io::Write;
 use std::process::ExitCode;
 use support::stats::{median, quantile};
 use support::{Arguments, Result, machine, say, verdict};
-use switchover::campaign::compare::{Pairing, SignificanceTest};
-use switchover::campaign::{CompareOptions, Metric, MetricUnit, Row, Table, compare};
-use switchover::clock::{Stamp, monotonic_ns};
-use switchover::drive::{Input, Machine};
-use switchover::plan::{
-    GiveUpWhen, Listen, Plan, RecoveryRules, Settings, Side, Stream, SwitchWhen,
-};
-use switchover::qmp::{Event, MigrationInfo};
-use switchover::record::{Outcome, append_line};
-use switchover::report;
-use switchover::scenario::{Hooks, Mode};
-use switchover::units::Micros;
+use switchover_cli::report;
 
 const ANSWER: &str = include_str!("support/query-migrate.json");
 const BATCHES: usize = 9;

@@ -7,13 +7,13 @@
 
 mod support;
 
+use record::{Integrity, Outcome};
 use std::process::ExitCode;
 use support::stats::quantile;
 use support::{
     Arguments, Result, lab_run, machine, qemu_version, runtime, say, scenario, verdict,
     version_text,
 };
-use switchover::record::{Integrity, Outcome};
 
 const OUTAGE_S: f64 = 1.0;
 const SETTINGS: [&str; 6] = [

@@ -13,6 +13,12 @@
 
 mod support;
 
+use base::Side;
+use base::clock::{monotonic_ns, process_cpu_ns, sleep_until};
+use base::units::SampleRate;
+use migrate::observe::{Latest, Sampler};
+use qmp::{BlockingSession, Endpoint};
+use record::RunDir;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -21,12 +27,6 @@ use std::time::Duration;
 use support::qemu::Migrating;
 use support::stats::{median, quantile};
 use support::{Arguments, Result, machine, qemu_program, say, verdict, version_text};
-use switchover::clock::{monotonic_ns, process_cpu_ns, sleep_until};
-use switchover::observe::{Latest, Sampler};
-use switchover::plan::Side;
-use switchover::qmp::{BlockingSession, Endpoint};
-use switchover::record::RunDir;
-use switchover::units::SampleRate;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 const PEER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/qemu_qmp_loop.py");

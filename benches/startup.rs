@@ -13,16 +13,16 @@
 
 mod support;
 
+use base::clock::monotonic_ns;
+use lab::{Accelerator, Lab};
+use record::{Run, RunDir};
+use scenario::Accel;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use support::stats::{median, quantile};
 use support::{
     Arguments, Result, machine, qemu_program, runtime, say, scenario, verdict, version_text,
 };
-use switchover::clock::monotonic_ns;
-use switchover::lab::{Accelerator, Lab};
-use switchover::record::{Run, RunDir};
-use switchover::scenario::Accel;
 
 const LINUX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/linux-guest");
 const MACHINES: [&str; 3] = ["microvm", "q35", "pc"];

@@ -24,6 +24,8 @@
 
 mod support;
 
+use base::Side;
+use record::{Integrity, Outcome, Run, TRANSCRIPT};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -33,8 +35,6 @@ use support::{
     Arguments, Result, lab_run, machine, qemu_version, runtime, say, scenario, verdict,
     version_text,
 };
-use switchover::plan::Side;
-use switchover::record::{Integrity, Outcome, Run, TRANSCRIPT};
 
 const SHORT: [&str; 6] = [
     "mode=hybrid",

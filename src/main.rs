@@ -1,9 +1,7 @@
-//! The `switchover` command. Its code is in `cli`.
-
-mod cli;
+//! The `switchover` command. All of it is in `src/cli`.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main()
+    switchover_cli::main()
 }

@@ -5,10 +5,10 @@ pub(crate) mod memory;
 pub(crate) mod qemu;
 pub(crate) mod stats;
 
+use migrate::drive::Interrupt;
+use scenario::{Loader, Scenario};
 use std::process::{Command, ExitCode};
-use switchover::drive::Interrupt;
 use switchover::run::{Finished, Options, in_lab};
-use switchover::scenario::{Loader, Scenario};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 

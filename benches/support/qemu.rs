@@ -4,13 +4,13 @@
 //! listens, so that different clients can ask the same QEMU about the same migration.
 
 use super::Result;
+use base::clock::{monotonic_ns, sleep_until};
+use qmp::{BlockingSession, Endpoint};
 use serde_json::{Value, json};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use switchover::clock::{monotonic_ns, sleep_until};
-use switchover::qmp::{BlockingSession, Endpoint};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Less than the guest dirties, and 10 minutes for its working set.

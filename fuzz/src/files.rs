@@ -1,17 +1,18 @@
 //! What lies in directories: of runs, of campaigns, of a QEMU that traces.
 
 use super::{check_error, prints_and_reads, same};
+use analysis::diagnose;
+use analysis::downtime::trace::{TraceLog, parse};
+use analysis::{Selection, results};
+use record::{Run, SAMPLES, TRANSCRIPT, TranscriptRecord};
+use scenario::Loader;
 use std::cell::RefCell;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use switchover::campaign::definition::Overrides;
-use switchover::campaign::{Definition, Journal, Selection, results};
-use switchover::convergence::diagnose;
-use switchover::downtime::trace::{TraceLog, parse};
-use switchover::record::{Run, SAMPLES, TRANSCRIPT, TranscriptRecord};
-use switchover::report;
-use switchover::scenario::Loader;
+use switchover::campaign::{Definition, Journal};
+use switchover_cli::report;
 use tempfile::TempDir;
 
 thread_local! {
@@ -181,8 +182,12 @@ fn read_run(path: &Path) {
     match summary {
         Ok(summary) => {
             prints_and_reads(&summary);
-            let _ =
-                report::format_summary(&summary, &switchovers, &report::Timeline::default(), path);
+            let _ = report::format_summary(
+                &summary,
+                &switchovers,
+                &analysis::Timeline::default(),
+                path,
+            );
             for check in ["downtime.best.us > 300ms", "outcome == completed"] {
                 let _ = report::evaluate_check(check, &summary);
             }

@@ -34,9 +34,9 @@ pub const TARGETS: [(&str, Call); 9] = [
 
 /// An error is for people: it says something, names the place, and is not as long as what it complains of.
 fn check_error(error: &dyn std::error::Error, names: &str) {
-    let said = switchover::causes::with_causes(error);
+    let said = base::causes::with_causes(error);
     assert!(said.contains(names), "does not name `{names}`: {said}");
-    let shown = switchover::text::escape_control(&said);
+    let shown = base::text::escape_control(&said);
     assert!(!shown.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{shown:?}");
 }
 

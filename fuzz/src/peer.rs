@@ -1,10 +1,10 @@
 //! A QMP connection whose other end sends what it is given.
 
 use super::check_error;
+use qmp::{BlockingSession, Endpoint, Notice, Request, Session};
 use std::cell::RefCell;
 use std::io::Write;
 use std::time::Duration;
-use switchover::qmp::{BlockingSession, Endpoint, Notice, Request, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
@@ -70,7 +70,7 @@ async fn session(stream: UnixStream) {
             Err(error) => return check_error(&error, "source"),
         };
     assert!(session.greeting().package.len() < KEPT);
-    let bounded = |error: &switchover::qmp::QmpError| {
+    let bounded = |error: &qmp::QmpError| {
         check_error(error, "source");
         assert!(error.to_string().len() < KEPT);
     };

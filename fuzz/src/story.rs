@@ -1,11 +1,12 @@
 //! A plan, and what happens to it: rules of a scenario on QEMUs of three versions, and any story of what they say.
 
+use base::Side;
+use base::clock::Stamp;
+use migrate::drive::{Command, Effect, Held, Input, Machine, Phase};
+use migrate::plan::{Ground, Support, plan};
+use qmp::{Event, MigrationInfo, QemuVersion, Schema, Status};
+use scenario::Loader;
 use std::sync::LazyLock;
-use switchover::clock::Stamp;
-use switchover::drive::{Command, Effect, Held, Input, Machine, Phase};
-use switchover::plan::{Ground, Side, Support, plan};
-use switchover::qmp::{Event, MigrationInfo, QemuVersion, Schema, Status};
-use switchover::scenario::Loader;
 
 /// The longest story; a longer one says nothing new.
 const LONGEST: usize = 200;

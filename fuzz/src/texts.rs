@@ -1,14 +1,15 @@
 //! What people write: scenarios, and all that is one word of a command line.
 
 use super::{check_error, same};
+use analysis::Selection;
+use model::Setup;
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
-use switchover::campaign::{Selection, Shard};
-use switchover::convergence::Setup;
+use switchover::campaign::Shard;
 
-use switchover::qmp::Endpoint;
-use switchover::scenario::Loader;
-use switchover::units::{Bytes, Limit, Micros, Rate, SampleRate, WriteRate};
+use base::units::{Bytes, Limit, Micros, Rate, SampleRate, WriteRate};
+use qmp::Endpoint;
+use scenario::Loader;
 
 /// TOML, and after a NUL settings, one a line. What is loaded prints and loads to the same.
 pub fn scenario(bytes: &[u8]) {
@@ -49,10 +50,10 @@ pub fn text(bytes: &[u8]) {
     round::<Endpoint>(&text);
     round::<Selection>(&text);
     let _ = text.parse::<Shard>();
-    let cut = switchover::text::truncate(&text, 10);
+    let cut = base::text::truncate(&text, 10);
     assert!(cut.len() < 60 && (text.len() > 10 || cut == text));
     let json = serde_json::to_string(&text).unwrap();
-    let shown = switchover::text::escape_control(&json);
+    let shown = base::text::escape_control(&json);
     assert!(!shown.chars().any(char::is_control));
     same(&serde_json::from_str::<String>(&shown).unwrap(), &text.into_owned());
 }

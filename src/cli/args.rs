@@ -22,7 +22,7 @@ pub(super) use model::{CaptureArgs, DiagnoseArgs, InspectArgs, PredictArgs, Simu
 pub(super) use tools::{CredentialsArgs, DoctorArgs, LinkArgs};
 
 use clap::{CommandFactory, FromArgMatches, Parser};
-use switchover::qmp::Endpoint;
+use qmp::Endpoint;
 
 /// Drives and measures live migration of QEMU virtual machines over QMP.
 #[derive(Debug, Parser)]

@@ -4,7 +4,7 @@ use super::args::AttachArgs;
 use super::exit::Exit;
 use super::output;
 use super::run::report_run;
-use switchover::drive::Interrupt;
+use migrate::drive::Interrupt;
 use switchover::run::{Attach, Options, adopted};
 
 pub(super) async fn attach(args: AttachArgs, interrupt: Interrupt) -> Exit {

@@ -4,10 +4,10 @@ use super::args::CaptureArgs;
 use super::connect::connect;
 use super::exit::{Exit, ExitCode};
 use super::output;
+use crate::report;
+use model::{Setup, judge};
+use scenario::{Loader, Scenario, ScenarioError};
 use switchover::capture::capture as capture_vm;
-use switchover::convergence::{Setup, judge};
-use switchover::report;
-use switchover::scenario::{Loader, Scenario, ScenarioError};
 
 pub(super) async fn capture(args: CaptureArgs) -> Exit {
     let session = match connect("source", &args.source).await {

@@ -3,19 +3,19 @@
 use super::args::CompareArgs;
 use super::exit::{Exit, ExitCode};
 use super::output;
+use crate::report;
+use analysis::compare::{Pairing, SignificanceTest};
+use analysis::{CompareOptions, Comparison, Selection, Table, metrics};
+use record::Check;
 use serde_json::json;
 use std::io;
 use std::path::{Path, PathBuf};
-use switchover::campaign::compare::{Pairing, SignificanceTest};
-use switchover::campaign::{self, CompareOptions, Comparison, Selection, Table, metrics};
-use switchover::record::Check;
-use switchover::report;
 
 /// Why there is no comparison.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CompareError {
     #[error(transparent)]
-    Select(#[from] campaign::SelectionError),
+    Select(#[from] analysis::SelectionError),
     #[error(
         "there is no metric `{0}`; use a name of run.json, such as downtime.best.us or \
          time_us.total"
@@ -81,7 +81,7 @@ fn compare_selections(args: &CompareArgs) -> Result<Vec<Comparison>, CompareErro
         (a.name, b.name) = (args.a.to_string(), selection_b.to_string());
     }
     let (a, b) = (select_metrics(a, &args.metric)?, select_metrics(b, &args.metric)?);
-    Ok(vec![campaign::compare(&a, &b, &options)])
+    Ok(vec![analysis::compare(&a, &b, &options)])
 }
 
 /// Keeps the named metrics of a table; the most important ones if `names` is empty.
@@ -109,7 +109,7 @@ pub(super) fn compare_with_baseline(
     let compare = |(a, b): (Selection, Selection)| {
         let (a, b) =
             (select_metrics(a.load_table()?, names)?, select_metrics(b.load_table()?, names)?);
-        Ok(campaign::compare(&a, &b, options))
+        Ok(analysis::compare(&a, &b, options))
     };
     selection.baseline_comparisons()?.into_iter().map(compare).collect()
 }

@@ -1,7 +1,7 @@
 //! A session with a QEMU that the user named.
 
+use qmp::{Endpoint, QmpError, Session};
 use std::time::Duration;
-use switchover::qmp::{Endpoint, QmpError, Session};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 

@@ -3,8 +3,8 @@
 use super::args::CredentialsArgs;
 use super::exit::{Exit, ExitCode};
 use super::output;
+use lab::credentials::{CredentialsError, make};
 use serde_json::json;
-use switchover::credentials::{CredentialsError, make};
 
 pub(super) fn credentials(args: &CredentialsArgs) -> Exit {
     let files = match make(&args.directory, &args.host) {

@@ -3,13 +3,12 @@
 use super::args::DiagnoseArgs;
 use super::exit::Exit;
 use super::output;
+use crate::report;
+use analysis::{DiagnoseError, Diagnosis, diagnose as diagnose_run};
+use model::JudgementReport;
+use record::{Outcome, Run};
+use scenario::{Loader, Scenario, ScenarioError};
 use serde::Serialize;
-use switchover::convergence::{
-    DiagnoseError, Diagnosis, JudgementReport, diagnose as diagnose_run,
-};
-use switchover::record::{Outcome, Run};
-use switchover::report;
-use switchover::scenario::{Loader, Scenario, ScenarioError};
 
 pub(super) fn diagnose(args: &DiagnoseArgs) -> Exit {
     let scenario = match load_scenario_of_run(args) {

@@ -1,11 +1,11 @@
 //! How the command ends: an exit code, an error message on stderr, or the signal that ended it.
 
+use base::causes::with_causes;
+use base::text::{escape_control, truncate};
+use migrate::drive::DriveError;
+use record::{Integrity, Outcome, Summary};
 use std::error::Error;
-use switchover::causes::with_causes;
-use switchover::drive::DriveError;
-use switchover::record::{Integrity, Outcome, Summary};
 use switchover::run::RunError;
-use switchover::text::{escape_control, truncate};
 
 /// Size limit of an error message in bytes. A message may quote a peer or a file.
 const MAX_MESSAGE_BYTES: usize = 16 << 10;

@@ -4,10 +4,10 @@ use super::args::InspectArgs;
 use super::connect::connect;
 use super::exit::Exit;
 use super::output;
+use crate::report;
+use migrate::inspect::{Inspection, differences, inspect as inspect_session, side_name};
+use qmp::{Endpoint, QmpError};
 use serde_json::json;
-use switchover::inspect::{Inspection, differences, inspect as inspect_session, side_name};
-use switchover::qmp::{Endpoint, QmpError};
-use switchover::report;
 
 pub(super) async fn inspect(args: InspectArgs) -> Exit {
     let mut inspections = Vec::new();

@@ -3,12 +3,12 @@
 use super::args::LinkArgs;
 use super::exit::Exit;
 use super::output;
+use base::units::human_bytes;
+use lab::link::{Link, LinkError, Totals, stands_alone};
+use migrate::drive::Interrupt;
+use migrate::sockets::Address;
+use scenario::Link as LinkSettings;
 use serde_json::json;
-use switchover::drive::Interrupt;
-use switchover::link::{Link, LinkError, Totals, stands_alone};
-use switchover::scenario::Link as LinkSettings;
-use switchover::sockets::Address;
-use switchover::units::human_bytes;
 
 /// Forwards connections until a signal ends it, which is the normal end.
 pub(super) async fn link(args: LinkArgs, mut interrupt: Interrupt) -> Exit {

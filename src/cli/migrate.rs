@@ -4,7 +4,7 @@ use super::args::{MigrateArgs, load_scenario};
 use super::exit::Exit;
 use super::output;
 use super::run::report_run;
-use switchover::drive::Interrupt;
+use migrate::drive::Interrupt;
 use switchover::run::{Attach, Options, attached};
 
 pub(super) async fn migrate(args: MigrateArgs, interrupt: Interrupt) -> Exit {

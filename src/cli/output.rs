@@ -3,20 +3,21 @@
 //! Everything is escaped for a terminal, because parts of it come from a QEMU, a guest, or whoever
 //! wrote a run directory.
 
+use crate::report;
+use crate::report::ProgressLine;
+use base::text::{EscapingWriter, escape_control, truncate};
 use indicatif::{ProgressBar, ProgressStyle};
+use migrate::drive::Progress;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use switchover::campaign::SweepProgress;
-use switchover::drive::Progress;
-use switchover::report::{self, ProgressLine};
-use switchover::text::{EscapingWriter, escape_control, truncate};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Replaces the level that -v sets: a level (`debug`), or levels of modules
-/// (`info,switchover::qmp=debug`), separated by commas.
+/// (`info,qmp=debug`), separated by commas.
 const LOG_VARIABLE: &str = "SWITCHOVER_LOG";
 
 /// Size limit of a line for people, in bytes. Text from a peer or a file has no limit of its own.

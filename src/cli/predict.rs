@@ -5,14 +5,14 @@ use super::connect::connect;
 use super::exit::{Exit, ExitCode};
 use super::output;
 use super::run::report_run;
+use crate::report;
+use migrate::drive::Interrupt;
+use model::{Judgement, JudgementReport, Setup, Spread, judge, spread};
+use record::Summary;
+use scenario::Loader;
 use serde::Serialize;
 use switchover::capture::{Captured, Seen, capture};
-use switchover::convergence::{Judgement, JudgementReport, Setup, Spread, judge, spread};
-use switchover::drive::Interrupt;
-use switchover::record::Summary;
-use switchover::report;
 use switchover::run::{Attach, Options, attached};
-use switchover::scenario::Loader;
 
 /// What was measured of the VM, and the prediction that follows from it.
 struct Measured {

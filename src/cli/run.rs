@@ -3,9 +3,9 @@
 use super::args::{CommonArgs, OutcomeArg, RunArgs};
 use super::exit::{Exit, ExitCode};
 use super::output;
-use switchover::drive::Interrupt;
-use switchover::record::{Check, Integrity};
-use switchover::report;
+use crate::report;
+use migrate::drive::Interrupt;
+use record::{Check, Integrity};
 use switchover::run::{Finished, Options, RunError, in_lab};
 
 pub(super) async fn run(args: RunArgs, interrupt: Interrupt) -> Exit {

@@ -1,10 +1,10 @@
 //! Signals. The first one asks the run to end safely. Which one it was is kept, so that the command
 //! can end by that signal afterwards.
 
+use migrate::drive::Interrupt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use switchover::drive::Interrupt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 

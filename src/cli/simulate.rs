@@ -3,11 +3,11 @@
 use super::args::SimulateArgs;
 use super::exit::Exit;
 use super::output;
+use crate::report;
+use model::{JudgementReport, Setup, judge};
+use scenario::{Scenario, ScenarioError};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use switchover::convergence::{JudgementReport, Setup, judge};
-use switchover::report;
-use switchover::scenario::{Scenario, ScenarioError};
 
 pub(super) fn simulate(args: &SimulateArgs) -> Exit {
     match simulate_to_text(args) {

@@ -5,9 +5,10 @@ use super::args::{RecoverArgs, ReviveArgs, StepArgs};
 use super::connect::connect;
 use super::exit::{Exit, ExitCode};
 use super::output;
+use migrate::step;
+use migrate::step::StepError;
+use qmp::Status;
 use serde_json::json;
-use switchover::qmp::Status;
-use switchover::step::{self, StepError};
 
 /// The steps that need only the source.
 #[derive(Clone, Copy)]

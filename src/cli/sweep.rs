@@ -4,15 +4,14 @@ use super::args::SweepArgs;
 use super::compare::{compare_with_baseline, evaluate_checks};
 use super::exit::{Exit, ExitCode};
 use super::output;
+use crate::report;
+use analysis::{CompareOptions, RunRow, RunStatus, Selection};
+use migrate::drive::Interrupt;
 use serde_json::json;
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use switchover::campaign::{
-    self, CompareOptions, Definition, RunRow, RunStatus, Selection, SweepError, SweepOptions,
-    SweepOutcome,
-};
-use switchover::drive::Interrupt;
-use switchover::report;
+use switchover::campaign;
+use switchover::campaign::{Definition, SweepError, SweepOptions, SweepOutcome};
 
 pub(super) async fn sweep(args: SweepArgs, interrupt: Interrupt) -> Exit {
     let definition = match Definition::from_file(&args.campaign, &args.overrides()) {
@@ -79,7 +78,7 @@ fn report_sweep(
         // Without a baseline the checks apply to all runs together.
         [] => {
             let table = all.load_table()?;
-            evaluate_checks(&args.fail_if, &[campaign::compare(&table, &table, &options)])?
+            evaluate_checks(&args.fail_if, &[analysis::compare(&table, &table, &options)])?
         }
         comparisons => evaluate_checks(&args.fail_if, comparisons)?,
     };

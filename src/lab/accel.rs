@@ -3,8 +3,8 @@
 
 use super::LabError;
 use super::probe::Probe;
-use crate::record::REQUESTED_ACCELERATOR;
-use crate::scenario::{Accel, Scenario};
+use record::REQUESTED_ACCELERATOR;
+use scenario::{Accel, Scenario};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;

@@ -5,9 +5,7 @@
 use super::overlay::{self, Image};
 use super::probe::{GUEST_IMAGE, tsc_khz};
 use super::{LabError, system};
-use crate::scenario::{
-    Accel, DiskAccess, DiskFormat, GuestKind, OwnGuest, Scenario, serialized_name,
-};
+use scenario::{Accel, DiskAccess, DiskFormat, GuestKind, OwnGuest, Scenario, serialized_name};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! The arguments of a lab's QEMU. Pure.
 
 use super::boot::{Boot, Disk};
-use crate::record::vm_name;
-use crate::scenario::{Accel, Guest, OwnGuest, Scenario, serialized_name};
+use record::vm_name;
+use scenario::{Accel, Guest, OwnGuest, Scenario, serialized_name};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -242,7 +242,7 @@ fn linux_words(guest: &Guest, tsc_khz: Option<u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::{DiskFormat, GuestKind, Load};
+    use scenario::{DiskFormat, GuestKind, Load};
 
     fn line(scenario: &Scenario, vm: u32, boot: &Boot) -> Vec<String> {
         let place = Place::new(Path::new("/p"), vm);

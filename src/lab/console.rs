@@ -2,8 +2,8 @@
 
 use super::LabError;
 use super::last_words::LastWords;
-use crate::clock::Stamp;
-use crate::record::{Entry, Sink, vm_name};
+use base::clock::Stamp;
+use record::{Entry, Sink, vm_name};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};

@@ -3,12 +3,12 @@
 //! Takes the figures of a link; gives a namespace for each VM, sockets in them, and what passed. Everything goes when it is dropped,
 //! and by the janitor when this process is killed.
 
-use crate::clock::monotonic_ns;
 use crate::link::{Passed, Totals};
-use crate::record::Flow;
-use crate::scenario::{Link, LinkDirection, Socket as Options};
-use crate::sockets::Address;
+use base::clock::monotonic_ns;
+use migrate::sockets::Address;
 use nix::sched::{CloneFlags, setns};
+use record::Flow;
+use scenario::{Link, LinkDirection, Socket as Options};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -119,7 +119,7 @@ impl Route {
         let there = inside(self.network.name(self.source + 1), move || {
             listener.accept().map(|(socket, _)| socket)
         })?;
-        crate::sockets::set(&there, options)?;
+        migrate::sockets::set(&there, options)?;
         Ok([here.into(), there.into()])
     }
 
@@ -240,12 +240,12 @@ fn run(command: &[&str]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::{Micros, Rate};
+    use base::units::{Micros, Rate};
 
     #[test]
     fn a_link_of_namespaces_carries_what_it_is_told_to() {
         let rate = Some(Rate(20 << 20));
-        let figures = crate::scenario::Figures { rate, ..Default::default() };
+        let figures = scenario::Figures { rate, ..Default::default() };
         let network = match Network::lay(&Link { figures, ..Link::default() }) {
             Ok(network) => network,
             Err(error) => {
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_delay_is_netems_and_a_kernel_without_it_says_so() {
-        let figures = crate::scenario::Figures { delay: Some(Micros(3000)), ..Default::default() };
+        let figures = scenario::Figures { delay: Some(Micros(3000)), ..Default::default() };
         let network = match Network::lay(&Link { figures, ..Link::default() }) {
             Ok(network) => network,
             Err(error) if nix::unistd::geteuid().is_root() => {

@@ -4,9 +4,9 @@ use super::boot::Boot;
 use super::command_line::{Place, Role, arguments};
 use super::process::Process;
 use super::{LabError, system};
-use crate::janitor::{Janitor, private_directory};
-use crate::scenario::{Accel, Guest, GuestKind, Scenario};
-use crate::units::Bytes;
+use base::janitor::{Janitor, private_directory};
+use base::units::Bytes;
+use scenario::{Accel, Guest, GuestKind, Scenario};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixListener;
@@ -80,7 +80,7 @@ pub(super) async fn tsc_khz(scenario: &Scenario) -> Result<u64, LabError> {
         }
         Err(system("the probe's console")(std::io::ErrorKind::UnexpectedEof.into()))
     };
-    let side = crate::plan::Side::Source;
+    let side = base::Side::Source;
     let found = tokio::select! {
         biased;
         reason = exited.wait() => Err(LabError::Died { side, reason }),

@@ -1,7 +1,7 @@
 //! One QEMU process that we started: in a process group of its own, so that Ctrl-C reaches us and not it.
 
 use super::{LabError, system};
-use crate::text::read_tail;
+use base::text::read_tail;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};

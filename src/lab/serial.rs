@@ -2,8 +2,8 @@
 
 use super::LabError;
 use super::last_words::LastWords;
-use crate::clock::Stamp;
-use crate::record::{Entry, Sink};
+use base::clock::Stamp;
+use record::{Entry, Sink};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
@@ -125,7 +125,7 @@ mod tests {
     async fn said(parts: &[&str], wanted: &str) -> Result<(), String> {
         let (mut guest, ours) = UnixStream::pair().unwrap();
         let directory = tempfile::tempdir().unwrap();
-        let run = crate::record::RunDir::create(&directory.path().join("run"), "", false).unwrap();
+        let run = record::RunDir::create(&directory.path().join("run"), "", false).unwrap();
         let mut serial = Serial::new(0, ours, run.sink());
         for part in parts {
             guest.write_all(part.as_bytes()).await.unwrap();

@@ -7,7 +7,7 @@ use super::limits::{LimitExceeded, MAX_SAMPLE_BYTES};
 use super::tunnel::{self, Tunnel};
 use super::wire::{self, Line};
 use super::{Endpoint, QmpError, Result};
-use crate::clock::{Stamp, monotonic_ns};
+use base::clock::{Stamp, monotonic_ns};
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
@@ -211,7 +211,7 @@ fn through(tunnel: &Tunnel) -> io::Result<UnixStream> {
 }
 
 /// The number in a line that is a MIGRATION_PASS event. Looks before it parses: most lines are not.
-pub(crate) fn pass_of(line: &[u8], arrived: Stamp) -> Option<u64> {
+pub fn pass_of(line: &[u8], arrived: Stamp) -> Option<u64> {
     if !line.windows(16).any(|part| part == b"\"MIGRATION_PASS\"") {
         return None;
     }
@@ -222,6 +222,6 @@ pub(crate) fn pass_of(line: &[u8], arrived: Stamp) -> Option<u64> {
 }
 
 /// Whether a line answers a command: QEMU writes the answer's members in a fixed order, events begin with their timestamp.
-pub(crate) fn is_answer(line: &[u8]) -> bool {
+pub fn is_answer(line: &[u8]) -> bool {
     line.starts_with(b"{\"return\"") || line.starts_with(b"{\"error\"")
 }

@@ -147,7 +147,8 @@ mod tests {
     #[test]
     fn real_answers_are_far_from_the_bounds() {
         for schema in ["7.2", "10.0", "11.1"] {
-            let path = format!("{}/fixtures/qmp/{schema}/schema.json", env!("CARGO_MANIFEST_DIR"));
+            let path =
+                format!("{}/../../fixtures/qmp/{schema}/schema.json", env!("CARGO_MANIFEST_DIR"));
             let text = std::fs::read(path).unwrap();
             assert!(
                 text.len() * 4 < MAX_LINE_BYTES && count_values(&text).unwrap() * 3 < MAX_VALUES,

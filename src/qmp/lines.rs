@@ -3,7 +3,7 @@
 //! Takes a socket's reading half; gives lines with their stamps, of bounded length. Knows nothing of what is in them.
 
 use super::limits::{LimitExceeded, MAX_LINE_BYTES};
-use crate::clock::Stamp;
+use base::clock::Stamp;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};

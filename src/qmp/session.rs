@@ -12,7 +12,7 @@ use super::tasks::{self, Job, QueuedNotice, Shared, Tap};
 use super::tunnel::{self, Tunnel};
 use super::wire::{self, Direction, Greeting, Line, Notice, Reply, Request};
 use super::{Endpoint, MigrationInfo, QmpError, Result, Schema};
-use crate::text::truncate;
+use base::text::truncate;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

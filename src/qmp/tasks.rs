@@ -7,7 +7,7 @@ use super::lines::Lines;
 use super::stream::Writer;
 use super::tunnel::Tunnel;
 use super::wire::{self, Direction, Line, Notice, Reply, Request};
-use crate::clock::Stamp;
+use base::clock::Stamp;
 use std::collections::HashMap;
 use std::fmt;
 use std::os::fd::OwnedFd;

@@ -6,8 +6,8 @@
 //! That nothing remains when we are killed is the janitor's work.
 
 use super::endpoint::{Remote, is_plain_path};
-use crate::janitor::{Janitor, private_directory};
-use crate::text::read_tail;
+use base::janitor::{Janitor, private_directory};
+use base::text::read_tail;
 use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixStream;

@@ -5,8 +5,8 @@
 
 use super::limits::{MAX_ERROR_BYTES, MAX_EVENT_BYTES, MAX_UNKNOWN_BYTES};
 use super::version::QemuVersion;
-use crate::clock::Stamp;
-use crate::text::truncate;
+use base::clock::Stamp;
+use base::text::truncate;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;

@@ -1,6 +1,6 @@
 //! `downtime` in run.json: one blackout in its views.
 
-use crate::plan::Side;
+use base::Side;
 use serde::{Deserialize, Serialize};
 
 /// The blackout: no vCPU runs anywhere.

@@ -1,12 +1,12 @@
 //! What tells of convergence in a sample, and no more: a run with a million samples is read in a second, not in ten.
 
 use super::{RecordError, SampleRow, guarded, samples};
-use crate::plan::Side;
-use crate::qmp::Status;
+use base::Side;
 use parquet::column::reader::get_typed_column_reader;
 use parquet::data_type::{ByteArrayType, DataType, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, RowGroupReader};
+use qmp::Status;
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::fs::File;
@@ -185,7 +185,7 @@ fn column<T: DataType>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::append_line;
+    use crate::append_line;
     use std::io::Write;
 
     /// A row has the same glance from its Parquet file as by itself, whatever else QEMU says in it.

@@ -22,12 +22,12 @@ const MOST_ROWS: i64 = 1 << 20;
 const LONGEST_PAGE: usize = 64 << 20;
 
 /// Opens a file, of which every page is looked at before it is believed.
-pub(crate) fn open(file: File) -> Result<impl FileReader> {
+pub fn open(file: File) -> Result<impl FileReader> {
     guarded(|| SerializedFileReader::new(file)).map(Checked)
 }
 
 /// What `read` gives; a panic on the way becomes an error.
-pub(crate) fn guarded<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
+pub fn guarded<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
     // Nothing of what `read` had in hand is used afterwards.
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
         let said = panic

@@ -5,9 +5,9 @@ use super::{
     RecordError, SAMPLES, SAMPLES_STREAM, SWITCHOVERS, SampleRow, Summary, Switchover, TRANSCRIPT,
     glance, samples, vm_name,
 };
-use crate::plan::Side;
-use crate::qmp::Direction;
-use crate::text::{LineTooLong, MAX_LINE_BYTES, for_each_line, read_all, read_bytes};
+use base::Side;
+use base::text::{LineTooLong, MAX_LINE_BYTES, for_each_line, read_all, read_bytes};
+use qmp::Direction;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs::File;

@@ -4,9 +4,8 @@
 //! sampler's way; the row has a column for every member that we know, and `other` for the rest.
 
 use super::{RecordError, guarded, reader};
-use crate::plan::Side;
-use crate::qmp::MigrationInfo;
-use crate::text::{MAX_LINE_BYTES, for_each_line};
+use base::Side;
+use base::text::{MAX_LINE_BYTES, for_each_line};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
 use parquet::errors::ParquetError;
@@ -15,6 +14,7 @@ use parquet::file::reader::FileReader;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::record::{Field, Row};
 use parquet::schema::parser::parse_message_type;
+use qmp::MigrationInfo;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};

@@ -1,8 +1,8 @@
 //! Where records go in. A sink never fails and never changes the migration: what cannot be written becomes a warning.
 
-use crate::clock::Stamp;
-use crate::plan::Side;
-use crate::qmp::{Direction, Notice, Tap};
+use base::Side;
+use base::clock::Stamp;
+use qmp::{Direction, Notice, Tap};
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

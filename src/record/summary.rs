@@ -94,7 +94,7 @@ impl Outcome {
     /// As in `run.json`.
     #[must_use]
     pub fn name(self) -> String {
-        crate::scenario::serialized_name(&self)
+        scenario::serialized_name(&self)
     }
 }
 

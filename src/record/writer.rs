@@ -6,9 +6,9 @@ use super::{
     ANSWERS, Answered, DECISIONS, EVENTS, Entry, Flow, HEARTBEATS, LINK, RUN_JSON, RecordError,
     SAMPLES, SAMPLES_STREAM, SCENARIO, SWITCHOVERS, Sink, Summary, Switchover, TRANSCRIPT, vm_name,
 };
-use crate::clock::monotonic_ns;
-use crate::plan::Side;
-use crate::qmp::Notice;
+use base::Side;
+use base::clock::monotonic_ns;
+use qmp::Notice;
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};

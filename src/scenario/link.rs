@@ -1,6 +1,6 @@
 //! The network between the two QEMUs, as asked for. Named links are the files of fixtures/links.
 
-use crate::units::{Bytes, Micros, Rate};
+use base::units::{Bytes, Micros, Rate};
 use serde::{Deserialize, Serialize};
 
 /// The network between the two QEMUs.

@@ -2,8 +2,8 @@
 
 use super::keys::refuse_unknown;
 use super::{GuestKind, Mode, Scenario};
-use crate::text::read_all;
-use crate::units::Micros;
+use base::text::read_all;
+use base::units::Micros;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -289,7 +289,7 @@ fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
 mod tests {
     use super::super::keys::KEYS;
     use super::*;
-    use crate::units::{Bytes, Limit, Rate, SampleRate};
+    use base::units::{Bytes, Limit, Rate, SampleRate};
     use proptest::prelude::*;
 
     fn load(text: &str) -> Result<Scenario, ScenarioError> {
@@ -405,7 +405,7 @@ mod tests {
         loader.text("a.toml", "mode = \"hybrid\"\n[guest]\nrate = \"1MiB/s\"\nseed = 9\n").unwrap();
         loader.set("guest.rate=2MiB/s").unwrap().set("sampling.source=max").unwrap();
         let scenario = loader.load().unwrap();
-        assert_eq!(scenario.guest.rate, crate::units::WriteRate::At(Rate(2 << 20)));
+        assert_eq!(scenario.guest.rate, base::units::WriteRate::At(Rate(2 << 20)));
         assert_eq!((scenario.guest.seed, scenario.sampling.source), (9, SampleRate::Max));
         assert_eq!(scenario.switch.after_pass, Some(1));
     }
@@ -427,7 +427,7 @@ mod tests {
 
     #[test]
     fn every_scenario_in_fixtures_loads() {
-        let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/scenarios");
+        let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/scenarios");
         let cases = scenarios.join("non-convergence");
         let entries = [scenarios, cases]
             .into_iter()

@@ -1,6 +1,6 @@
 //! How the stream goes from one QEMU to the other, as asked for.
 
-use crate::units::{Bytes, Micros, Rate};
+use base::units::{Bytes, Micros, Rate};
 use serde::{Deserialize, Serialize};
 
 /// How the stream goes.

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The user for whom `keys.psk`, made by `switchover credentials`, has a key.
+pub const PSK_USER: &str = "qemu";
+
 /// Whether the stream is encrypted, and with which credentials. The directories are on the host of the QEMU that reads them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -48,7 +51,7 @@ impl Default for Tls {
             source_dir: None,
             destination_dir: None,
             hostname: None,
-            username: crate::credentials::PSK_USER.to_owned(),
+            username: PSK_USER.to_owned(),
             priority: None,
             verify_peer: true,
         }

@@ -1,11 +1,9 @@
 //! docs/ulster.md and its figures must match the stored results. After a change of either, run
 //! `qemu-scripts/ulster --from fixtures/campaigns/ulster/results`.
 
+use ::ulster::{Evidence, Verdict, check_expectations, draw_figures, load_cells, render_page};
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
-use switchover::ulster::{
-    Evidence, Verdict, check_expectations, draw_figures, load_cells, render_page,
-};
 
 fn top(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -64,7 +62,7 @@ fn refuses_missing_and_damaged_evidence_and_says_why() {
     let scratch = tempfile::tempdir().unwrap();
     let refused = |from: &Path| {
         let error = Evidence::load(&top("fixtures/campaigns/ulster"), from).unwrap_err();
-        switchover::causes::with_causes(&error).replace(&from.display().to_string(), "FROM")
+        base::causes::with_causes(&error).replace(&from.display().to_string(), "FROM")
     };
     assert_eq!(
         refused(scratch.path()),

@@ -1,16 +1,16 @@
 //! The flags that several subcommands share, and how they become a scenario: defaults first, then
 //! the scenario file, then the flags.
 
+use base::units::{Limit, Micros, SampleRate};
 use clap::{Args, ValueEnum};
+use record::Outcome;
+use scenario::{Loader, Scenario, ScenarioError};
 use std::path::PathBuf;
 use std::str::FromStr;
-use switchover::record::Outcome;
-use switchover::scenario::{Loader, Scenario, ScenarioError};
-use switchover::units::{Limit, Micros, SampleRate};
 
 /// The flags of a lab: two QEMUs that this program starts.
 #[derive(Debug, Args)]
-pub(in crate::cli) struct LabArgs {
+pub(crate) struct LabArgs {
     /// QEMU program of both sides [default: qemu-system-x86_64].
     #[arg(long, value_name = "PROGRAM")]
     qemu: Option<String>,
@@ -82,7 +82,7 @@ enum TransportArg {
 
 /// The outcomes that `--expect` accepts.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(in crate::cli) enum OutcomeArg {
+pub(crate) enum OutcomeArg {
     Completed,
     NotConverged,
     Cancelled,
@@ -92,7 +92,7 @@ pub(in crate::cli) enum OutcomeArg {
 
 /// The flags of every migration.
 #[derive(Clone, Debug, Args)]
-pub(in crate::cli) struct CommonArgs {
+pub(crate) struct CommonArgs {
     /// When memory moves: before the switchover, after it, or both [default: precopy].
     #[arg(long, value_enum)]
     mode: Option<ModeArg>,
@@ -135,20 +135,20 @@ pub(in crate::cli) struct CommonArgs {
     repeat: Option<u32>,
     /// Run directory to create [default: a new one below ./runs].
     #[arg(long, value_name = "DIR")]
-    pub(in crate::cli) out: Option<PathBuf>,
+    pub(crate) out: Option<PathBuf>,
     /// Exit with 4 if EXPR is true of run.json, such as 'downtime.best.us > 300ms'. May be
     /// repeated.
     #[arg(long, value_name = "EXPR")]
-    pub(in crate::cli) fail_if: Vec<String>,
+    pub(crate) fail_if: Vec<String>,
     /// Exit with 0 if this is the outcome, and with 4 if it is another.
     #[arg(long, value_enum, value_name = "OUTCOME")]
-    pub(in crate::cli) expect: Option<OutcomeArg>,
+    pub(crate) expect: Option<OutcomeArg>,
     /// Print the resulting scenario, and do nothing else.
     #[arg(long)]
-    pub(in crate::cli) print_scenario: bool,
+    pub(crate) print_scenario: bool,
     /// Print JSON (the content of run.json) on stdout.
     #[arg(long)]
-    pub(in crate::cli) json: bool,
+    pub(crate) json: bool,
 }
 
 impl CommonArgs {
@@ -218,7 +218,7 @@ fn checked_sample_rate(text: &str) -> Result<String, <SampleRate as FromStr>::Er
 }
 
 impl OutcomeArg {
-    pub(in crate::cli) fn outcome(self) -> Outcome {
+    pub(crate) fn outcome(self) -> Outcome {
         match self {
             OutcomeArg::Completed => Outcome::Completed,
             OutcomeArg::NotConverged => Outcome::NotConverged,
@@ -236,7 +236,7 @@ fn value_name<T: ValueEnum>(value: T) -> String {
 }
 
 /// Loads a scenario: the defaults, then the file, then the flags.
-pub(in crate::cli) fn load_scenario(
+pub(crate) fn load_scenario(
     file: Option<&PathBuf>,
     lab: Option<&LabArgs>,
     common: Option<&CommonArgs>,
@@ -245,7 +245,7 @@ pub(in crate::cli) fn load_scenario(
 }
 
 /// As [`load_scenario`], over what `loader` holds already.
-pub(in crate::cli) fn load_scenario_over(
+pub(crate) fn load_scenario_over(
     mut loader: Loader,
     file: Option<&PathBuf>,
     lab: Option<&LabArgs>,

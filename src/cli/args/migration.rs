@@ -3,12 +3,12 @@
 use super::common::{CommonArgs, LabArgs, load_scenario_over};
 use super::own_guest::OwnGuestArgs;
 use clap::Args;
+use qmp::Endpoint;
+use scenario::{Loader, Scenario, ScenarioError};
 use std::path::PathBuf;
-use switchover::qmp::Endpoint;
-use switchover::scenario::{Loader, Scenario, ScenarioError};
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct RunArgs {
+pub(crate) struct RunArgs {
     /// Scenario file (TOML, see docs/reference/scenario.md). Without one, the built-in scenario is used.
     scenario: Option<PathBuf>,
     #[command(flatten)]
@@ -16,11 +16,11 @@ pub(in crate::cli) struct RunArgs {
     #[command(flatten)]
     own_guest: OwnGuestArgs,
     #[command(flatten)]
-    pub(in crate::cli) common: CommonArgs,
+    pub(crate) common: CommonArgs,
 }
 
 impl RunArgs {
-    pub(in crate::cli) fn load_scenario(&self) -> Result<Scenario, ScenarioError> {
+    pub(crate) fn load_scenario(&self) -> Result<Scenario, ScenarioError> {
         let mut loader = Loader::new();
         if let Some(file) = &self.scenario {
             loader.file(file)?;
@@ -31,50 +31,50 @@ impl RunArgs {
 }
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct MigrateArgs {
+pub(crate) struct MigrateArgs {
     /// Scenario file (TOML, see docs/reference/scenario.md) for everything but the QEMUs themselves.
     #[arg(long, value_name = "FILE")]
-    pub(in crate::cli) scenario: Option<PathBuf>,
+    pub(crate) scenario: Option<PathBuf>,
     /// QMP socket of the source: unix:PATH, tcp:HOST:PORT or ssh:[USER@]HOST:PATH.
     #[arg(long, value_name = "QMP")]
-    pub(in crate::cli) source: Endpoint,
+    pub(crate) source: Endpoint,
     /// QMP socket of the destination, which was started with the source's options and
     /// `-incoming defer`.
     #[arg(long, value_name = "QMP")]
-    pub(in crate::cli) destination: Endpoint,
+    pub(crate) destination: Endpoint,
     /// Second QMP socket of the source, used only for sampling.
     #[arg(long, value_name = "QMP")]
-    pub(in crate::cli) source_sampling: Option<Endpoint>,
+    pub(crate) source_sampling: Option<Endpoint>,
     /// Second QMP socket of the destination, used only for sampling.
     #[arg(long, value_name = "QMP")]
-    pub(in crate::cli) destination_sampling: Option<Endpoint>,
+    pub(crate) destination_sampling: Option<Endpoint>,
     /// Trace file of the source (its -D option, with -msg timestamp=on). The traces of both sides
     /// show the parts of the blackout, from QEMU 8.2 on.
     #[arg(long, value_name = "FILE")]
-    pub(in crate::cli) source_trace: Option<PathBuf>,
+    pub(crate) source_trace: Option<PathBuf>,
     /// Trace file of the destination (its -D option, with -msg timestamp=on).
     #[arg(long, value_name = "FILE")]
-    pub(in crate::cli) destination_trace: Option<PathBuf>,
+    pub(crate) destination_trace: Option<PathBuf>,
     #[command(flatten)]
-    pub(in crate::cli) common: CommonArgs,
+    pub(crate) common: CommonArgs,
 }
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct AttachArgs {
+pub(crate) struct AttachArgs {
     /// QMP socket of the source: unix:PATH, tcp:HOST:PORT or ssh:[USER@]HOST:PATH.
     #[arg(long, value_name = "QMP")]
-    pub(in crate::cli) source: Endpoint,
+    pub(crate) source: Endpoint,
     /// QMP socket of the destination.
     #[arg(long, value_name = "QMP")]
-    pub(in crate::cli) destination: Endpoint,
+    pub(crate) destination: Endpoint,
     #[command(flatten)]
-    pub(in crate::cli) common: CommonArgs,
+    pub(crate) common: CommonArgs,
 }
 
 impl AttachArgs {
     /// The scenario, practically without a timeout unless the user asks for one: somebody else
     /// started this migration.
-    pub(in crate::cli) fn load_scenario(&self) -> Result<Scenario, ScenarioError> {
+    pub(crate) fn load_scenario(&self) -> Result<Scenario, ScenarioError> {
         let mut loader = Loader::new();
         loader.set_value("timeout", "1000h")?;
         load_scenario_over(loader, None, None, Some(&self.common))

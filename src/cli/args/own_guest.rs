@@ -1,7 +1,7 @@
 //! The flags of `run` for a guest that the user brings.
 
 use clap::Args;
-use switchover::scenario::{Loader, ScenarioError};
+use scenario::{Loader, ScenarioError};
 
 const HEADING: &str = "A guest of your own";
 

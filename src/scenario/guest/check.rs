@@ -2,7 +2,7 @@
 
 use super::super::Qemu;
 use super::{Guest, GuestKind, Load, OwnGuest};
-use crate::units::{Bytes, Micros, PAGE_BYTES};
+use base::units::{Bytes, Micros, PAGE_BYTES};
 
 /// What cannot be, at which key.
 type Problem = (&'static str, String);
@@ -13,7 +13,7 @@ const LARGEST: Bytes = Bytes(12 << 30);
 const WORDS_MAX: usize = 800;
 
 impl Guest {
-    pub(in crate::scenario) fn problem(&self) -> Option<Problem> {
+    pub(crate) fn problem(&self) -> Option<Problem> {
         self.heart().or_else(|| self.shares()).or_else(|| self.kind_problem()).or_else(
             || match self.kind {
                 GuestKind::Micro => self.sizes(16 * MIB, self.micro_needs()),
@@ -195,7 +195,7 @@ const HARMFUL_OPTIONS: [(&str, &str); 2] = [
 ];
 
 impl Qemu {
-    pub(in crate::scenario) fn problem(&self, guest: &Guest) -> Option<Problem> {
+    pub(crate) fn problem(&self, guest: &Guest) -> Option<Problem> {
         if guest.kind == GuestKind::Own
             && self.arguments.is_empty()
             && guest.own.kernel.is_none()

@@ -7,7 +7,7 @@ mod own;
 
 pub use own::{DiskAccess, DiskFormat, OwnGuest};
 
-use crate::units::{Bytes, Micros, Rate, WriteRate};
+use base::units::{Bytes, Micros, Rate, WriteRate};
 use serde::{Deserialize, Serialize};
 
 /// The guest of a lab, and its workload. facts/guest.md; fixtures/guest/README.md.

@@ -1,6 +1,6 @@
 //! A guest of the user's: what QEMU boots, which disk it has, how one sees that it is up.
 
-use crate::units::Micros;
+use base::units::Micros;
 use serde::{Deserialize, Serialize};
 
 /// What a guest of the user's boots. All paths are as QEMU finds them.

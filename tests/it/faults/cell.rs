@@ -1,7 +1,7 @@
 //! What can go wrong, to whom, and when.
 
+use base::Side;
 use std::fmt;
-use switchover::plan::Side;
 
 /// A fault, and whom it meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,11 +3,11 @@
 use super::cell::{Cell, Fault, How, Phase};
 use super::scene::Scene;
 use crate::harness::{Done, Vm, loses_writes};
+use base::Side;
+use base::units::Micros;
+use record::Run;
 use std::fmt;
 use std::time::Duration;
-use switchover::plan::Side;
-use switchover::record::Run;
-use switchover::units::Micros;
 
 const POLL: Duration = Duration::from_millis(20);
 /// A main loop that says nothing for so long waits for what never comes.

@@ -11,13 +11,13 @@ mod stream;
 mod table;
 mod wire;
 
+use base::Side;
 use cell::{Cell, Fault, How, Phase};
 use judge::{Verdict, judge};
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use scene::Scene;
 use std::sync::Mutex;
-use switchover::plan::Side;
 
 /// Migrations at a time.
 const WORKERS: usize = 2;

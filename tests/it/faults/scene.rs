@@ -5,12 +5,12 @@ use super::disk::Disk;
 use super::stream::Stream;
 use super::wire::Wire;
 use crate::harness::{Done, Pair, Running, Scratch, Switchover, Wish, qemu};
+use base::Side;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use record::{EventRecord, Run};
 use std::path::PathBuf;
 use std::time::Duration;
-use switchover::plan::Side;
-use switchover::record::{EventRecord, Run};
 
 const FREEZE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(2);

@@ -1,5 +1,6 @@
 //! A way for the migration stream that is long, can stall, and can be cut. It is the test's own, as the driver may die.
 
+use base::clock::monotonic_ns;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -8,7 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use switchover::clock::monotonic_ns;
 
 /// One way. Long enough for what happens within it to be met: the source's last data on its way, the destination's word on its way back.
 const DELAY: Duration = Duration::from_millis(150);

@@ -49,8 +49,7 @@ fn the_seeds_of_texts_are_understood() {
     for (name, bytes) in seeds("scenario") {
         let text = String::from_utf8(bytes).unwrap();
         let toml = text.split('\0').next().unwrap();
-        let loaded =
-            switchover::scenario::Loader::new().text(&name, toml).and_then(|loader| loader.load());
+        let loaded = scenario::Loader::new().text(&name, toml).and_then(|loader| loader.load());
         loaded.unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }

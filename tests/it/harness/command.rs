@@ -1,13 +1,13 @@
 //! The command under test.
 
 use super::{DEADLINE, Scratch, eventually};
+use base::Side;
+use record::{EventRecord, Run, SampleRow};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
-use switchover::plan::Side;
-use switchover::record::{EventRecord, Run, SampleRow};
 
 /// A call of the command, with the test's directory as TMPDIR and working directory, and `run` in it as run directory.
 pub(crate) struct Switchover {

@@ -1,10 +1,10 @@
 //! A test's own directory: TMPDIR of the command under test, so that all it leaves behind can be told from others'.
 
+use base::Side;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::path::{Path, PathBuf};
-use switchover::plan::Side;
 
 /// Removed when dropped.
 pub(crate) struct Scratch(tempfile::TempDir);

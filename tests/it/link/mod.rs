@@ -1,16 +1,16 @@
 //! The emulated link by itself: what it may never do, and what it must do at least. How well it keeps to its figures is a benchmark's.
 
+use base::clock::monotonic_ns;
+use lab::link::{Link, Totals};
 use proptest::prelude::*;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
-use switchover::clock::monotonic_ns;
-use switchover::link::{Link, Totals};
-use switchover::scenario;
-use switchover::scenario::{Figures, LinkPreset, Outage};
-use switchover::sockets::{Address, tcp_pair, unix_pair};
-use switchover::units::{Bytes, Micros, Rate};
+
+use base::units::{Bytes, Micros, Rate};
+use migrate::sockets::{Address, tcp_pair, unix_pair};
+use scenario::{Figures, LinkPreset, Outage};
 
 const MIB: u64 = 1 << 20;
 

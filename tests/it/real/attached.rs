@@ -2,11 +2,11 @@
 
 use super::cells;
 use crate::harness::{Done, Pair, Scratch, Switchover, Vm, Wish, loses_writes, qemu};
+use migrate::drive::Interrupt;
+use record::Outcome;
+use scenario::Loader;
 use serde_json::json;
-use switchover::drive::Interrupt;
-use switchover::record::Outcome;
 use switchover::run::{Attach, Options, attached};
-use switchover::scenario::Loader;
 
 fn migrate(scratch: &Scratch, endpoints: &[String], arguments: &[&str]) -> Done {
     let words: Vec<&str> =

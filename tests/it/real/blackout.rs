@@ -2,8 +2,8 @@
 
 use super::cells;
 use crate::harness::{Done, Pair, Scratch, Switchover, Wish, qemu, skewed};
+use record::Switchover as Line;
 use serde_json::Value;
-use switchover::record::Switchover as Line;
 
 fn lines(done: &Done) -> Vec<Line> {
     let text = std::fs::read_to_string(done.out().join("switchovers.jsonl")).unwrap();

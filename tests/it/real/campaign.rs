@@ -1,16 +1,17 @@
 //! Campaigns against real QEMU: what is finished is never done again nor lost, whatever ends it; and what cannot be run is a result.
 
 use crate::harness::{Done, Scratch, Switchover, qemu};
+use analysis::{RunRow, RunStatus, results};
 use nix::sys::signal::Signal;
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
+use record::Outcome;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
-use switchover::campaign::{Journal, RunRow, RunStatus, results};
-use switchover::record::Outcome;
+use switchover::campaign::Journal;
 
 const SMALL: &str = "[set]\nguest.memory = \"64MiB\"\nguest.working_set = \"16MiB\"\nguest.rate = \"20MiB/s\"\nqemu.accel = \"tcg\"\n";
 

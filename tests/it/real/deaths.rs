@@ -2,7 +2,7 @@
 
 use super::cells;
 use crate::harness::{Pair, Scratch, Switchover, Wish, qemu};
-use switchover::plan::Side;
+use base::Side;
 
 /// A pre-copy that goes on for long.
 const ENDLESS: &[&str] =

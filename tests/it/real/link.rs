@@ -2,10 +2,10 @@
 
 use super::cells;
 use crate::harness::{Done, Pair, Running, Scratch, Switchover, Wish, eventually, qemu};
+use base::Side;
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 use std::io::Write;
-use switchover::plan::Side;
 
 fn run(scratch: &Scratch, version: &'static str, arguments: &[&str]) -> Option<Done> {
     let qemu = qemu(version)?;

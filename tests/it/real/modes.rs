@@ -2,8 +2,8 @@
 
 use super::cells;
 use crate::harness::{Done, Scratch, Switchover, qemu};
+use base::Side;
 use serde_json::Value;
-use switchover::plan::Side;
 
 const FILES: &[&str] = &[
     "run.json",

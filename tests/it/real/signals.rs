@@ -2,9 +2,9 @@
 
 use super::cells;
 use crate::harness::{Running, Scratch, Switchover, eventually, qemu};
+use base::Side;
 use nix::sys::signal::{Signal, kill};
 use std::os::unix::process::ExitStatusExt;
-use switchover::plan::Side;
 
 /// A pre-copy that goes on for long.
 const ENDLESS: &[&str] =

@@ -3,10 +3,10 @@
 
 use super::cells;
 use crate::harness::{Done, Pair, Qmp, Scratch, Switchover, Wish, loses_writes, qemu};
+use migrate::plan::OBJECT;
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use switchover::plan::OBJECT;
 
 /// One key of the scenario is enough in a lab.
 fn encrypted(version: &'static str, credentials: &str, arguments: &[&str], transport: &str) {

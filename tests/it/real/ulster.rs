@@ -2,9 +2,9 @@
 //! and the expectations that two runs of a cell can decide.
 
 use crate::harness::{Scratch, Switchover, qemu};
+use ::ulster::expectations::Expectation;
+use ::ulster::{Finding, Verdict, check_expectations, load_cells};
 use std::path::Path;
-use switchover::ulster::expectations::Expectation;
-use switchover::ulster::{Finding, Verdict, check_expectations, load_cells};
 
 const QUICK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/campaigns/ulster/quick.toml");
 

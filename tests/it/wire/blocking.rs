@@ -1,10 +1,10 @@
 //! The connection of a sampler: one question, one answer, on a thread of its own.
 
 use super::server::{DEADLINE, GREETING, Peer, Server};
+use qmp::{BlockingSession, Endpoint, QmpError};
 use serde_json::json;
 use std::io;
 use std::time::Duration;
-use switchover::qmp::{BlockingSession, Endpoint, QmpError};
 use tokio::task::spawn_blocking;
 
 const QUERY: &[u8] = br#"{"execute":"query-migrate"}"#;

@@ -1,16 +1,16 @@
 //! Migrations between two scripted QEMUs: what real ones do only once in a while.
 
 use super::server::{Peer, Server, served};
+use base::Side;
+use base::units::Micros;
+use migrate::drive::{Driver, End, Given, Interrupt, Progress, Rejoin, Report, RunStates};
+use migrate::observe::Latest;
+use migrate::plan::{Listen, Plan, RecoveryRules, Settings, Stream};
+use model::policy::{GiveUpWhen, SwitchWhen};
+use record::{Outcome, RunDir};
+use scenario::{Hooks, Mode};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
-use switchover::drive::{Driver, End, Given, Interrupt, Progress, Rejoin, Report, RunStates};
-use switchover::observe::Latest;
-use switchover::plan::{
-    GiveUpWhen, Listen, Plan, RecoveryRules, Settings, Side, Stream, SwitchWhen,
-};
-use switchover::record::{Outcome, RunDir};
-use switchover::scenario::{Hooks, Mode};
-use switchover::units::Micros;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 

@@ -2,11 +2,11 @@
 
 use super::server::{DEADLINE, GREETING, Peer, Server, connected};
 use crate::harness::{Scratch, Switchover};
+use base::text::escape_control;
+use qmp::{BlockingSession, Notice, Request, Schema, Session};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use switchover::qmp::{BlockingSession, Notice, Request, Schema, Session};
-use switchover::text::escape_control;
 use tokio::io::AsyncWriteExt;
 
 /// Sends this after the negotiation, until the other end closes; how the session ended.

@@ -1,20 +1,18 @@
 //! What QEMU 7.2, 10.0 and 11.1 really said (fixtures/qmp), played back to everything that listens to them.
 
 use super::server::{DEADLINE, Peer, Server};
+use base::Side;
+use base::units::Micros;
+use migrate::drive::{Command, Effect, Ending, Held, Input, Machine};
+use migrate::plan::{Listen, Plan, RecoveryRules, Settings, Stream};
+use model::policy::{GiveUpWhen, SwitchWhen};
+use qmp::{Direction, Event, Kind, MigrationInfo, Notice, QmpError, Request, Schema, Session};
+use record::Outcome;
+use scenario::{Hooks, Mode};
 use serde::Deserialize;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use switchover::drive::{Command, Effect, Ending, Held, Input, Machine};
-use switchover::plan::{
-    GiveUpWhen, Listen, Plan, RecoveryRules, Settings, Side, Stream, SwitchWhen,
-};
-use switchover::qmp::{
-    Direction, Event, Kind, MigrationInfo, Notice, QmpError, Request, Schema, Session,
-};
-use switchover::record::Outcome;
-use switchover::scenario::{Hooks, Mode};
-use switchover::units::Micros;
 
 #[derive(Debug, Deserialize)]
 struct Header {
@@ -252,7 +250,7 @@ fn as_event(json: &Value) -> Event {
         name: json["event"].as_str().unwrap().to_owned(),
         data: json.get("data").cloned().unwrap_or_default(),
         qemu_us: None,
-        arrived: switchover::clock::Stamp { mono_ns: 0, wall_ns: 0 },
+        arrived: base::clock::Stamp { mono_ns: 0, wall_ns: 0 },
     }
 }
 

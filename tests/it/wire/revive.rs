@@ -1,8 +1,8 @@
 //! What `revive` refuses: wherever the guest runs, may run, or goes on by itself, nothing is sent that changes anything.
 
 use super::server::{Peer, served};
+use migrate::step::revive;
 use serde_json::{Value, json};
-use switchover::step::revive;
 
 /// The state of a migration and of a VM.
 type Stands = (&'static str, &'static str);

@@ -1,10 +1,10 @@
 //! A QMP server that does what a test tells it, step by step. It speaks as QEMU does: replies and events end with `\r\n`, and
 //! a command is over at its closing brace.
 
+use qmp::{Endpoint, Notices, Session};
 use serde_json::{Value, json};
 use std::io;
 use std::time::Duration;
-use switchover::qmp::{Endpoint, Notices, Session};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};

@@ -1,14 +1,14 @@
 //! The connection under everything that a peer can do to it.
 
 use super::server::{DEADLINE, GREETING, GREETING_WITHOUT_OOB, Peer, Server, connected};
+use base::clock::Stamp;
 use nix::sys::stat::fstat;
+use qmp::{Direction, Endpoint, Notice, Notices, QmpError, Request, Session, Tap};
 use serde_json::{Value, json};
 use std::fmt::Debug;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use switchover::clock::Stamp;
-use switchover::qmp::{Direction, Endpoint, Notice, Notices, QmpError, Request, Session, Tap};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -30,7 +30,7 @@ async fn next_notice(notices: &mut Notices) -> Notice {
     timeout(DEADLINE, notices.next()).await.expect("no notice comes").unwrap()
 }
 
-async fn next_event(notices: &mut Notices) -> switchover::qmp::Event {
+async fn next_event(notices: &mut Notices) -> qmp::Event {
     match next_notice(notices).await {
         Notice::Event(event) => event,
         Notice::Unknown { line, .. } => panic!("not understood: {line}"),
@@ -139,7 +139,7 @@ async fn events_that_no_schema_knows_arrive_all_the_same() {
     peer.line(r#"{"timestamp": {"seconds": 3, "microseconds": 5}, "event": "MIGRATION", "data": {"status": "warp"}}"#).await;
     peer.line(r#"{"event": "NO_TIME"}"#).await;
     peer.line(r#"{"timestamp": {"seconds": -1, "microseconds": -1}, "event": "NO_CLOCK"}"#).await;
-    let seen = |event: switchover::qmp::Event| (event.name, event.data, event.qemu_us);
+    let seen = |event: qmp::Event| (event.name, event.data, event.qemu_us);
     assert_eq!(
         seen(next_event(&mut notices).await),
         ("WARP".to_owned(), json!({"factor": 9}), Some(3_000_005))

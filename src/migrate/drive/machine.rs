@@ -1,0 +1,522 @@
+//! What to do next, as a pure function: `step(input, now)` changes the state and gives effects. No clock, no socket.
+//!
+//! The safety rules live here, in two places that everything passes through. [`Machine::cancel`]: nothing is cancelled once
+//! post-copy may have begun, because the source's memory is then no longer the whole guest; and 7.2 would obey such a cancel
+//! and lose the guest (facts/qapi.md §6.3), so there already the request for post-copy is the point of no return.
+//! And nothing here ever continues a source: QEMU itself does so after a cancel or a failure.
+
+mod alone;
+mod cancel;
+mod deadlines;
+mod doubt;
+mod words;
+
+pub use words::{Command, Decision, Effect, Ending, Held, Input, Phase};
+
+use super::hooks::Hook;
+use super::recovery::Recovery;
+use crate::plan::{Listen, Plan};
+use alone::{Out, SourceOut, without_source};
+use base::Side;
+use cancel::{Hold, WAS_HELD, Why};
+use doubt::Doubt;
+use model::policy::{Action, Observation, Rules};
+use qmp::{Event, MigrationInfo, Status};
+use record::Outcome;
+use scenario::MAX_DOWNTIME;
+
+/// The state of one migration.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    rules: Rules,
+    cancel_is_guarded: bool,
+    /// The destination is still to be told to listen.
+    listens_after: bool,
+    told_to_listen: bool,
+    phase: Phase,
+    since_ns: u64,
+    started_ns: u64,
+    active_ns: Option<u64>,
+    /// By the downtime-limit that was set, and by the one that holds now: until it has sent the rest of RAM, QEMU answers nothing.
+    limit_ns: u64,
+    may_stand_ns: u64,
+    seen: Observation,
+    /// Asked for a cancel that had to be put off, and why.
+    wants_out: Option<(Why, String)>,
+    why: Option<(Why, String)>,
+    postcopy_happened: bool,
+    source_done: bool,
+    destination_done: bool,
+    progress_ns: u64,
+    stalled_after_ns: u64,
+    recovery: Recovery,
+    has_hook: bool,
+    /// The command for after the switchover is still to be run.
+    has_hook_after: bool,
+    source_out: Option<SourceOut>,
+    destination_out: Option<Out>,
+    hold: Hold,
+    hold_refused: bool,
+    was_held: bool,
+    /// The source waits in pre-switchover: nothing of its devices was sent.
+    waits: bool,
+    /// It sends its devices, or has sent them.
+    in_device: bool,
+    sent_postcopy: bool,
+    sent_continue: bool,
+    /// The guest runs on the destination, by the source's word.
+    source_let_go: bool,
+    /// After it was stopped for its switchover.
+    source_started_again: bool,
+    /// The destination started its guest.
+    resumed: bool,
+    /// What the source said while there was no connection was missed.
+    missed: bool,
+    doubt: Doubt,
+}
+
+impl Machine {
+    /// A migration about to start.
+    #[must_use]
+    pub fn new(plan: &Plan) -> Machine {
+        Machine {
+            rules: Rules { switch: plan.switch, finish: plan.finish, give_up: plan.give_up },
+            cancel_is_guarded: plan.cancel_is_guarded,
+            listens_after: matches!(plan.listen, Listen::After(_)),
+            told_to_listen: false,
+            phase: Phase::Precopy,
+            since_ns: 0,
+            started_ns: 0,
+            active_ns: None,
+            limit_ns: plan.downtime_limit.0.saturating_mul(1000),
+            may_stand_ns: plan.downtime_limit.0.saturating_mul(1000),
+            seen: Observation::default(),
+            wants_out: None,
+            why: None,
+            postcopy_happened: false,
+            source_done: false,
+            destination_done: false,
+            progress_ns: 0,
+            stalled_after_ns: plan.recovery.stalled_after.0 * 1000,
+            recovery: Recovery::new(plan.recovery),
+            has_hook: plan.hooks.before_switchover.is_some(),
+            has_hook_after: plan.hooks.after_switchover.is_some(),
+            source_out: None,
+            destination_out: None,
+            hold: if plan.confirms { Hold::Held } else { Hold::No },
+            hold_refused: false,
+            was_held: plan.confirms,
+            waits: false,
+            in_device: false,
+            sent_postcopy: false,
+            sent_continue: false,
+            source_let_go: false,
+            source_started_again: false,
+            resumed: false,
+            missed: false,
+            doubt: Doubt::default(),
+        }
+    }
+
+    /// A migration that somebody else began. Whether post-copy was asked for cannot be known: where it may have been, it counts as asked for.
+    #[must_use]
+    pub fn adopting(plan: &Plan) -> Machine {
+        let mut machine = Machine::new(plan);
+        machine.seen.postcopy_asked = plan.mode.allows_postcopy();
+        machine.missed = true;
+        machine
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// What is known of pre-copy.
+    #[must_use]
+    pub fn observation(&self) -> Observation {
+        self.seen
+    }
+
+    /// Takes what was seen at `now_ns`; gives what to do, in order.
+    pub fn step(&mut self, input: &Input<'_>, now_ns: u64) -> Vec<Effect> {
+        if self.phase == Phase::Ended {
+            return Vec::new();
+        }
+        let mut effects = Vec::new();
+        match input {
+            Input::Started => (self.started_ns, self.since_ns) = (now_ns, now_ns),
+            Input::Event(side, event) => self.event(*side, event, now_ns, &mut effects),
+            Input::Sample(side, info) => self.sample(*side, info, now_ns, &mut effects),
+            Input::Refused(command, text) => self.refused(*command, text, now_ns, &mut effects),
+            Input::Recovered if self.recovery.is_trying() => {
+                self.recovery.succeeded();
+                self.progress_ns = now_ns;
+                self.note("recovered", "post-copy goes on", &mut effects);
+            }
+            Input::Reopened(side) => self.reopened(*side, now_ns, &mut effects),
+            Input::Gone(side, reason) => self.gone(*side, reason, now_ns, &mut effects),
+            Input::Exited(side, reason) => self.exited(*side, reason, now_ns, &mut effects),
+            Input::Released if self.hold == Hold::Releasing => self.released(now_ns, &mut effects),
+            Input::Quelled => self.quelled(&mut effects),
+            Input::Held(held) => self.held(*held, now_ns, &mut effects),
+            Input::Hooked(result) => self.hooked(result, now_ns, &mut effects),
+            Input::Interrupt => {
+                self.cancel(Why::User, "interrupted".to_owned(), now_ns, &mut effects)
+            }
+            Input::Released | Input::Recovered | Input::Tick => {}
+        }
+        self.decide(now_ns, &mut effects);
+        self.watch_deadlines(now_ns, &mut effects);
+        effects
+    }
+
+    fn event(&mut self, side: Side, event: &Event, now_ns: u64, effects: &mut Vec<Effect>) {
+        let text = |key: &str| event.data.get(key).and_then(|value| value.as_str());
+        match (event.name.as_str(), side) {
+            ("MIGRATION", side) => {
+                if let Some(status) = text("status") {
+                    self.status(side, &Status::from(status), None, now_ns, effects);
+                }
+            }
+            ("MIGRATION_PASS", Side::Source) => {
+                let pass = event.data.get("pass").and_then(serde_json::Value::as_u64).unwrap_or(0);
+                self.seen.pass = self.seen.pass.max(pass);
+            }
+            ("STOP", Side::Source) => self.source_started_again = false,
+            ("RESUME", Side::Source) => self.source_starts_again(now_ns, effects),
+            ("RESUME", Side::Destination) => {
+                self.resumed = true;
+                self.switched_over(effects);
+                // Held, it is somebody else's doing.
+                if self.hold != Hold::Asked {
+                    self.released(now_ns, effects);
+                }
+            }
+            // A guest that powers off or is shut down while migrating ends the matter in its own way: noted by its process.
+            _ => {}
+        }
+    }
+
+    fn sample(&mut self, side: Side, info: &MigrationInfo, now_ns: u64, effects: &mut Vec<Effect>) {
+        if let (Side::Source, Some(transferred)) =
+            (side, info.ram.as_ref().and_then(|ram| ram.transferred))
+            && transferred > self.seen.transferred
+        {
+            self.seen.transferred = transferred;
+            self.progress_ns = now_ns;
+        }
+        if let Some(status) = &info.status {
+            self.status(side, status, info.error_desc.as_deref(), now_ns, effects);
+        }
+        if side == Side::Destination {
+            self.hold_again(now_ns, effects);
+        }
+    }
+
+    fn status(
+        &mut self,
+        side: Side,
+        status: &Status,
+        error: Option<&str>,
+        now_ns: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        if status.is_postcopy() && self.phase != Phase::Ended {
+            self.postcopy_happened = true;
+            if matches!(self.phase, Phase::Precopy | Phase::Switchover | Phase::Cancelling) {
+                self.enter(Phase::Postcopy, now_ns);
+                self.progress_ns = now_ns;
+            }
+        }
+        self.recovery.saw(side, status, now_ns);
+        if status.is_postcopy()
+            && side == Side::Source
+            && self.destination_out.is_some_and(Out::is_for_good)
+            && !self.destination_done
+        {
+            self.end(
+                Outcome::Lost,
+                "post-copy began, and the destination has failed".to_owned(),
+                effects,
+            );
+            return;
+        }
+        match (side, status) {
+            // Its last words, but for one, are overtaken: there is no guest on it any more.
+            (Side::Source, status) if self.is_source_dead() && *status != Status::Completed => {}
+            (Side::Source, Status::Active) => {
+                self.active_ns.get_or_insert(now_ns);
+            }
+            (Side::Source, Status::PreSwitchover) if self.phase == Phase::Precopy => {
+                self.enter(Phase::Switchover, now_ns);
+                self.waits = true;
+                if self.has_hook {
+                    self.note("hook", "the source is ready to switch over", effects);
+                    effects.push(Effect::Hook(Hook::BeforeSwitchover));
+                } else {
+                    self.go_on("the source is ready to switch over", effects);
+                }
+            }
+            (Side::Source, Status::Device) => {
+                (self.waits, self.in_device) = (false, true);
+                if self.phase == Phase::Precopy {
+                    self.enter(Phase::Switchover, now_ns);
+                }
+            }
+            // Since 10.2 it may still take the guest back in postcopy-device, before.
+            (Side::Source, Status::PostcopyActive | Status::PostcopyPaused) => {
+                self.source_let_go = true;
+                self.let_run(effects);
+            }
+            (Side::Source, Status::Completed) if self.destination_out == Some(Out::Exited) => {
+                self.end(
+                    Outcome::Lost,
+                    "the source handed over to a destination whose process ended".to_owned(),
+                    effects,
+                );
+            }
+            (Side::Source, Status::Completed) => {
+                self.source_done = true;
+                self.done(now_ns, effects);
+            }
+            (Side::Destination, Status::Completed) => {
+                self.destination_done = true;
+                self.done(now_ns, effects);
+            }
+            // 7.2 obeys a cancel in post-copy: the source runs on, and so may the destination.
+            (Side::Source, Status::Cancelled)
+                if self.postcopy_happened || self.source_done || self.is_elsewhere() =>
+            {
+                let reason = "somebody else cancelled it after the destination had taken over: the guest may be on either side, or on \
+                              both. Stop both before doing anything";
+                self.end(Outcome::Unknown, reason.to_owned(), effects);
+            }
+            (Side::Source, Status::Cancelled) => {
+                self.stopped(Outcome::Cancelled, "somebody else cancelled it".to_owned(), effects);
+            }
+            (side, Status::Failed) => self.failed(side, error, now_ns, effects),
+            _ => {}
+        }
+    }
+
+    /// Lets a source that waits for it switch over.
+    fn go_on(&mut self, reason: &str, effects: &mut Vec<Effect>) {
+        self.note("continue", reason, effects);
+        self.sent_continue = true;
+        self.waits = false;
+        effects.push(Effect::Send(Command::Continue));
+    }
+
+    /// The guest runs on the destination.
+    fn switched_over(&mut self, effects: &mut Vec<Effect>) {
+        if std::mem::take(&mut self.has_hook_after) {
+            effects.push(Effect::Hook(Hook::AfterSwitchover));
+        }
+    }
+
+    fn done(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
+        if self.phase == Phase::Doubt && self.source_out.is_none() {
+            self.quell(now_ns, effects);
+        } else if self.destination_done && (self.source_done || self.source_out.is_some()) {
+            if self.hold != Hold::No {
+                self.release(now_ns, effects);
+                return;
+            }
+            // Its RESUME may have been missed.
+            self.switched_over(effects);
+            let reason = match (
+                self.why.as_ref().or(self.wants_out.as_ref()),
+                self.seen.postcopy_asked,
+                self.postcopy_happened,
+            ) {
+                (Some((_, reason)), ..) => {
+                    format!("completed before it could be cancelled ({reason})")
+                }
+                (None, true, false) => {
+                    "completed; post-copy was asked for, but pre-copy finished first".to_owned()
+                }
+                (None, _, true) => "completed by post-copy".to_owned(),
+                (None, _, false) => "completed by pre-copy".to_owned(),
+            };
+            let reason = match self.source_out.as_ref().filter(|_| !self.source_done) {
+                Some(SourceOut::Exited(why)) => {
+                    format!("{reason}, by the destination's word (source: {why})")
+                }
+                Some(SourceOut::Gone(why)) => {
+                    format!(
+                        "{reason}, by the destination's word; the source cannot be asked ({why}). If the stream broke as well, it may run its \
+                         guest too: stop it when it can be reached, and never continue it"
+                    )
+                }
+                None => reason,
+            };
+            self.end(Outcome::Completed, reason, effects);
+        } else if self.phase != Phase::OtherSide {
+            self.enter(Phase::OtherSide, now_ns);
+            if self.source_done && std::mem::take(&mut self.listens_after) {
+                self.told_to_listen = true;
+                self.note("listen", "the source has written everything", effects);
+                effects.push(Effect::Send(Command::Listen));
+            }
+        }
+    }
+
+    /// The destination has the guest, and may run it.
+    fn is_elsewhere(&self) -> bool {
+        self.destination_done && self.hold != Hold::Held
+    }
+
+    /// The source goes on by itself: because we cancelled, for our reason, or for the one given.
+    fn stopped(&mut self, otherwise: Outcome, because: String, effects: &mut Vec<Effect>) {
+        let (outcome, reason) = match self.why.take() {
+            Some((Why::GaveUp, reason)) => (Outcome::NotConverged, reason),
+            Some((Why::User, reason)) => (Outcome::Cancelled, reason),
+            Some((Why::Trouble, reason)) => (Outcome::Failed, reason),
+            None => (otherwise, because),
+        };
+        self.end(outcome, reason, effects);
+    }
+
+    /// A side failed. In post-copy that is the end of the guest; before, QEMU itself lets the source run on.
+    fn failed(&mut self, side: Side, error: Option<&str>, now_ns: u64, effects: &mut Vec<Effect>) {
+        if side == Side::Destination {
+            self.destination_out = Some(Out::Failed);
+        }
+        let text = error.map_or_else(
+            || format!("{side}: the migration failed"),
+            |error| format!("{side}: {error}"),
+        );
+        if let Some(out) = &self.source_out {
+            let (outcome, reason) = without_source(out, &text);
+            self.end(outcome, reason, effects);
+        } else if self.phase == Phase::Doubt {
+            // Again from the source; or it is the destination's word, which is awaited.
+            if side == Side::Destination {
+                self.guest_is_on_source(effects);
+            }
+        } else if side == Side::Source && !self.source_done && self.may_be_elsewhere() {
+            self.begin_doubt(text, now_ns, effects);
+        } else if self.postcopy_happened {
+            self.end(Outcome::Lost, format!("post-copy failed: {text}"), effects);
+        } else if side == Side::Source && !self.source_done {
+            // QEMU's text is in a sample only; the driver asks for it when it reads both sides at the end.
+            self.stopped(Outcome::Failed, text, effects);
+        } else if !self.source_done {
+            self.cancel(Why::Trouble, text, now_ns, effects);
+        } else {
+            self.end(
+                Outcome::Unknown,
+                format!("the source had handed over, and then {text}"),
+                effects,
+            );
+        }
+    }
+
+    fn refused(&mut self, command: Command, text: &str, now_ns: u64, effects: &mut Vec<Effect>) {
+        match command {
+            // QEMU refuses a cancel once post-copy has begun (10.0 and later): then we are past the point of no return.
+            Command::Cancel if self.phase == Phase::Cancelling && self.hold != Hold::Asked => {
+                self.take_back(&format!("QEMU refused to cancel: {text}"), now_ns, effects);
+            }
+            Command::Hold => self.not_held(text, now_ns, effects),
+            Command::Quell(_) if self.is_quelling() => {
+                self.end_doubt_unknown(
+                    &format!("BOTH RUN, and one could not be stopped ({text})"),
+                    effects,
+                );
+            }
+            Command::Release if self.hold == Hold::Releasing => {
+                let reason = format!(
+                    "the destination has the guest, and is stopped: {text}. Continue it there, never on the source"
+                );
+                self.end(Outcome::Unknown, reason, effects);
+            }
+            Command::Listen if self.told_to_listen => {
+                let reason = format!(
+                    "the source has written everything, and the destination does not read it: {text}"
+                );
+                self.end(Outcome::Unknown, reason, effects);
+            }
+            Command::StartPostcopy if !self.postcopy_happened => {
+                // A migration that is already over refuses too; its status says so next.
+                self.seen.postcopy_asked = true;
+                self.note("none", &format!("QEMU refused to start post-copy: {text}"), effects);
+            }
+            Command::Finish => {
+                self.may_stand_ns = self.limit_ns;
+                self.note(
+                    "none",
+                    &format!("QEMU refused to raise downtime-limit: {text}"),
+                    effects,
+                );
+            }
+            Command::Recover if self.recovery.is_trying() => {
+                self.recovery.failed(text, now_ns);
+                self.note("none", &format!("the attempt to recover failed: {text}"), effects);
+            }
+            // "not in expected state": somebody else continued it, or it failed; the status says which.
+            _ => {}
+        }
+    }
+
+    /// A failed hook is a reason to cancel; where that is no longer safe, the guest must go on to the destination all the same.
+    fn hooked(&mut self, result: &Result<(), String>, now_ns: u64, effects: &mut Vec<Effect>) {
+        if self.phase != Phase::Switchover {
+            return;
+        }
+        if let Err(text) = result {
+            self.cancel(Why::Trouble, text.clone(), now_ns, effects);
+        }
+        if self.phase == Phase::Switchover {
+            self.go_on("the hook is done", effects);
+        }
+    }
+
+    fn decide(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
+        if self.started_ns == 0 || self.phase != Phase::Precopy {
+            return;
+        }
+        self.seen.elapsed_us = now_ns.saturating_sub(self.started_ns) / 1000;
+        self.seen.active_us = self.active_ns.map(|active| now_ns.saturating_sub(active) / 1000);
+        match self.rules.decide(&self.seen) {
+            Some((Action::StartPostcopy, reason)) => {
+                self.note("start-postcopy", &reason, effects);
+                self.seen.postcopy_asked = true;
+                self.sent_postcopy = true;
+                effects.push(Effect::Send(Command::StartPostcopy));
+            }
+            Some((Action::Finish, reason)) => {
+                self.note("finish", &reason, effects);
+                self.seen.finish_asked = true;
+                self.may_stand_ns = MAX_DOWNTIME.0 * 1000;
+                effects.push(Effect::Send(Command::Finish));
+            }
+            Some((Action::GiveUp, reason)) => self.cancel(Why::GaveUp, reason, now_ns, effects),
+            None => {}
+        }
+    }
+
+    fn enter(&mut self, phase: Phase, now_ns: u64) {
+        (self.phase, self.since_ns) = (phase, now_ns);
+    }
+
+    fn note(&self, action: &str, reason: &str, effects: &mut Vec<Effect>) {
+        let decision = Decision {
+            action: action.to_owned(),
+            reason: reason.to_owned(),
+            observation: self.seen,
+        };
+        effects.push(Effect::Decided(decision));
+    }
+
+    fn end(&mut self, outcome: Outcome, reason: String, effects: &mut Vec<Effect>) {
+        self.phase = Phase::Ended;
+        let stands = outcome == Outcome::Unknown && self.was_held;
+        let reason = if stands { reason + WAS_HELD } else { reason };
+        let (postcopy_happened, let_go, passes) =
+            (self.postcopy_happened, self.source_let_go, self.seen.pass);
+        effects.push(Effect::End(Ending { outcome, reason, postcopy_happened, let_go, passes }));
+    }
+}

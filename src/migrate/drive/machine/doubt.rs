@@ -1,0 +1,236 @@
+//! A source that fails when it may have sent everything.
+//!
+//! It starts its guest again (migration_iteration_finish in QEMU's migration/migration.c), and cannot know whether the destination, which got
+//! everything, does so too. In post-copy as well, where that guest is long out of date (seen on 10.0.2 and 11.1.3: docs/explanation/faults.md). So the
+//! destination is held, which also tells whether it has the guest. Where it runs it, the source is stopped, and never continued.
+
+use super::alone::Out;
+use super::cancel::Hold;
+use super::{Command, Effect, Held, Machine, Phase};
+use base::Side;
+use record::Outcome;
+
+/// The source starts its guest a moment after it says that it failed; where its RESUME was missed, it has done so by then.
+const STARTS_NS: u64 = 2_000_000_000;
+/// Which of them has the guest must be known by then.
+const DEADLINE_NS: u64 = 20_000_000_000;
+
+/// What is known of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Doubt {
+    /// In QEMU's words.
+    text: String,
+    since_ns: u64,
+    /// The source's guest runs again.
+    source_runs: bool,
+    /// The destination's does.
+    destination_runs: bool,
+    told_to_stop: Option<Side>,
+}
+
+impl Machine {
+    /// The destination may have everything, or get it by and by.
+    pub(super) fn may_be_elsewhere(&self) -> bool {
+        let sent = self.in_device || self.postcopy_happened || self.missed;
+        self.destination_done || sent && !self.destination_out.is_some_and(Out::is_for_good)
+    }
+
+    /// The source failed.
+    pub(super) fn begin_doubt(&mut self, text: String, now_ns: u64, effects: &mut Vec<Effect>) {
+        self.note(
+            "none",
+            &format!("{text}; whether the destination has the guest too is asked there"),
+            effects,
+        );
+        self.doubt = Doubt {
+            text,
+            since_ns: now_ns,
+            source_runs: self.source_started_again,
+            ..Doubt::default()
+        };
+        self.enter(Phase::Doubt, now_ns);
+        if self.destination_done && self.resumed && self.hold == Hold::No {
+            self.doubt.destination_runs = true;
+            self.quell(now_ns, effects);
+        } else if self.destination_out == Some(Out::Gone) {
+            self.end_doubt_unknown("the destination cannot be asked", effects);
+        } else {
+            self.ask_destination(effects);
+        }
+    }
+
+    /// Holds it, unless it is held, or is about to be.
+    pub(super) fn ask_destination(&mut self, effects: &mut Vec<Effect>) {
+        match self.hold {
+            Hold::Held => self.guest_is_on_source(effects),
+            Hold::Asked => {}
+            Hold::No | Hold::Releasing => {
+                (self.hold, self.was_held) = (Hold::Asked, true);
+                effects.push(Effect::Send(Command::Hold));
+            }
+        }
+    }
+
+    /// The destination's answer.
+    pub(super) fn held_in_doubt(&mut self, held: Held, now_ns: u64, effects: &mut Vec<Effect>) {
+        self.was_held = matches!(held, Held::Waits | Held::Stopped);
+        self.hold = if self.was_held { Hold::Held } else { Hold::No };
+        match held {
+            Held::Waits | Held::Stopped | Held::Stands => self.guest_is_on_source(effects),
+            Held::Runs => {
+                self.doubt.destination_runs = true;
+                self.quell(now_ns, effects);
+            }
+        }
+    }
+
+    /// A side can no longer be asked. What has the guest and was seen to run it, need not be.
+    pub(super) fn gone_in_doubt(&mut self, side: Side, reason: &str, effects: &mut Vec<Effect>) {
+        let is_known = self.doubt.destination_runs && self.destination_done;
+        if side == Side::Source || !is_known {
+            self.end_doubt_unknown(&format!("{side}: the QMP connection ended: {reason}"), effects);
+        }
+    }
+
+    /// No answer. It is asked again when it says something.
+    pub(super) fn not_held_in_doubt(&mut self, effects: &mut Vec<Effect>) {
+        self.hold = Hold::No;
+        match self.destination_out {
+            Some(out) if out.is_for_good() && !self.destination_done => {
+                self.guest_is_on_source(effects)
+            }
+            Some(_) => self.end_doubt_unknown("the destination cannot be asked", effects),
+            None => self.hold_refused = true,
+        }
+    }
+
+    /// It will not run on the destination.
+    pub(super) fn guest_is_on_source(&mut self, effects: &mut Vec<Effect>) {
+        let text = std::mem::take(&mut self.doubt.text);
+        if self.source_done {
+            self.end(
+                Outcome::Unknown,
+                format!("the source says completed as well as failed ({text})"),
+                effects,
+            );
+        } else if self.postcopy_happened {
+            // Since 10.2 the source may run on even then, which its run state says: `settle`.
+            self.end(Outcome::Lost, format!("post-copy failed: {text}"), effects);
+        } else {
+            self.stopped(Outcome::Failed, text, effects);
+        }
+    }
+
+    /// Since 10.2 before it says that it failed.
+    pub(super) fn source_starts_again(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
+        self.source_started_again = true;
+        if self.phase == Phase::Doubt {
+            self.doubt.source_runs = true;
+            self.quell(now_ns, effects);
+        }
+    }
+
+    /// Stops one of them when both run: the one that has not all of the guest, or not the newest.
+    pub(super) fn quell(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
+        let Doubt { since_ns, source_runs, destination_runs, told_to_stop, .. } = self.doubt;
+        if !destination_runs || told_to_stop.is_some() {
+            return;
+        }
+        let has_started = source_runs || now_ns.saturating_sub(since_ns) > STARTS_NS;
+        let (side, reason) = if self.destination_done && has_started {
+            (
+                Side::Source,
+                "both run: the destination has the guest, and the source started it again",
+            )
+        } else if self.recovery.is_paused_on(Side::Destination) && source_runs {
+            (
+                Side::Destination,
+                "both run: the destination will never have all of the guest, and the source started it again",
+            )
+        } else {
+            return;
+        };
+        self.doubt.told_to_stop = Some(side);
+        self.note("quell", reason, effects);
+        effects.push(Effect::Send(Command::Quell(side)));
+    }
+
+    /// One was told to stop.
+    pub(super) fn is_quelling(&self) -> bool {
+        self.phase == Phase::Doubt && self.doubt.told_to_stop.is_some()
+    }
+
+    pub(super) fn quelled(&mut self, effects: &mut Vec<Effect>) {
+        if !self.is_quelling() {
+            return;
+        }
+        let text = std::mem::take(&mut self.doubt.text);
+        if self.doubt.told_to_stop == Some(Side::Source) {
+            self.switched_over(effects);
+            let reason = format!(
+                "completed, by the destination's word; the source had not heard of it ({text}), started the guest again, and was stopped: both \
+                 ran for a moment. Never continue the source"
+            );
+            self.end(Outcome::Completed, reason, effects);
+        } else if self.source_let_go {
+            let reason = format!(
+                "{text}, and runs the guest as it stood at the switchover: what it did since is lost, and its disks may be newer than its memory. \
+                 The destination, which will never have all of it, was told to stop: end it"
+            );
+            self.end(Outcome::Unknown, reason, effects);
+        } else {
+            let reason = format!(
+                "{text}, and goes on from where the guest stood at the switchover; the destination, which had started it and will never have \
+                 all of it, was told to stop: both ran for a moment. End the destination"
+            );
+            self.end(Outcome::Failed, reason, effects);
+        }
+    }
+
+    /// What was sent to it may not have arrived.
+    pub(super) fn quell_again(&mut self, side: Side, now_ns: u64, effects: &mut Vec<Effect>) {
+        if self.doubt.told_to_stop == Some(side) {
+            self.doubt.told_to_stop = None;
+        }
+        self.quell(now_ns, effects);
+    }
+
+    pub(super) fn watch_doubt(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
+        self.quell(now_ns, effects);
+        if now_ns.saturating_sub(self.doubt.since_ns) <= DEADLINE_NS {
+            return;
+        }
+        let lacks_pages =
+            self.doubt.destination_runs && !self.destination_done && self.postcopy_happened;
+        let why = if lacks_pages {
+            "it has the guest, but not all of its memory, and the source goes on from where it stood at the switchover"
+        } else {
+            "it could not be found out in time"
+        };
+        self.end_doubt_unknown(why, effects);
+    }
+
+    pub(super) fn end_doubt_unknown(&mut self, why: &str, effects: &mut Vec<Effect>) {
+        let reason = format!(
+            "{}, and started its guest again; the destination may run it too: {why}. Look at both with query-status, and stop the source \
+             if the destination runs",
+            self.doubt.text
+        );
+        self.end(Outcome::Unknown, reason, effects);
+    }
+
+    /// The destination's process ended, in doubt.
+    pub(super) fn destination_ended_in_doubt(&mut self, reason: &str, effects: &mut Vec<Effect>) {
+        let stopped = self.doubt.told_to_stop == Some(Side::Source);
+        if self.destination_done || stopped {
+            let what = if stopped { "was told to stop" } else { "goes on" };
+            let reason = format!(
+                "destination: {reason}, after it had the guest; and the source ({}) {what}, at where it stood at the switchover",
+                self.doubt.text
+            );
+            self.end(Outcome::Unknown, reason, effects);
+        } else {
+            self.guest_is_on_source(effects);
+        }
+    }
+}
