@@ -8,10 +8,10 @@ use record::Outcome;
 #[derive(Clone, Copy, Debug)]
 pub enum Shape {
     /// A log-normal distribution: its center, and its scatter as a share of the center.
-    Hill(f64, f64),
+    OneMode(f64, f64),
     /// A mixture of two log-normal distributions: the two centers, the share of runs in the second
     /// one, and the scatter.
-    Hills(f64, f64, f64, f64),
+    TwoModes(f64, f64, f64, f64),
     /// The same value in every run.
     Always(f64),
     /// The metric is not measured.
@@ -20,16 +20,16 @@ pub enum Shape {
 
 impl Shape {
     fn value(self, random: &mut Rng) -> Option<f64> {
-        let hill = |center: f64, scatter: f64, random: &mut Rng| {
+        let mode = |center: f64, scatter: f64, random: &mut Rng| {
             // The sum of twelve uniform numbers is near enough to a normal one.
             let normal: f64 = (0..12).map(|_| random.f64()).sum::<f64>() - 6.0;
             Some((center * (scatter * normal).exp()).round())
         };
         match self {
-            Shape::Hill(center, scatter) => hill(center, scatter, random),
-            Shape::Hills(one, two, share, scatter) => {
+            Shape::OneMode(center, scatter) => mode(center, scatter, random),
+            Shape::TwoModes(one, two, share, scatter) => {
                 let center = if random.f64() < share { two } else { one };
-                hill(center, scatter, random)
+                mode(center, scatter, random)
             }
             Shape::Always(value) => Some(value),
             Shape::NotMeasured => None,

@@ -159,7 +159,7 @@ fn figure_8(cells: &[PaperCell]) -> Plot {
 }
 
 fn figure_9(curves: &[Curve]) -> Plot {
-    let scale = Scale::of_campaign("ulster-volume").unwrap_or(Scale { rate: 1.0, time: 1.0 });
+    let scale = Scale::of_campaign("ulster-volume").expect("the campaign has a scale");
     let of_link = |(link, colour, _): &(&str, &'static str, &str)| {
         let mine: Vec<&Curve> =
             curves.iter().filter(|curve| curve.link == *link && curve.mode == "hybrid").collect();

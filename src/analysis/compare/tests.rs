@@ -1,5 +1,5 @@
 use super::*;
-use crate::examples::Shape::{Always, Hill, Hills, NotMeasured};
+use crate::examples::Shape::{Always, NotMeasured, OneMode, TwoModes};
 use crate::examples::table;
 
 const CELL: &str = "one";
@@ -9,7 +9,7 @@ fn blackouts(name: &str, runs: usize, seed: u64, center: f64) -> Table {
         CELL,
         runs,
         seed,
-        [Hill(center, 0.3), Hill(500_000.0, 0.1), Hill(9e7, 0.05), NotMeasured],
+        [OneMode(center, 0.3), OneMode(500_000.0, 0.1), OneMode(9e7, 0.05), NotMeasured],
     )
 }
 
@@ -47,7 +47,7 @@ fn too_few_values_show_nothing_and_say_how_many_are_needed() {
                 &cell.to_string(),
                 6,
                 seed + cell,
-                [Hill(center, 0.3), Hill(5e5, 0.1), Hill(9e7, 0.05), NotMeasured],
+                [OneMode(center, 0.3), OneMode(5e5, 0.1), OneMode(9e7, 0.05), NotMeasured],
             )
         })
     };
@@ -79,7 +79,7 @@ fn counts_a_failed_run_and_leaves_out_its_figures() {
 fn pairs_show_a_difference_that_scatter_hides() {
     // Blackouts from 1 to 100 ms; each partner has about a tenth less.
     let mut a = table("a")
-        .runs(CELL, 40, 1, [Hill(10_000.0, 1.0), NotMeasured, NotMeasured, NotMeasured])
+        .runs(CELL, 40, 1, [OneMode(10_000.0, 1.0), NotMeasured, NotMeasured, NotMeasured])
         .with_keys();
     let mut b = Table { name: "b".into(), ..a.clone() };
     for (index, row) in b.rows.iter_mut().enumerate() {
@@ -111,7 +111,12 @@ fn pools_the_pairs_of_all_cells() {
                 cell,
                 10,
                 seed,
-                [Hill(center * factor, 0.1 + factor / 10.0), NotMeasured, NotMeasured, NotMeasured],
+                [
+                    OneMode(center * factor, 0.1 + factor / 10.0),
+                    NotMeasured,
+                    NotMeasured,
+                    NotMeasured,
+                ],
             )
         });
         rows.with_keys()
@@ -132,7 +137,7 @@ fn a_rank_test_alone_shows_nothing_if_the_medians_are_equal() {
     // but the median is unchanged.
     let shapes = |blackout| [blackout, NotMeasured, NotMeasured, NotMeasured];
     let a = table("a").runs(CELL, 120, 1, shapes(Always(4000.0)));
-    let b = table("b").runs(CELL, 120, 2, shapes(Hills(4000.0, 43_000.0, 0.33, 0.0)));
+    let b = table("b").runs(CELL, 120, 2, shapes(TwoModes(4000.0, 43_000.0, 0.33, 0.0)));
     let blackout = &compared(&a, &b).cells[0].metrics[0];
     assert!(blackout.p < Some(0.001), "{:?}", blackout.p);
     assert_eq!(blackout.verdict, Verdict::NoDifferenceShown);
@@ -144,11 +149,11 @@ fn a_change_from_zero_has_no_ratio_and_is_a_difference_nevertheless() {
     let side = |name: &str, faults| {
         table(name).runs(CELL, 10, 1, [NotMeasured, NotMeasured, NotMeasured, faults])
     };
-    let comparison = compared(&side("a", Always(0.0)), &side("b", Hill(50.0, 0.2)));
+    let comparison = compared(&side("a", Always(0.0)), &side("b", OneMode(50.0, 0.2)));
     let faults = &comparison.cells[0].metrics[3];
     assert_eq!((faults.verdict, faults.change.unwrap().ratio), (Verdict::Higher, None));
     let paired =
-        compared(&side("a", Always(0.0)).with_keys(), &side("b", Hill(50.0, 0.2)).with_keys());
+        compared(&side("a", Always(0.0)).with_keys(), &side("b", OneMode(50.0, 0.2)).with_keys());
     let faults = &paired.cells[0].metrics[3];
     assert_eq!((faults.verdict, faults.change.unwrap().ratio), (Verdict::Higher, None));
 }
@@ -158,12 +163,12 @@ fn equal_samples_differ_in_at_most_five_of_a_hundred_cases() {
     let different = |paired: bool| {
         let one = |seed: u64| {
             let side = |name: &str, seed| {
-                let shape = Hills(4000.0, 43_000.0, 0.3, 0.1);
+                let shape = TwoModes(4000.0, 43_000.0, 0.3, 0.1);
                 let table = table(name).runs(
                     CELL,
                     30,
                     seed,
-                    [shape, Hill(5e5, 0.1), Hill(9e7, 0.05), NotMeasured],
+                    [shape, OneMode(5e5, 0.1), OneMode(9e7, 0.05), NotMeasured],
                 );
                 if paired { table.with_keys() } else { table }
             };
@@ -196,9 +201,9 @@ fn names_what_only_one_table_has() {
 #[test]
 fn the_json_form_is_stable() {
     let mut a =
-        table("a").runs(CELL, 7, 1, [Hill(4000.0, 0.3), NotMeasured, NotMeasured, NotMeasured]);
+        table("a").runs(CELL, 7, 1, [OneMode(4000.0, 0.3), NotMeasured, NotMeasured, NotMeasured]);
     let mut b = table("b")
-        .runs(CELL, 6, 2, [Hill(2000.0, 0.3), NotMeasured, NotMeasured, NotMeasured])
+        .runs(CELL, 6, 2, [OneMode(2000.0, 0.3), NotMeasured, NotMeasured, NotMeasured])
         .failed(CELL, 1, Outcome::Failed);
     a.metrics.truncate(1);
     b.metrics.truncate(1);

@@ -159,20 +159,20 @@ mod tests {
 
     #[test]
     fn finds_three_modes() {
-        let hill = |center: f64| (0..20).map(move |n| center * (1.0 + f64::from(n) / 100.0));
-        let found = counts(hill(100.0).chain(hill(1000.0)).chain(hill(10_000.0))).unwrap();
+        let mode = |center: f64| (0..20).map(move |n| center * (1.0 + f64::from(n) / 100.0));
+        let found = counts(mode(100.0).chain(mode(1000.0)).chain(mode(10_000.0))).unwrap();
         assert_eq!(found.iter().map(|mode| mode.1).collect::<Vec<_>>(), [20, 20, 20]);
     }
 
     #[test]
     fn a_few_outliers_are_a_tail_and_not_a_mode() {
-        let hill = (0..40).map(|n| 4000.0 + f64::from(n) * 10.0);
+        let mode = (0..40).map(|n| 4000.0 + f64::from(n) * 10.0);
         assert_eq!(
-            counts(hill.clone().chain([43_000.0, 90_000.0])).map(|modes| modes.len()),
+            counts(mode.clone().chain([43_000.0, 90_000.0])).map(|modes| modes.len()),
             Some(1)
         );
         assert_eq!(
-            counts(hill.chain([9000.0, 20_000.0, 43_000.0, 90_000.0, 200_000.0]))
+            counts(mode.chain([9000.0, 20_000.0, 43_000.0, 90_000.0, 200_000.0]))
                 .map(|modes| modes.len()),
             Some(1)
         );

@@ -64,7 +64,7 @@ impl<'a> Deck<'a> {
         self.in_first.fill(false);
         for at in 0..self.first_count {
             let other = random.u64(at as u64..self.positions.len() as u64);
-            self.positions.swap(at, usize::try_from(other).unwrap_or(at));
+            self.positions.swap(at, usize::try_from(other).expect("below the number of values"));
             self.in_first[self.positions[at]] = true;
         }
         let [mut first, mut second] = self.ranks.map(MedianSearch::new);

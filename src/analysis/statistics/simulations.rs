@@ -1,8 +1,8 @@
 //! Simulations of the statistical promises: how often an interval covers the true value, how often
 //! a difference is shown that does not exist, and how often modes are found that exist or do not.
 //! Seeds make the results repeatable, and the limits leave room for another seed. The figures of
-//! docs/reference/campaigns.md are what these tests print: `cargo test --lib statistics::simulations --
-//! --nocapture --test-threads 1`.
+//! docs/reference/campaigns.md are what these tests print: `cargo test -p switchover-analysis --lib
+//! statistics::simulations -- --nocapture --test-threads 1`.
 
 use super::*;
 use fastrand::Rng;
@@ -106,7 +106,7 @@ fn one_mode_is_taken_for_two_in_less_than_one_of_a_hundred_cases() {
             assert!(wrong <= 0.01, "{name}, {count}: {wrong}");
             (count, wrong)
         });
-        print_row(&format!("two modes in one hill, {name}"), &wrong);
+        print_row(&format!("two modes found in one, {name}"), &wrong);
     }
 }
 
@@ -133,7 +133,7 @@ fn finds_two_modes_more_often_the_more_values_they_have() {
             );
             (count, found)
         });
-        print_row(&format!("two hills, {share} in one"), &found);
+        print_row(&format!("two modes, {share} in one"), &found);
     }
 }
 

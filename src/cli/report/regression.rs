@@ -269,7 +269,7 @@ fn is_beyond(parsed: &Expression<'_>, (low, high): (f64, f64), limit: f64) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use analysis::examples::Shape::{Always, Hill, NotMeasured};
+    use analysis::examples::Shape::{Always, NotMeasured, OneMode};
     use analysis::examples::table;
     use analysis::{CompareOptions, Table, compare};
     use record::Outcome;
@@ -281,7 +281,7 @@ mod tests {
                 "one",
                 40,
                 seed,
-                [Hill(blackout, 0.1), Hill(5e5, 0.05), Hill(9e7, 0.05), NotMeasured],
+                [OneMode(blackout, 0.1), OneMode(5e5, 0.05), OneMode(9e7, 0.05), NotMeasured],
             )
         };
         compare(&side("a", 1, a), &side("b", 2, b), &CompareOptions::default())
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn fails_on_too_few_completed_runs_only_if_that_is_certain() {
         let of = |completed, failed| {
-            let rows = [Hill(4000.0, 0.1), NotMeasured, NotMeasured, NotMeasured];
+            let rows = [OneMode(4000.0, 0.1), NotMeasured, NotMeasured, NotMeasured];
             let b =
                 table("b").runs("one", completed, 2, rows).failed("one", failed, Outcome::Failed);
             compare(&table("a").runs("one", 40, 1, rows), &b, &CompareOptions::default())
@@ -334,7 +334,7 @@ mod tests {
                 "one",
                 4,
                 seed,
-                [Hill(4000.0, 0.1), NotMeasured, NotMeasured, NotMeasured],
+                [OneMode(4000.0, 0.1), NotMeasured, NotMeasured, NotMeasured],
             )
         };
         let comparison = compare(&few("a", 1), &few("b", 2), &CompareOptions::default());
@@ -352,7 +352,7 @@ mod tests {
                     &cell.to_string(),
                     20,
                     seed + cell,
-                    [Hill(center, 0.1), NotMeasured, NotMeasured, NotMeasured],
+                    [OneMode(center, 0.1), NotMeasured, NotMeasured, NotMeasured],
                 )
             };
             (0..50).fold(table(name), cell)
@@ -372,7 +372,7 @@ mod tests {
         };
         let comparison = compare(
             &side("a", Always(0.0)),
-            &side("b", Hill(50.0, 0.2)),
+            &side("b", OneMode(50.0, 0.2)),
             &CompareOptions::default(),
         );
         let check = evaluate_comparison_check("faults.count > +1000 %", &comparison).unwrap();

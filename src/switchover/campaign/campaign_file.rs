@@ -151,6 +151,6 @@ mod tests {
             Some("its schema is \"another/1\", and switchover.campaign/1 is known")
         );
         std::fs::write(&path, "no").unwrap();
-        assert!(file(vary).difference_from(&path).is_err());
+        file(vary).difference_from(&path).unwrap_err();
     }
 }

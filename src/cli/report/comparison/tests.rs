@@ -2,7 +2,7 @@
 
 use super::format_comparison;
 use analysis::compare::SignificanceTest;
-use analysis::examples::Shape::{Always, Hill, Hills, NotMeasured};
+use analysis::examples::Shape::{Always, NotMeasured, OneMode, TwoModes};
 use analysis::examples::table;
 use analysis::{CompareOptions, Row, Table, compare};
 use proptest::prelude::*;
@@ -27,7 +27,7 @@ fn precopy(runs: usize, seed: u64) -> Table {
         ONE,
         runs,
         seed,
-        [Hill(4200.0, 0.3), Hill(520_000.0, 0.08), Hill(90e6, 0.05), Always(0.0)],
+        [OneMode(4200.0, 0.3), OneMode(520_000.0, 0.08), OneMode(90e6, 0.05), Always(0.0)],
     )
 }
 
@@ -36,7 +36,7 @@ fn postcopy(runs: usize, seed: u64) -> Table {
         ONE,
         runs,
         seed,
-        [Hill(1650.0, 0.3), Hill(524_000.0, 0.08), Hill(86e6, 0.05), Hill(52.0, 0.2)],
+        [OneMode(1650.0, 0.3), OneMode(524_000.0, 0.08), OneMode(86e6, 0.05), OneMode(52.0, 0.2)],
     )
 }
 
@@ -68,9 +68,9 @@ fn too_few() {
 }
 
 fn of_two_modes() -> String {
-    let shapes = |blackout| [blackout, Hill(540_000.0, 0.05), Hill(88e6, 0.05), NotMeasured];
-    let tcp = table("tcp").runs("idle", 50, 15, shapes(Hills(3000.0, 42_000.0, 0.35, 0.12)));
-    let owned = table("owned").runs("idle", 50, 9, shapes(Hill(2900.0, 0.12)));
+    let shapes = |blackout| [blackout, OneMode(540_000.0, 0.05), OneMode(88e6, 0.05), NotMeasured];
+    let tcp = table("tcp").runs("idle", 50, 15, shapes(TwoModes(3000.0, 42_000.0, 0.35, 0.12)));
+    let owned = table("owned").runs("idle", 50, 9, shapes(OneMode(2900.0, 0.12)));
     page(tcp, owned)
 }
 
@@ -99,9 +99,9 @@ fn of_pairs_in_several_cells() -> String {
             // Both sides have the same seed, and so a pair has much in common.
             let cell = format!("{} MiB/s", 25 << index);
             let shapes = [
-                Hill(center * factor, scatter),
-                Hill(center * 100.0, scatter / 3.0),
-                Hill(9e7, scatter / 6.0),
+                OneMode(center * factor, scatter),
+                OneMode(center * 100.0, scatter / 3.0),
+                OneMode(9e7, scatter / 6.0),
                 NotMeasured,
             ];
             all = all.runs(&cell, 12, index as u64, shapes);
@@ -127,8 +127,12 @@ fn of_many_cells_without_pairs() -> String {
         });
         cells.enumerate().fold(table(name), |all, (index, (cell, factor))| {
             let runs = if index == 19 { 5 } else { 20 };
-            let shapes =
-                [Hill(3000.0 * factor, 0.2), Hill(500_000.0, 0.1), Hill(9e7, 0.05), NotMeasured];
+            let shapes = [
+                OneMode(3000.0 * factor, 0.2),
+                OneMode(500_000.0, 0.1),
+                OneMode(9e7, 0.05),
+                NotMeasured,
+            ];
             all.runs(&cell, runs, seed + index as u64, shapes)
         })
     };
