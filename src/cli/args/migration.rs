@@ -9,7 +9,8 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Scenario file (TOML, see docs/reference/scenario.md). Without one, the built-in scenario is used.
+    /// Scenario file (TOML, see docs/reference/scenario.md). Without one, the built-in scenario is
+    /// used.
     scenario: Option<PathBuf>,
     #[command(flatten)]
     lab: LabArgs,
@@ -32,7 +33,8 @@ impl RunArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct MigrateArgs {
-    /// Scenario file (TOML, see docs/reference/scenario.md) for everything but the QEMUs themselves.
+    /// Scenario file (TOML, see docs/reference/scenario.md) for everything but the QEMUs
+    /// themselves.
     #[arg(long, value_name = "FILE")]
     pub(crate) scenario: Option<PathBuf>,
     /// QMP socket of the source: unix:PATH, tcp:HOST:PORT or ssh:[USER@]HOST:PATH.

@@ -76,7 +76,8 @@ pub(crate) struct CaptureArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SimulateArgs {
-    /// Scenario file (TOML, see docs/reference/scenario.md). Without one, the built-in scenario is used.
+    /// Scenario file (TOML, see docs/reference/scenario.md). Without one, the built-in scenario is
+    /// used.
     scenario: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
