@@ -14,8 +14,10 @@ pub mod examples;
 mod interval_log;
 pub mod metrics;
 mod observed;
+#[cfg(feature = "parquet")]
 pub mod results;
 mod row;
+#[cfg(feature = "parquet")]
 mod select;
 pub mod setting;
 pub mod statistics;
@@ -28,6 +30,7 @@ pub use directory::{CAMPAIGN_JSON, JOURNAL, RESULTS, RUNS};
 pub use interval_log::write_interval_log;
 pub use observed::{Observed, Pass, Watch, observed};
 pub use row::{RunRow, RunStatus};
+#[cfg(feature = "parquet")]
 pub use select::{Selection, SelectionError};
 pub use table::{Metric, MetricUnit, Row, Table};
 pub use timeline::{Timeline, format_timeline};

@@ -139,12 +139,20 @@ pub enum LabError {
         /// Which command, and its word.
         source: io::Error,
     },
-    /// TLS credentials of the lab's own.
+    /// The TLS credentials of the lab cannot be made.
+    #[cfg(feature = "credentials")]
     #[error("the lab's TLS credentials cannot be made")]
     Credentials {
-        /// Why.
+        /// What failed.
         source: crate::credentials::CredentialsError,
     },
+    /// The scenario asks for TLS, and this program cannot make credentials.
+    #[cfg(not(feature = "credentials"))]
+    #[error(
+        "this program was built without the feature `credentials`; set tls.dir to a directory \
+         with credentials"
+    )]
+    NoCredentials,
     /// The private directory, its sockets, or our own processes.
     #[error("cannot set up {what}")]
     System {

@@ -12,12 +12,17 @@ mod blackout;
 mod brownout;
 mod convergence;
 mod glance;
+#[cfg(feature = "parquet")]
+mod glance_parquet;
+#[cfg(feature = "parquet")]
 pub mod guarded;
 mod host;
 mod link;
 mod reader;
 mod repeat;
 mod samples;
+#[cfg(feature = "parquet")]
+mod samples_parquet;
 mod series;
 mod sink;
 mod summary;

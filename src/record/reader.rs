@@ -255,7 +255,7 @@ impl Run {
         if stream.exists() {
             samples::read_stream(&stream, each)
         } else {
-            samples::read_parquet(&self.path.join(SAMPLES), each)
+            read_samples_file(&self.path.join(SAMPLES), each)
         }
     }
 
@@ -268,7 +268,7 @@ impl Run {
         if stream.exists() {
             glance::read_stream(&stream, each)
         } else {
-            glance::read_parquet(&self.path.join(SAMPLES), each)
+            read_glances_file(&self.path.join(SAMPLES), each)
         }
     }
 
@@ -293,6 +293,33 @@ impl Run {
         }
         Ok(all)
     }
+}
+
+#[cfg(feature = "parquet")]
+use super::{
+    glance_parquet::read_parquet as read_glances_file,
+    samples_parquet::read_parquet as read_samples_file,
+};
+
+#[cfg(not(feature = "parquet"))]
+fn read_samples_file(path: &Path, _: impl FnMut(SampleRow)) -> Result<(), RecordError> {
+    Err(needs_parquet(path))
+}
+
+#[cfg(not(feature = "parquet"))]
+fn read_glances_file(path: &Path, _: impl FnMut(Glance)) -> Result<(), RecordError> {
+    Err(needs_parquet(path))
+}
+
+/// The error for a Parquet file in a build that cannot read one.
+#[cfg(not(feature = "parquet"))]
+fn needs_parquet(path: &Path) -> RecordError {
+    if !path.exists() {
+        let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return RecordError::Read { path: path.to_owned(), source };
+    }
+    let detail = "this program was built without the feature `parquet`".to_owned();
+    RecordError::Content { path: path.to_owned(), detail }
 }
 
 /// The text of a compressed file, as far as it goes.

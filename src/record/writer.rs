@@ -1,10 +1,12 @@
 //! The thread that writes the run directory while the run goes on, and what makes it whole at the end.
 
-use super::samples::{self, SampleRow};
+#[cfg(not(feature = "parquet"))]
+use super::samples;
+use super::samples::SampleRow;
 use super::sink::{Message, Records};
 use super::{
     ANSWERS, Answered, DECISIONS, EVENTS, Entry, Flow, HEARTBEATS, LINK, RUN_JSON, RecordError,
-    SAMPLES, SAMPLES_STREAM, SCENARIO, SWITCHOVERS, Sink, Summary, Switchover, TRANSCRIPT, vm_name,
+    SAMPLES_STREAM, SCENARIO, SWITCHOVERS, Sink, Summary, Switchover, TRANSCRIPT, vm_name,
 };
 use base::Side;
 use base::clock::monotonic_ns;
@@ -91,12 +93,31 @@ impl RunDir {
     pub fn close(mut self, look: impl FnMut(&SampleRow)) -> Result<ClosedRun, RecordError> {
         let written = self.end_writer();
         let stream = self.path.join(SAMPLES_STREAM);
-        let converted = samples::to_parquet(&stream, &self.path.join(SAMPLES), look);
-        if converted.is_ok() {
-            let _ = fs::remove_file(&stream);
-        }
+        let converted = self.convert_samples(&stream, look);
         written.and(converted)?;
         Ok(ClosedRun { path: self.path })
+    }
+
+    #[cfg(feature = "parquet")]
+    fn convert_samples(
+        &self,
+        stream: &Path,
+        look: impl FnMut(&SampleRow),
+    ) -> Result<(), RecordError> {
+        super::samples_parquet::to_parquet(stream, &self.path.join(super::SAMPLES), look)?;
+        // Readers prefer the stream while it exists, so a failure to remove it loses nothing.
+        let _ = fs::remove_file(stream);
+        Ok(())
+    }
+
+    /// Without the feature `parquet` the stream stays, and readers read it.
+    #[cfg(not(feature = "parquet"))]
+    fn convert_samples(
+        &self,
+        stream: &Path,
+        mut look: impl FnMut(&SampleRow),
+    ) -> Result<(), RecordError> {
+        samples::read_stream(stream, |row| look(&row))
     }
 
     fn end_writer(&mut self) -> Result<(), RecordError> {

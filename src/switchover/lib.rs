@@ -10,8 +10,8 @@
 //! `switchover-qmp` is a QMP client, `switchover-lab` starts pairs of QEMUs, `switchover-migrate`
 //! drives one migration, `switchover-analysis` reads run directories.
 //!
-//! Features, none of them on by default: `parquet` writes samples and campaign results as Parquet;
-//! `credentials` makes TLS credentials for tests.
+//! Features, none of them on by default: `parquet` has campaigns, and writes samples as Parquet
+//! instead of compressed lines; `credentials` makes TLS credentials for tests.
 //!
 //! One migration in a lab:
 //!
@@ -27,6 +27,7 @@
 //! # Ok(()) }
 //! ```
 
+#[cfg(feature = "parquet")]
 pub mod campaign;
 pub mod capture;
 pub mod doctor;

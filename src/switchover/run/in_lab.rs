@@ -49,8 +49,7 @@ fn with_credentials(scenario: &Scenario, private: &Path) -> Result<Scenario, Lab
         && [&tls.dir, &tls.source_dir, &tls.destination_dir].iter().all(|named| named.is_none())
     {
         let directory = private.join("credentials");
-        lab::credentials::make(&directory, &[])
-            .map_err(|source| LabError::Credentials { source })?;
+        make_credentials(&directory)?;
         tls.dir = Some(directory.to_string_lossy().into_owned());
         // Of the addresses of namespaces the certificates know nothing.
         tls.hostname.get_or_insert_with(|| "localhost".to_owned());
@@ -207,4 +206,15 @@ fn exits(processes: [Exited; 2]) -> mpsc::UnboundedReceiver<(Side, String)> {
         });
     }
     receiver
+}
+
+#[cfg(feature = "credentials")]
+fn make_credentials(directory: &Path) -> Result<(), LabError> {
+    lab::credentials::make(directory, &[]).map_err(|source| LabError::Credentials { source })?;
+    Ok(())
+}
+
+#[cfg(not(feature = "credentials"))]
+fn make_credentials(_: &Path) -> Result<(), LabError> {
+    Err(LabError::NoCredentials)
 }
