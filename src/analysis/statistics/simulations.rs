@@ -1,7 +1,7 @@
 //! Simulations of the statistical promises: how often an interval covers the true value, how often
 //! a difference is shown that does not exist, and how often modes are found that exist or do not.
 //! Seeds make the results repeatable, and the limits leave room for another seed. The figures of
-//! docs/reference/campaigns.md are what these tests print: `cargo test -p switchover-analysis --lib
+//! docs/reference/campaigns.md are what these tests print: `cargo test --workspace --lib
 //! statistics::simulations -- --nocapture --test-threads 1`.
 
 use super::*;
