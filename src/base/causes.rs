@@ -1,17 +1,18 @@
-//! An error and its causes on one line.
+//! Formats an error and its causes on one line.
 
 use std::error::Error;
 
-/// A cause that its error repeats is said once.
+/// Joins the messages of an error and of its causes with `: `. A cause whose text the message
+/// already contains is left out.
 #[must_use]
 pub fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {
-        let said = next.to_string();
-        if !text.contains(&said) {
+        let message = next.to_string();
+        if !text.contains(&message) {
             text.push_str(": ");
-            text.push_str(&said);
+            text.push_str(&message);
         }
         cause = next.source();
     }

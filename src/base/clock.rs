@@ -1,67 +1,72 @@
 //! The only file that reads clocks.
 //!
-//! Takes nothing; gives [`Stamp`]s. Everything else receives time as a value, so that it can be replayed and tested without
-//! waiting (`clippy.toml` forbids the standard library's clock reads elsewhere).
+//! All other code receives time as a value, so that it can be replayed and tested without waiting.
+//! `clippy.toml` forbids the standard library's clock functions elsewhere.
 
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// One instant on the two clocks of this host, taken together.
+/// One instant on this host, read from its monotonic and its wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Stamp {
-    /// `CLOCK_MONOTONIC` in nanoseconds: for differences. Comparable between processes of one host, until it reboots.
+    /// `CLOCK_MONOTONIC` in nanoseconds, for differences. Comparable between the processes of one
+    /// host until it reboots.
     pub mono_ns: u64,
-    /// `CLOCK_REALTIME` in nanoseconds since 1970: the clock of QEMU's event timestamps (`g_get_real_time()`).
+    /// `CLOCK_REALTIME` in nanoseconds since 1970. QEMU's event timestamps use the same clock
+    /// (`g_get_real_time()`).
     pub wall_ns: u64,
 }
 
-/// Two clocks read within this are read together.
-const READ_TOGETHER_NS: u64 = 20_000;
+/// Longest time between the reads of both clocks that counts as one instant.
+const MAX_READ_GAP_NS: u64 = 20_000;
 
 impl Stamp {
-    /// Now.
+    /// Reads both clocks.
     #[must_use]
     pub fn now() -> Stamp {
-        // An interruption between the two reads would look like a step of the wall clock: read again then.
+        // If we are interrupted between the two reads, the wall clock seems to have stepped, so we
+        // read again.
         for _ in 0..3 {
             let mono_ns = monotonic_ns();
             let wall_ns = read(ClockId::CLOCK_REALTIME);
-            if monotonic_ns() - mono_ns < READ_TOGETHER_NS {
+            if monotonic_ns() - mono_ns < MAX_READ_GAP_NS {
                 return Stamp { mono_ns, wall_ns };
             }
         }
         Stamp { mono_ns: monotonic_ns(), wall_ns: read(ClockId::CLOCK_REALTIME) }
     }
 
-    /// Time from `earlier` to `self` on the monotonic clock; zero if `earlier` is later.
+    /// The time from `earlier` to `self` on the monotonic clock; zero if `earlier` is later.
     #[must_use]
     pub fn since(&self, earlier: Stamp) -> Duration {
         Duration::from_nanos(self.mono_ns.saturating_sub(earlier.mono_ns))
     }
 }
 
-/// `CLOCK_MONOTONIC` now, in nanoseconds.
+/// Reads `CLOCK_MONOTONIC`, in nanoseconds.
 #[must_use]
 pub fn monotonic_ns() -> u64 {
     read(ClockId::CLOCK_MONOTONIC)
 }
 
-/// CPU time that this process has used, user and system, all threads, in nanoseconds.
+/// The CPU time that this process has used in user and system mode in all its threads, in
+/// nanoseconds.
 #[must_use]
 pub fn process_cpu_ns() -> u64 {
     read(ClockId::CLOCK_PROCESS_CPUTIME_ID)
 }
 
-/// CPU time that another process has used, user and system, all threads, in nanoseconds; `None` if there is no such process.
+/// The CPU time that another process has used in user and system mode in all its threads, in
+/// nanoseconds. `None` if there is no such process.
 #[must_use]
 pub fn cpu_ns_of(pid: u32) -> Option<u64> {
     let pid = Pid::from_raw(i32::try_from(pid).ok().filter(|pid| *pid > 0)?);
     clock_getcpuclockid(pid).ok().map(read)
 }
 
-/// CPU time that the calling thread has used, in nanoseconds.
+/// The CPU time that the calling thread has used, in nanoseconds.
 #[must_use]
 pub fn thread_cpu_ns() -> u64 {
     read(ClockId::CLOCK_THREAD_CPUTIME_ID)
@@ -69,17 +74,18 @@ pub fn thread_cpu_ns() -> u64 {
 
 /// Blocks the calling thread until `mono_ns` on the monotonic clock; returns at once if that has passed.
 ///
-/// Only for a thread of its own that keeps a schedule (the sampler): waiting for something to happen is done on its event.
+/// Only for a dedicated thread that follows a schedule, such as the sampler. Code that waits for
+/// something to happen waits for the event instead.
 pub fn sleep_until(mono_ns: u64) {
     let now = monotonic_ns();
     if mono_ns > now {
-        #[expect(clippy::disallowed_methods, reason = "this is the file that may")]
+        #[expect(clippy::disallowed_methods, reason = "only this file may sleep")]
         std::thread::sleep(Duration::from_nanos(mono_ns - now));
     }
 }
 
 fn read(clock: ClockId) -> u64 {
-    // Cannot fail for these clocks on Linux (clock_gettime(2): EINVAL only for a clock that is not there).
+    // Cannot fail for these clocks on Linux: clock_gettime(2) gives EINVAL only for unknown clocks.
     clock_gettime(clock).map_or(0, |t| {
         let seconds = u64::try_from(t.tv_sec()).unwrap_or(0);
         let nanos = u64::try_from(t.tv_nsec()).unwrap_or(0);
@@ -87,7 +93,7 @@ fn read(clock: ClockId) -> u64 {
     })
 }
 
-/// A wall-clock time as RFC 3339 in UTC with milliseconds, such as `2026-11-23T03:38:05.120Z`.
+/// Formats a wall-clock time as RFC 3339 in UTC with milliseconds: `2026-11-23T03:38:05.120Z`.
 #[must_use]
 pub fn rfc3339(wall_ns: u64) -> String {
     let seconds = wall_ns / 1_000_000_000;
@@ -99,7 +105,8 @@ pub fn rfc3339(wall_ns: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
-/// Days since 1970-01-01 to year, month, day (Gregorian), counting in 400-year eras that begin in March.
+/// Converts days since 1970-01-01 to year, month and day of the Gregorian calendar. It counts in
+/// eras of 400 years that begin in March.
 fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
@@ -128,14 +135,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_right_at_the_corners() {
+    fn formats_dates_at_leap_days_and_the_epoch() {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(rfc3339(951_782_400_000_000_000), "2000-02-29T00:00:00.000Z");
         assert_eq!(rfc3339(1_795_405_085_120_000_000), "2026-11-23T03:38:05.120Z");
     }
 
     #[test]
-    fn the_monotonic_clock_does_not_go_back() {
+    fn monotonic_clock_does_not_go_back() {
         let first = Stamp::now();
         assert!(Stamp::now().mono_ns >= first.mono_ns);
     }

@@ -1,28 +1,37 @@
-//! Private directories, and the clean-up that outlives us: a shell that waits for our end of a pipe to close, which the kernel does even
-//! for SIGKILL, and then ends the processes that we started and removes the directory and the network namespaces.
+//! Private directories, and a janitor process that cleans up even if this process is killed.
 //!
-//! Why not PR_SET_PDEATHSIG: it needs code between fork and exec (unsafe), and would leave the files.
+//! The janitor is a shell that reads from a pipe. The kernel closes our end when this process ends,
+//! even by SIGKILL. The janitor then kills the processes that we started, and removes the directory
+//! and the network namespaces.
+//!
+//! PR_SET_PDEATHSIG is no alternative: it needs unsafe code between fork and exec, and it would
+//! leave the files.
 
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-/// `sun_path` holds 108 bytes; our longest name in a private directory has 24.
-const LONGEST_DIRECTORY: usize = 80;
+/// A socket's path (`sun_path`) holds 108 bytes; our longest name in a private directory has 24.
+const MAX_DIRECTORY_BYTES: usize = 80;
 
-/// A fresh directory that nobody else may look into: QMP is root on the guest, nobody else may reach the sockets.
-pub fn private_directory() -> io::Result<tempfile::TempDir> {
+/// Creates a new directory that only this user can enter. Whoever reaches a QMP socket in it
+/// controls the guest.
+///
+/// # Errors
+/// The error of the last directory that was tried.
+pub fn create_private_directory() -> io::Result<tempfile::TempDir> {
     let parents = [
         std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from),
         Some(std::env::temp_dir()),
         Some(PathBuf::from("/tmp")),
     ];
     let fits =
-        |parent: &PathBuf| parent.is_dir() && parent.as_os_str().len() + 32 < LONGEST_DIRECTORY;
+        |parent: &PathBuf| parent.is_dir() && parent.as_os_str().len() + 32 < MAX_DIRECTORY_BYTES;
     let mut last = io::Error::new(
         io::ErrorKind::NotFound,
-        "neither XDG_RUNTIME_DIR, TMPDIR nor /tmp is of use",
+        "no directory for sockets: XDG_RUNTIME_DIR, TMPDIR and /tmp are missing or their paths are \
+         too long; set TMPDIR to a short path",
     );
     for parent in parents.into_iter().flatten().filter(fits) {
         // tempfile makes directories with mode 0700.
@@ -34,11 +43,13 @@ pub fn private_directory() -> io::Result<tempfile::TempDir> {
     Err(last)
 }
 
-/// Reads process ids, one a line, until end of file. A process is only ended if our directory is in its command line: a number
-/// that has gone to somebody else's process by then is not.
+/// The janitor's script. It reads process ids, one per line, until the pipe is closed.
 ///
-/// Killed is not yet gone, and whoever waits for the janitor wants nothing left; so it looks again until the process is not there, or a zombie (its
-/// parent, we, may be waiting here), for 5 s at most. A command line is empty also for a moment in the middle of exec, so that means nothing.
+/// It kills a process only if our directory is in its command line, because the id may by then
+/// belong to another process. A killed process takes a while to disappear, and a caller that waits
+/// for the janitor expects that nothing is left. So the script checks again until the process is
+/// gone or a zombie (we are its parent and may be waiting here), for at most 5 s. During exec a
+/// command line is empty for a moment, so an empty one proves nothing.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
 pids=
@@ -59,7 +70,7 @@ rm -rf -- "$DIRECTORY"
 for name in $NAMESPACES; do ip netns del "$name"; done
 "#;
 
-/// Holds the pipe.
+/// A running janitor process. It cleans up when this is dropped, or when this process ends.
 #[derive(Debug)]
 pub struct Janitor {
     child: Child,
@@ -67,11 +78,10 @@ pub struct Janitor {
 }
 
 impl Janitor {
-    /// Starts the process that ends everything registered with it, and removes `directory` and
-    /// `namespaces`, once this process has ended.
+    /// Starts the janitor for `directory` and the named network namespaces.
     ///
     /// # Errors
-    /// If no process can be started.
+    /// The system's error if the shell cannot be started.
     pub fn start(directory: &Path, namespaces: &[String]) -> io::Result<Janitor> {
         let mut child = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "switchover-janitor"])
@@ -86,7 +96,10 @@ impl Janitor {
         Ok(Janitor { child, pipe })
     }
 
-    /// This process too, when we are gone.
+    /// Adds a process that the janitor kills when it cleans up.
+    ///
+    /// # Errors
+    /// The system's error if the pipe cannot be written.
     pub fn watch(&mut self, pid: u32) -> io::Result<()> {
         self.pipe.as_mut().map_or(Ok(()), |pipe| writeln!(pipe, "{pid}"))
     }
@@ -94,7 +107,7 @@ impl Janitor {
 
 impl Drop for Janitor {
     fn drop(&mut self) {
-        // Closing the pipe sets it to work; what we have ended and removed ourselves is no work any more.
+        // Closing the pipe starts the clean-up. It skips what we have already ended and removed.
         self.pipe = None;
         let _ = self.child.wait();
     }
@@ -104,8 +117,8 @@ impl Drop for Janitor {
 mod tests {
     use super::*;
 
-    /// Busy and of low priority, so that some time passes between the signal and its end.
-    fn busy(directory: &Path) -> Busy {
+    /// Starts a busy process of low priority, so that some time passes between SIGKILL and its end.
+    fn start_busy_process(directory: &Path) -> Busy {
         let script = format!("exec nice -n 19 sh -c 'while :; do :; done' {}", directory.display());
         Busy(
             Command::new("sh")
@@ -127,11 +140,11 @@ mod tests {
     }
 
     #[test]
-    fn when_it_is_done_what_it_ended_is_gone() {
+    fn leaves_no_process_and_no_directory_when_it_is_done() {
         for _ in 0..20 {
-            let directory = private_directory().unwrap();
+            let directory = create_private_directory().unwrap();
             let mut janitor = Janitor::start(directory.path(), &[]).unwrap();
-            let mut busy = busy(directory.path());
+            let mut busy = start_busy_process(directory.path());
             janitor.watch(busy.0.id()).unwrap();
             drop(janitor);
             assert!(busy.0.try_wait().unwrap().is_some(), "it still runs");

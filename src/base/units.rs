@@ -1,7 +1,7 @@
 //! Quantities with units: [`Bytes`], [`Rate`], [`Micros`], [`SampleRate`].
 //!
-//! Takes text and numbers; gives values that parse, print and parse again to the same. Knows nothing else. A bare number is
-//! refused where a unit is meant: `300` could be anything.
+//! Every quantity is printed in a form that parses to the same value. A number without a unit is
+//! refused, because `300` could be milliseconds or seconds.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
@@ -33,32 +33,32 @@ pub struct Rate(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Micros(pub u64);
 
-/// A rate that may have no bound.
+/// A limit of a rate, or no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Limit {
     /// Text: `unlimited`. QEMU's value for it is 0.
     Unlimited,
-    /// At most so much.
+    /// The highest rate allowed.
     At(Rate),
 }
 
-/// The rate of the guest's writes.
+/// The rate at which the guest writes memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WriteRate {
-    /// Text: `max`: as fast as the guest can.
+    /// Text: `max`. The guest writes as fast as it can.
     Max,
-    /// Pages dirtied a second × page size.
+    /// Pages dirtied per second, multiplied by the page size.
     At(Rate),
 }
 
-/// How often to sample.
+/// The rate at which QEMU is queried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SampleRate {
-    /// Text: `off`.
+    /// Text: `off`. QEMU is not queried.
     Off,
-    /// Text: `1kHz`, `100Hz`.
+    /// Queries per second. Text: `1kHz`, `100Hz`.
     Hertz(u32),
-    /// Text: `max`: the next query leaves when the last answer is in.
+    /// Text: `max`. The next query is sent as soon as the last answer has arrived.
     Max,
 }
 
@@ -73,7 +73,7 @@ const SIZES: &[(&str, u64)] = &[
     ("kB", 1000),
     ("B", 1),
 ];
-/// Bits a second, in bytes a second times 8.
+/// Units of bits per second.
 const BITS: &[(&str, u64)] = &[
     ("Tbit/s", 1_000_000_000_000),
     ("Gbit/s", 1_000_000_000),
@@ -91,8 +91,9 @@ const TIMES: &[(&str, u64)] = &[
 ];
 const FREQUENCIES: &[(&str, u64)] = &[("kHz", 1000), ("Hz", 1)];
 
-/// A decimal number and one of the units, as a whole number of the smallest unit; `None` if it is not that or too large.
-fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+/// Parses a decimal number followed by one of the units, as a whole number of the smallest unit.
+/// `None` if the text has another form or the value overflows.
+fn parse_scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at(digits);
     let scale = units.iter().find(|(name, _)| *name == unit.trim_start())?.1;
@@ -106,8 +107,9 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     whole.checked_mul(scale)?.checked_add(u64::try_from(part).ok()?)
 }
 
-/// The largest unit that divides `value` without remainder, so that what is printed parses to the same value.
-fn exact(value: u64, units: &[(&'static str, u64)]) -> (u64, &'static str) {
+/// Splits `value` into a number and the largest unit that divides it without remainder, so that
+/// the printed text parses to the same value.
+fn split_exactly(value: u64, units: &[(&'static str, u64)]) -> (u64, &'static str) {
     let (unit, scale) = units
         .iter()
         .filter(|(_, scale)| value.is_multiple_of(*scale))
@@ -117,7 +119,7 @@ fn exact(value: u64, units: &[(&'static str, u64)]) -> (u64, &'static str) {
     (value / scale, unit)
 }
 
-macro_rules! from_text {
+macro_rules! impl_text {
     ($type:ty, $what:literal, $example:literal, |$text:ident| $parse:expr) => {
         impl FromStr for $type {
             type Err = UnitError;
@@ -153,30 +155,30 @@ macro_rules! from_text {
     };
 }
 
-from_text!(Bytes, "size", "256MiB", |text| scaled(text, SIZES).map(Bytes));
-from_text!(Rate, "rate", "100MiB/s or 7Gbit/s", |text| rate(text));
-from_text!(Micros, "duration", "300ms or 2s", |text| scaled(text, TIMES).map(Micros));
-from_text!(Limit, "rate or `unlimited`", "100MiB/s", |text| match text {
+impl_text!(Bytes, "size", "256MiB", |text| parse_scaled(text, SIZES).map(Bytes));
+impl_text!(Rate, "rate", "100MiB/s or 7Gbit/s", |text| parse_rate(text));
+impl_text!(Micros, "duration", "300ms or 2s", |text| parse_scaled(text, TIMES).map(Micros));
+impl_text!(Limit, "rate or `unlimited`", "100MiB/s", |text| match text {
     "unlimited" => Some(Limit::Unlimited),
-    _ => rate(text).filter(|r| r.0 > 0).map(Limit::At),
+    _ => parse_rate(text).filter(|r| r.0 > 0).map(Limit::At),
 });
-from_text!(WriteRate, "rate or `max`", "200MiB/s", |text| match text {
+impl_text!(WriteRate, "rate or `max`", "200MiB/s", |text| match text {
     "max" => Some(WriteRate::Max),
-    _ => rate(text).map(WriteRate::At),
+    _ => parse_rate(text).map(WriteRate::At),
 });
-from_text!(SampleRate, "sampling rate", "1kHz, max or off", |text| match text {
+impl_text!(SampleRate, "sampling rate", "1kHz, max or off", |text| match text {
     "off" => Some(SampleRate::Off),
     "max" => Some(SampleRate::Max),
-    _ => scaled(text, FREQUENCIES)
+    _ => parse_scaled(text, FREQUENCIES)
         .and_then(|hz| u32::try_from(hz).ok())
         .filter(|hz| *hz > 0)
         .map(SampleRate::Hertz),
 });
 
-fn rate(text: &str) -> Option<Rate> {
+fn parse_rate(text: &str) -> Option<Rate> {
     match text.strip_suffix("/s") {
-        Some(size) if !size.ends_with("bit") => scaled(size, SIZES).map(Rate),
-        _ => scaled(text, BITS).map(|bits| Rate(bits / 8)),
+        Some(size) if !size.ends_with("bit") => parse_scaled(size, SIZES).map(Rate),
+        _ => parse_scaled(text, BITS).map(|bits| Rate(bits / 8)),
     }
 }
 
@@ -185,7 +187,7 @@ impl fmt::Display for Bytes {
         if self.0 == 0 {
             return f.write_str("0B");
         }
-        let (value, unit) = exact(self.0, &SIZES[..4]);
+        let (value, unit) = split_exactly(self.0, &SIZES[..4]);
         if unit.is_empty() { write!(f, "{value}B") } else { write!(f, "{value}{unit}") }
     }
 }
@@ -201,7 +203,7 @@ impl fmt::Display for Micros {
         if self.0 == 0 {
             return f.write_str("0us");
         }
-        let (value, unit) = exact(self.0, &[TIMES[0], TIMES[2], TIMES[3]]);
+        let (value, unit) = split_exactly(self.0, &[TIMES[0], TIMES[2], TIMES[3]]);
         write!(f, "{value}{unit}")
     }
 }
@@ -235,7 +237,7 @@ impl fmt::Display for SampleRate {
 }
 
 impl Limit {
-    /// The value of `max-bandwidth` and its kin: bytes a second, 0 for unlimited.
+    /// The value for `max-bandwidth` and similar QEMU parameters: bytes per second, 0 for unlimited.
     #[must_use]
     pub fn as_qemu(self) -> u64 {
         match self {
@@ -246,7 +248,7 @@ impl Limit {
 }
 
 impl WriteRate {
-    /// Bytes a second, 0 for as fast as possible: the guest's own form.
+    /// Bytes per second as the guest program takes them: 0 means as fast as possible.
     #[must_use]
     pub fn bytes_per_second(self) -> u64 {
         match self {
@@ -257,28 +259,28 @@ impl WriteRate {
 }
 
 impl Micros {
-    /// As a standard duration.
+    /// Converts to a [`std::time::Duration`].
     #[must_use]
     pub fn duration(self) -> std::time::Duration {
         std::time::Duration::from_micros(self.0)
     }
 
-    /// In whole milliseconds, rounded up: a limit of 100 µs must not become QEMU's 0.
+    /// Converts to whole milliseconds, rounded up: a limit of 100 µs must not become 0 in QEMU.
     #[must_use]
     pub fn as_millis(self) -> u64 {
         self.0.div_ceil(1000)
     }
 }
 
-/// A size for people: three significant figures and a binary unit, such as `31.2 MiB`.
+/// Formats a size for people: three significant figures and a binary unit, such as `31.2 MiB`.
 #[must_use]
 pub fn human_bytes(bytes: u64) -> String {
     let (unit, scale) =
         SIZES[..4].iter().find(|(_, scale)| bytes >= *scale).copied().unwrap_or(("B", 1));
-    human(bytes, scale, unit)
+    format_scaled(bytes, scale, unit)
 }
 
-/// A duration in microseconds for people: `480 µs`, `27.3 ms`, `1.42 s`.
+/// Formats a duration in microseconds for people: `480 µs`, `27.3 ms`, `1.42 s`.
 #[must_use]
 pub fn human_micros(micros: u64) -> String {
     let (unit, scale) = match micros {
@@ -286,11 +288,11 @@ pub fn human_micros(micros: u64) -> String {
         1000..1_000_000 => ("ms", 1000),
         _ => ("s", 1_000_000),
     };
-    human(micros, scale, unit)
+    format_scaled(micros, scale, unit)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "three figures are printed; f64 holds fifteen")]
-fn human(value: u64, scale: u64, unit: &str) -> String {
+fn format_scaled(value: u64, scale: u64, unit: &str) -> String {
     let scaled = value as f64 / scale as f64;
     let decimals = match scaled {
         _ if scale == 1 => 0,
@@ -307,7 +309,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn sizes_rates_and_times_mean_what_they_say() {
+    fn parses_sizes_rates_and_times() {
         assert_eq!("256MiB".parse(), Ok(Bytes(256 << 20)));
         assert_eq!("1.5GiB".parse(), Ok(Bytes(3 << 29)));
         assert_eq!("10 kB".parse(), Ok(Bytes(10_000)));
@@ -320,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_without_a_unit_is_refused_with_an_example() {
+    fn refuses_a_number_without_a_unit_and_shows_an_example() {
         let error = "300".parse::<Micros>().unwrap_err().to_string();
         assert_eq!(error, "`300` is not a duration; write it like 300ms or 2s");
         for bad in ["", "MiB", "1.MiB", "-1B", "1e3B", "99999999999999TiB", "0Hz"] {
@@ -330,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_for_people_have_three_digits() {
+    fn formats_three_significant_digits_for_people() {
         assert_eq!(human_bytes(32_715_571), "31.2 MiB");
         assert_eq!(human_bytes(512), "512 B");
         assert_eq!(human_micros(480), "480 µs");
@@ -340,7 +342,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_printed_parses_to_the_same(n in any::<u64>(), hz in 1u32..) {
+        fn printed_values_parse_to_the_same_value(n in any::<u64>(), hz in 1u32..) {
             prop_assert_eq!(Bytes(n).to_string().parse(), Ok(Bytes(n)));
             prop_assert_eq!(Rate(n).to_string().parse(), Ok(Rate(n)));
             prop_assert_eq!(Micros(n).to_string().parse(), Ok(Micros(n)));
@@ -348,7 +350,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in ".*") {
+        fn parsing_never_panics(text in ".*") {
             let _ = text.parse::<Bytes>();
             let _ = text.parse::<Rate>();
             let _ = text.parse::<Micros>();

@@ -3,11 +3,11 @@
 use super::args::CredentialsArgs;
 use super::exit::{Exit, ExitCode};
 use super::output;
-use lab::credentials::{CredentialsError, make};
+use lab::credentials::{CredentialsError, create};
 use serde_json::json;
 
 pub(super) fn credentials(args: &CredentialsArgs) -> Exit {
-    let files = match make(&args.directory, &args.host) {
+    let files = match create(&args.directory, &args.host) {
         Ok(files) => files,
         Err(error @ CredentialsError::Certificate { .. }) => return Exit::usage(&error),
         Err(error) => return Exit::with_error(ExitCode::ResultsNotWritten, &error),

@@ -31,7 +31,7 @@ pub use vm::Vm;
 
 use base::Side;
 use base::clock::monotonic_ns;
-use base::janitor::{Janitor, private_directory};
+use base::janitor::{Janitor, create_private_directory};
 use boot::Boot;
 use command_line::{Place, Role};
 use network::Network;
@@ -210,8 +210,8 @@ impl Ground {
         logs: &Path,
         transcript: bool,
     ) -> Result<Ground, LabError> {
-        let directory =
-            private_directory().map_err(system("a private directory for the lab's sockets"))?;
+        let directory = create_private_directory()
+            .map_err(system("a private directory for the lab's sockets"))?;
         let network = match scenario.link.kind {
             LinkKind::Emulated => None,
             LinkKind::Netns => {

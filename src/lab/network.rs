@@ -119,7 +119,7 @@ impl Route {
         let there = inside(self.network.name(self.source + 1), move || {
             listener.accept().map(|(socket, _)| socket)
         })?;
-        migrate::sockets::set(&there, options)?;
+        migrate::sockets::apply_options(&there, options)?;
         Ok([here.into(), there.into()])
     }
 

@@ -4,7 +4,7 @@ use super::boot::Boot;
 use super::command_line::{Place, Role, arguments};
 use super::process::Process;
 use super::{LabError, system};
-use base::janitor::{Janitor, private_directory};
+use base::janitor::{Janitor, create_private_directory};
 use base::units::Bytes;
 use scenario::{Accel, Guest, GuestKind, Scenario};
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub(super) struct Probe {
 
 impl Probe {
     pub(super) fn start(scenario: &Scenario, accel: Accel) -> Result<Probe, LabError> {
-        let directory = private_directory().map_err(system("a private directory"))?;
+        let directory = create_private_directory().map_err(system("a private directory"))?;
         let mut janitor =
             Janitor::start(directory.path(), &[]).map_err(system("the janitor process (sh)"))?;
         let boot = Boot::micro(directory.path())?;

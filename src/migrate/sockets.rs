@@ -1,6 +1,6 @@
-//! Sockets that we open for the migration stream, with the options that QEMU does not set.
+//! Opens sockets for the migration stream and sets options that QEMU does not set.
 //!
-//! Takes addresses and options; gives connected sockets. Knows nothing of QEMU, links and migrations.
+//! This module knows addresses and socket options, but nothing about QEMU or migration.
 
 use base::units::Bytes;
 use nix::sys::socket::{SetSockOpt, setsockopt, sockopt};
@@ -15,15 +15,17 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
-/// The kernel by itself lets a socket take megabytes before it sends them. Everything behind them waits: the last of the device state,
-/// and each page that post-copy asks for. Over 32 MiB/s this makes 12 ms of 40 (docs/explanation/link.md), and takes nothing from the throughput.
-const NOT_SENT: Bytes = Bytes(128 << 10);
-/// multifd asks for many at once.
-const BACKLOG: i32 = 256;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Default of `TCP_NOTSENT_LOWAT`. By default the kernel accepts megabytes from a socket before it
+/// sends them, and everything behind them waits: the end of the device state, and each page that
+/// post-copy requests. Over 32 MiB/s this limit reduces the delay from 40 ms to 12 ms
+/// (docs/explanation/link.md) and does not reduce the throughput.
+const DEFAULT_NOTSENT_LOWAT: Bytes = Bytes(128 << 10);
+/// Length of the listen queue. multifd opens many connections at once.
+const LISTEN_BACKLOG: i32 = 256;
 
 sockopt_impl!(
-    /// `SO_MAX_PACING_RATE`, bytes a second.
+    /// `SO_MAX_PACING_RATE`, in bytes per second.
     MaxPacingRate,
     SetOnly,
     libc::SOL_SOCKET,
@@ -32,20 +34,20 @@ sockopt_impl!(
 );
 
 sockopt_impl!(
-    /// `TCP_NOTSENT_LOWAT`, bytes.
-    NotSent,
+    /// `TCP_NOTSENT_LOWAT`, in bytes.
+    NotSentLowat,
     SetOnly,
     libc::IPPROTO_TCP,
     libc::TCP_NOTSENT_LOWAT,
     u32
 );
 
-/// Where to listen, or where to go: `unix:PATH` or `tcp:HOST:PORT`, as in a migration URI.
+/// An address to listen on or to connect to: `unix:PATH` or `tcp:HOST:PORT`, as in a migration URI.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// A unix socket.
+    /// The path of a unix socket.
     Unix(PathBuf),
-    /// A TCP port; 0 where one is to be chosen.
+    /// A TCP host and port; port 0 lets the kernel choose one.
     Tcp(String, u16),
 }
 
@@ -78,16 +80,16 @@ impl fmt::Display for Address {
 }
 
 impl Address {
-    /// Listens there; gives the address with the port that it got.
+    /// Listens on this address. Returns the socket and the address with the port that was bound.
     ///
     /// # Errors
-    /// If nobody can listen there.
+    /// The system's error if the address cannot be resolved, bound or listened on.
     pub fn listen(&self) -> io::Result<(Socket, Address)> {
         match self {
             Address::Unix(path) => {
                 let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
                 socket.bind(&SockAddr::unix(path)?)?;
-                socket.listen(BACKLOG)?;
+                socket.listen(LISTEN_BACKLOG)?;
                 Ok((socket, self.clone()))
             }
             Address::Tcp(host, port) => {
@@ -95,17 +97,17 @@ impl Address {
                 let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
                 socket.set_reuse_address(true)?;
                 socket.bind(&address.into())?;
-                socket.listen(BACKLOG)?;
+                socket.listen(LISTEN_BACKLOG)?;
                 let port = socket.local_addr()?.as_socket().map_or(*port, |address| address.port());
                 Ok((socket, Address::Tcp(host.clone(), port)))
             }
         }
     }
 
-    /// A connection to it.
+    /// Connects to this address and sets `options` on the socket.
     ///
     /// # Errors
-    /// If there is none to be had within 10 s, or an option is not the kernel's.
+    /// The system's error if the connection is not made within 10 s or an option is refused.
     pub fn connect(&self, options: &Options) -> io::Result<Socket> {
         match self {
             Address::Unix(path) => {
@@ -116,9 +118,9 @@ impl Address {
             Address::Tcp(host, port) => {
                 let address = resolve(host, *port)?;
                 let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-                // Before it connects: the window that is offered in the handshake depends on the buffers.
-                set(&socket, options)?;
-                socket.connect_timeout(&address.into(), CONNECT_DEADLINE)?;
+                // Set before connecting: the window offered in the handshake depends on the buffers.
+                apply_options(&socket, options)?;
+                socket.connect_timeout(&address.into(), CONNECT_TIMEOUT)?;
                 Ok(socket)
             }
         }
@@ -130,14 +132,14 @@ fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
     (host, port).to_socket_addrs()?.next().ok_or_else(none)
 }
 
-/// Two ends of a TCP connection over loopback.
+/// Creates a TCP connection over loopback and returns its two ends.
 ///
 /// # Errors
-/// If there is no loopback, or an option is not the kernel's.
+/// The system's error if there is no loopback interface or an option is refused.
 pub fn tcp_pair(options: &Options) -> io::Result<[OwnedFd; 2]> {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     // Accepted sockets take their buffers from the listener.
-    set(&listener, options)?;
+    apply_options(&listener, options)?;
     listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
     listener.listen(1)?;
     let port = listener.local_addr()?.as_socket().map_or(0, |address| address.port());
@@ -145,28 +147,33 @@ pub fn tcp_pair(options: &Options) -> io::Result<[OwnedFd; 2]> {
     let ours = here.local_addr()?.as_socket();
     loop {
         let (there, peer) = listener.accept()?;
-        // Anybody on this host can connect to a port; only our own connection will do.
+        // Any user of this host can connect to the port; accept only our own connection.
         if peer.as_socket() == ours {
-            set(&there, options)?;
+            apply_options(&there, options)?;
             return Ok([here.into(), there.into()]);
         }
     }
 }
 
-/// Two ends of a unix socket.
+/// Creates a pair of connected unix sockets.
 ///
 /// # Errors
-/// If this process may open no more.
+/// The system's error if this process cannot open more descriptors.
 pub fn unix_pair() -> io::Result<[OwnedFd; 2]> {
     let (here, there) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
     Ok([here.into(), there.into()])
 }
 
-/// Sets what was asked for, a bound for what is taken and not sent, and always TCP_NODELAY: QEMU leaves Nagle's algorithm on for the main channel, and the last partial
-/// segment of the device state then waits for the receiver's delayed acknowledgement, some 40 ms (facts/qemu.md §6.3).
-pub fn set(socket: &Socket, options: &Options) -> io::Result<()> {
-    let failed = |what: &'static str| {
-        move |error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"))
+/// Sets the requested options, a limit of unsent bytes, and always TCP_NODELAY.
+///
+/// QEMU leaves Nagle's algorithm on for the main channel, so the last partial
+/// segment of the device state waits for the receiver's delayed acknowledgement, which takes about 40 ms.
+///
+/// # Errors
+/// The system's error, with the scenario key of the option that was refused.
+pub fn apply_options(socket: &Socket, options: &Options) -> io::Result<()> {
+    let failed = |key: &'static str| {
+        move |error: io::Error| io::Error::new(error.kind(), format!("{key}: {error}"))
     };
     socket.set_tcp_nodelay(true)?;
     if let Some(bytes) = options.send_buffer {
@@ -183,22 +190,23 @@ pub fn set(socket: &Socket, options: &Options) -> io::Result<()> {
                     .unwrap_or_default();
             let known = known.split_whitespace().collect::<Vec<_>>().join(", ");
             let text = format!(
-                "socket.congestion: this kernel has no `{}` ({error}); it has {known}",
+                "socket.congestion: this kernel has no congestion control `{}` ({error}); it has {known}",
                 name.to_string_lossy()
             );
             io::Error::new(io::ErrorKind::InvalidInput, text)
         })?;
     }
     if let Some(rate) = options.pacing {
-        // The kernel's own form for "no limit" is the largest number.
+        // The kernel reads the largest number as "no limit".
         let rate = u32::try_from(rate.0).unwrap_or(u32::MAX);
         MaxPacingRate
             .set(socket, &rate)
             .map_err(io::Error::from)
             .map_err(failed("socket.pacing"))?;
     }
-    let not_sent = u32::try_from(options.notsent_lowat.unwrap_or(NOT_SENT).0).unwrap_or(u32::MAX);
-    NotSent
+    let not_sent =
+        u32::try_from(options.notsent_lowat.unwrap_or(DEFAULT_NOTSENT_LOWAT).0).unwrap_or(u32::MAX);
+    NotSentLowat
         .set(socket, &not_sent)
         .map_err(io::Error::from)
         .map_err(failed("socket.notsent_lowat"))?;
@@ -222,7 +230,7 @@ mod tests {
     use base::units::{Micros, Rate};
 
     #[test]
-    fn options_are_what_the_kernel_then_says() {
+    fn kernel_reports_the_options_that_were_set() {
         let options = Options {
             send_buffer: Some(Bytes(100_000)),
             receive_buffer: Some(Bytes(50_000)),
@@ -242,14 +250,14 @@ mod tests {
     }
 
     #[test]
-    fn a_congestion_control_that_is_not_there_is_named_with_those_that_are() {
+    fn names_an_unknown_congestion_control_and_the_known_ones() {
         let options = Options { congestion: Some("wishful".into()), ..Options::default() };
         let error = tcp_pair(&options).unwrap_err().to_string();
         assert!(error.contains("`wishful`") && error.contains("reno"), "{error}");
     }
 
     #[test]
-    fn addresses_parse_and_print() {
+    fn parses_and_prints_addresses() {
         for text in ["unix:/run/a", "tcp:localhost:0", "tcp:[::1]:4444"] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }

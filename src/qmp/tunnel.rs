@@ -6,7 +6,7 @@
 //! That nothing remains when we are killed is the janitor's work.
 
 use super::endpoint::{Remote, is_plain_path};
-use base::janitor::{Janitor, private_directory};
+use base::janitor::{Janitor, create_private_directory};
 use base::text::read_tail;
 use std::fs::File;
 use std::io;
@@ -57,7 +57,7 @@ impl Tunnel {
     /// Starts `ssh`; the socket is not there yet.
     pub(super) fn start(remote: &Remote) -> io::Result<Tunnel> {
         let Remote { user, host, path } = remote;
-        let directory = private_directory()?;
+        let directory = create_private_directory()?;
         let local = directory.path().join("qmp");
         let Some(local) = local.to_str().filter(|local| is_plain_path(local)) else {
             let problem = format!(

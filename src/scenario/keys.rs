@@ -1,9 +1,9 @@
-//! The keys of a scenario, and what is said of one that does not exist.
+//! The list of scenario keys, and the error for a key that does not exist.
 
 use super::ScenarioError;
 use toml::{Table, Value};
 
-/// Every key of a scenario but the free tables. A test holds it against the types.
+/// Every key of a scenario except those in the free tables. A test compares it with the types.
 pub(super) const KEYS: &[&str] = &[
     "mode",
     "transport",
@@ -98,10 +98,10 @@ pub(super) const KEYS: &[&str] = &[
     "record.trace",
     "record.fault_trace",
 ];
-/// Tables whose keys are QEMU's names.
+/// Tables that accept any key, because the keys are QEMU's names.
 const FREE_TABLES: &[&str] = &["capabilities", "parameters"];
 
-/// With the nearest one that exists.
+/// Fails if the table has a key that does not exist, and suggests the most similar key.
 pub(super) fn refuse_unknown(
     origin: &str,
     table: &Table,
@@ -121,7 +121,7 @@ pub(super) fn refuse_unknown(
             _ => {
                 return Err(ScenarioError::UnknownKey {
                     origin: origin.to_owned(),
-                    nearest: nearest(&key),
+                    nearest: suggest_key(&key),
                     key,
                 });
             }
@@ -130,15 +130,19 @@ pub(super) fn refuse_unknown(
     Ok(())
 }
 
-/// `; did you mean ...?`, for a key that is close to a valid one, or whose last part is a valid key of another table.
-fn nearest(key: &str) -> String {
+/// Returns `; did you mean ...?` for a key that is similar to a valid one, or whose last part is a
+/// valid key of another table. For any other key, it returns how to list all keys.
+fn suggest_key(key: &str) -> String {
     let last = key.rsplit('.').next().unwrap_or(key);
     let same_name = KEYS.iter().find(|known| known.rsplit('.').next() == Some(last));
     let closest = KEYS.iter().map(|known| (strsim::damerau_levenshtein(key, known), known)).min();
     match (same_name, closest) {
         (Some(known), _) => format!("; did you mean `{known}`?"),
-        (None, Some((distance, known))) if distance <= 1 + key.len() / 3 => format!("; did you mean `{known}`?"),
-        _ => "; `switchover run --print-scenario` shows all keys. QEMU's own names go under [capabilities] and [parameters]"
+        (None, Some((distance, known))) if distance <= 1 + key.len() / 3 => {
+            format!("; did you mean `{known}`?")
+        }
+        _ => "; `switchover run --print-scenario` shows all keys. QEMU's own names go under \
+              [capabilities] and [parameters]"
             .to_owned(),
     }
 }

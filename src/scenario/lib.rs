@@ -1,9 +1,11 @@
-//! What the user asked for: a scenario, complete, with defaults filled in.
+//! A scenario: everything that the user can configure for one migration, with defaults.
 //!
-//! Takes TOML and `table.key=value` settings (every flag of the command line is one of those); gives a checked [`Scenario`].
-//! Knows nothing of what a QEMU answers: whether this QEMU can do it is `plan`'s question.
+//! A [`Loader`] merges TOML files, `table.key=value` settings and flags into a checked
+//! [`Scenario`]. Whether a given QEMU can carry it out is checked later, by `plan`.
 //!
-//! Map: here the types and their defaults · `guest` the guest and its load · `link` the network · `stream` transports and sockets · `tls` its encryption · `load` text to a scenario, checks · `keys` which there are.
+//! This file has the main types and their defaults. `guest` describes the guest and its load,
+//! `link` the network, `stream` transports and sockets, `tls` the encryption. `load` parses and
+//! checks, `keys` lists the keys.
 
 mod guest;
 mod keys;
@@ -24,78 +26,81 @@ use base::units::{Bytes, Limit, Micros, SampleRate};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// One migration, as asked for. Printed as TOML by `--print-scenario`; every key has a line in `docs/reference/scenario.md`.
+/// The configuration of one migration. `--print-scenario` prints it as TOML, and
+/// `docs/reference/scenario.md` describes every key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Scenario {
-    /// How memory moves.
+    /// How guest memory is transferred.
     pub mode: Mode,
-    /// How the stream goes.
+    /// The transport of the migration stream.
     pub transport: Transport,
-    /// Migration URI, instead of one made for `transport`. Needed for QEMUs on two hosts.
+    /// The migration URI, instead of one made for `transport`. Needed for QEMUs on two hosts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
-    /// The destination's URI where it differs from the source's (`tcp:0.0.0.0:4444` against `tcp:host:4444`, `exec:`).
+    /// The destination's URI if it differs from the source's (`tcp:0.0.0.0:4444` instead of
+    /// `tcp:host:4444`, or `exec:`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub incoming_uri: Option<String>,
-    /// `migrate`'s `channels` instead of a URI (since 8.2), in QEMU's own form, for what no URI can say.
+    /// The `channels` argument of `migrate` instead of a URI (since QEMU 8.2), in QAPI's form, for
+    /// what a URI cannot express.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub channels: Vec<toml::Value>,
-    /// The destination's, where they differ from the source's.
+    /// The destination's `channels` if they differ from the source's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub incoming_channels: Vec<toml::Value>,
-    /// From `migrate` on; then give up, safely.
+    /// Time from the command `migrate` until the migration is cancelled.
     pub timeout: Micros,
     /// When the destination starts the guest.
     pub handover: Handover,
-    /// How many migrations, one after the other, of one guest that keeps running; each goes on to a fresh destination.
+    /// The number of consecutive migrations of one running guest, each to a new destination.
     pub repeat: u32,
-    /// The QEMUs of a lab.
+    /// The QEMU processes of a lab.
     pub qemu: Qemu,
-    /// The guest of a lab.
+    /// The guest of a lab and its workload.
     pub guest: Guest,
-    /// Bounds given to QEMU.
+    /// Downtime and bandwidth limits for QEMU.
     pub limits: Limits,
     /// When hybrid starts post-copy.
     pub switch: Switch,
-    /// When pre-copy shall finish, whatever the blackout.
+    /// When pre-copy is made to finish, however long the blackout becomes.
     pub finish: Switch,
-    /// When pre-copy is given up.
+    /// When a migration that does not converge is cancelled.
     pub give_up: GiveUp,
-    /// Commands at the moments when the guest changes hosts.
+    /// User commands around the switchover.
     pub hooks: Hooks,
-    /// What is done about a post-copy that breaks.
+    /// How a broken post-copy migration is recovered.
     pub recovery: Recovery,
-    /// Sockets of ours, for the transport `owned`.
+    /// Options of the sockets that we open for the transport `owned`.
     pub socket: Socket,
-    /// Encryption of the stream.
+    /// Encryption of the migration stream.
     pub tls: Tls,
     /// The network between the two QEMUs.
     pub link: Link,
-    /// How often each side is asked.
+    /// How often each side is sampled.
     pub sampling: Sampling,
-    /// What is kept.
+    /// Optional files of the run directory.
     pub record: Record,
-    /// Any capability by QEMU's name; put on the side or sides where it belongs.
+    /// Migration capabilities by QEMU's names. Each is set on the side or sides that need it.
     pub capabilities: BTreeMap<String, bool>,
-    /// Any parameter by QEMU's name; typed by the QEMU's own schema.
+    /// Migration parameters by QEMU's names. QEMU's own schema gives their types.
     pub parameters: BTreeMap<String, toml::Value>,
 }
 
-/// How memory moves.
+/// How guest memory is transferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// All memory before switchover.
+    /// All memory is sent before the switchover.
     Precopy,
-    /// Switch over at once, memory follows.
+    /// The switchover happens at once, and memory follows.
     Postcopy,
-    /// Post-copy after one or more pre-copy passes.
+    /// Post-copy starts after one or more pre-copy passes.
     Hybrid,
 }
 
 impl Mode {
-    /// Whether post-copy may happen.
+    /// Whether this mode can start post-copy.
     #[must_use]
     pub fn allows_postcopy(self) -> bool {
         self != Mode::Precopy
@@ -106,41 +111,43 @@ impl Mode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Handover {
-    /// As soon as it has everything: QEMU's own way, and the shortest blackout. Should the stream break just then, the source starts it too,
-    /// and both run until the source is stopped.
+    /// As soon as the destination has loaded everything. This is QEMU's default and gives the
+    /// shortest blackout. If the stream breaks at that moment, the source resumes the guest too, and
+    /// both copies run until the source is stopped.
     #[default]
     AtOnce,
-    /// When the source has said that it is done: never two, for a blackout that is longer by the way back and our word. Post-copy has no
-    /// such moment: there the destination starts it as soon as the source cannot.
+    /// After the source has reported completion. Two copies never run, but the blackout is longer by
+    /// the time of that report and of our command. Post-copy has no such moment: there the
+    /// destination starts the guest as soon as the source cannot.
     Confirmed,
 }
 
-/// The QEMUs of a lab.
+/// The QEMU processes of a lab.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Qemu {
-    /// Program of the source.
+    /// The program of the source.
     pub source: String,
-    /// Program of the destination; the source's unless given.
+    /// The program of the destination. `None` means the source's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
-    /// Machine type.
+    /// The machine type.
     pub machine: Machine,
-    /// Accelerator.
+    /// The accelerator.
     pub accel: Accel,
-    /// More arguments of both QEMUs.
+    /// More arguments for both QEMU processes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub arguments: Vec<String>,
 }
 
-/// A machine type that the lab's guests run on: `microvm`, `q35` or `pc`, or a version of the latter two, such as
-/// `pc-i440fx-7.2`, which a migration from one QEMU version to another needs.
+/// A machine type that the lab's guests can run on: `microvm`, `q35` or `pc`, or a version of the
+/// latter two, such as `pc-i440fx-7.2`. A migration between QEMU versions needs a versioned type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Machine(String);
 
 impl Machine {
-    /// As QEMU spells it.
+    /// The name that QEMU takes.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0
@@ -157,7 +164,8 @@ impl TryFrom<String> for Machine {
             Ok(Machine(name))
         } else {
             Err(format!(
-                "`{name}` is not a machine type that the guest runs on: microvm, q35, pc, or a version like pc-q35-7.2"
+                "the lab's guest cannot run on machine type `{name}`; use microvm, q35, pc or a \
+                 versioned type like pc-q35-7.2"
             ))
         }
     }
@@ -169,19 +177,19 @@ impl From<Machine> for String {
     }
 }
 
-/// What runs the guest's instructions.
+/// The accelerator that runs the guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Accel {
-    /// KVM if a micro-guest really beats under it, else TCG.
+    /// KVM if a test guest sends its heartbeat under it, else TCG.
     Auto,
-    /// Emulation.
+    /// Emulation by QEMU.
     Tcg,
-    /// Hardware.
+    /// Hardware virtualization by the kernel.
     Kvm,
 }
 
-/// Bounds given to QEMU; what is not given stays as QEMU has it.
+/// Limits for QEMU. A limit that is `None` keeps QEMU's value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
@@ -196,50 +204,51 @@ pub struct Limits {
     pub postcopy_bandwidth: Option<Limit>,
 }
 
-/// QEMU takes no higher `downtime-limit` (migrate_params_check).
+/// The highest `downtime-limit` that QEMU accepts (`migrate_params_check`).
 pub const MAX_DOWNTIME: Micros = Micros(2_000_000_000);
 
-/// When hybrid starts post-copy (pure post-copy starts at once), and when pre-copy shall finish.
+/// A moment during pre-copy: when `hybrid` starts post-copy, or when pre-copy is made to finish.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Switch {
-    /// After so many passes over RAM: on the first MIGRATION_PASS with a higher number.
+    /// The number of passes over RAM: the moment is the first MIGRATION_PASS with a higher number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after_pass: Option<u64>,
-    /// So long after the source became active.
+    /// The time since the source became active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Micros>,
 }
 
-/// When pre-copy is given up: the migration is cancelled and the VM runs on, on the source.
+/// When pre-copy is cancelled, because it does not converge. The guest keeps running on the source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GiveUp {
-    /// After so many passes.
+    /// The number of passes over RAM after which the migration is cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passes: Option<u64>,
-    /// After so many bytes sent.
+    /// The bytes sent after which the migration is cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<Bytes>,
-    /// So long after `migrate`.
+    /// The time since `migrate` after which the migration is cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Micros>,
 }
 
-/// Commands of the user's, by `sh -c`.
+/// User commands, each run by `sh -c`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Hooks {
-    /// When the guest is stopped on the source (QEMU waits in pre-switchover). If it fails, the migration is cancelled and the guest runs on there.
+    /// Runs when the guest is stopped on the source and QEMU waits in `pre-switchover`. If it fails,
+    /// the migration is cancelled and the guest keeps running on the source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before_switchover: Option<String>,
-    /// When the guest runs on the destination.
+    /// Runs when the guest runs on the destination.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after_switchover: Option<String>,
-    /// At the end, if the guest is not on the destination.
+    /// Runs at the end if the guest is not on the destination.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<String>,
-    /// Of each; then it is killed, and has failed.
+    /// The timeout of each command. A command that takes longer is killed and counts as failed.
     pub deadline: Micros,
 }
 
@@ -254,41 +263,42 @@ impl Default for Hooks {
     }
 }
 
-/// What is done about a post-copy that breaks: it goes on over a new channel.
+/// How a broken post-copy migration is recovered over a new channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Recovery {
-    /// So often at most, until it goes on; 0: not at all.
+    /// The maximum number of attempts until one succeeds; 0 disables recovery.
     pub attempts: u32,
-    /// After a failed attempt; doubled each time, up to 2 s.
+    /// The wait after a failed attempt. It doubles each time, up to 2 s.
     pub backoff: Micros,
-    /// Post-copy that sends nothing for so long is broken too.
+    /// Post-copy that sends nothing for this time counts as broken.
     pub stalled_after: Micros,
-    /// Migration URI of the new channel, where the destination shall listen.
+    /// The migration URI of the new channel, on which the destination listens. `None` chooses one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
 }
 
-/// How often each side is asked `query-migrate`.
+/// How often each side is queried with `query-migrate`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sampling {
-    /// The source.
+    /// The sampling rate of the source.
     pub source: SampleRate,
-    /// The destination.
+    /// The sampling rate of the destination.
     pub destination: SampleRate,
 }
 
-/// What is kept in the run directory beyond the usual.
+/// Optional files of the run directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Record {
-    /// Every QMP line both ways, in transcript.jsonl.zst.
+    /// Whether to record every QMP line in both directions, in transcript.jsonl.zst.
     pub transcript: bool,
-    /// QEMU's downtime trace points, of a lab, in trace.*.log.
+    /// Whether a lab records QEMU's downtime trace points, in trace.*.log.
     pub trace: bool,
-    /// Every page that post-copy asks for, in the same files: the latencies of faults where QEMU does not count them itself
-    /// (before 10.1). Costs two lines a fault.
+    /// Whether to record every page that post-copy requests, in the same files. This gives the
+    /// latencies of page faults where QEMU does not count them itself (before 10.1). It writes two
+    /// lines for each fault.
     pub fault_trace: bool,
 }
 
@@ -299,7 +309,7 @@ impl Default for Record {
 }
 
 impl Default for Scenario {
-    /// The built-in scenario: a guest that writes, pre-copy, nothing exotic.
+    /// The built-in scenario: pre-copy of a guest that writes at a moderate rate.
     fn default() -> Scenario {
         Scenario {
             mode: Mode::Precopy,
@@ -359,24 +369,23 @@ impl Default for Sampling {
     }
 }
 
-/// The name of a value as a scenario spells it, for any of the enums above.
+/// The name of an enum's value as it is written in a scenario, for any enum of this module.
 #[must_use]
 pub fn serialized_name<T: Serialize>(value: &T) -> String {
-    serde_json::to_value(value)
-        .ok()
-        .and_then(|v| v.as_str().map(ToOwned::to_owned))
-        .unwrap_or_default()
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        other => unreachable!("only enums without fields are passed here, not {other:?}"),
+    }
 }
 
 impl Scenario {
-    /// The TOML that gives this scenario again.
+    /// Formats the scenario as TOML, which loads to the same scenario.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        // Plain tables of text, numbers and booleans: there is nothing in it that TOML cannot say.
-        toml::to_string(self).unwrap_or_default()
+        toml::to_string(self).expect("a scenario has only tables, text, numbers and booleans")
     }
 
-    /// Program of the destination.
+    /// The program of the destination: the source's unless the scenario names another.
     #[must_use]
     pub fn destination_qemu(&self) -> &str {
         self.qemu.destination.as_deref().unwrap_or(&self.qemu.source)

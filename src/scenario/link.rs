@@ -1,4 +1,4 @@
-//! The network between the two QEMUs, as asked for. Named links are the files of fixtures/links.
+//! Configuration of the network between the two QEMUs. The presets are the files in fixtures/links.
 
 use base::units::{Bytes, Micros, Rate};
 use serde::{Deserialize, Serialize};
@@ -7,42 +7,43 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Link {
-    /// A named link; the other keys change it.
+    /// A named link. The other keys override its values.
     pub preset: LinkPreset,
-    /// What makes it.
+    /// How the link is implemented.
     pub kind: LinkKind,
-    /// Divides rate, window and buffer; delays stay. Divide the guest's memory, working set and write rate too, and times stay the same.
+    /// Divides rate, window and buffer, but not delays. If the guest's memory, working set and write
+    /// rate are divided too, times stay the same.
     pub scale: u32,
-    /// Of the jitter.
+    /// The seed of the jitter.
     pub seed: u64,
-    /// From the source to the destination; and back, unless `back` says otherwise.
+    /// Values from the source to the destination, and also back where `back` gives no other.
     #[serde(flatten)]
     pub figures: Figures,
-    /// From the destination to the source, where it differs.
+    /// Values from the destination to the source where they differ.
     #[serde(skip_serializing_if = "Figures::is_empty")]
     pub back: Figures,
-    /// What goes wrong with it.
+    /// Faults of the link.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub outages: Vec<Outage>,
 }
 
-/// Figures of one direction; what is not given is the preset's.
+/// Values of one direction. A value that is `None` is the preset's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Figures {
-    /// Of the bottleneck, shared by all channels.
+    /// The rate of the bottleneck, which all channels share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
-    /// One way.
+    /// The delay in one direction.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay: Option<Micros>,
-    /// Up to so much more, at random; order is kept.
+    /// The maximum random delay that is added. The order of bytes is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Micros>,
-    /// Bytes of one channel that may be on the way before the first of them is acknowledged.
+    /// Bytes of one channel that may be in flight before the first of them is acknowledged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<Bytes>,
-    /// Bytes that wait in front of the bottleneck; when it is full, the sender waits.
+    /// Bytes that can wait before the bottleneck. When the buffer is full, the sender waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub buffer: Option<Bytes>,
 }
@@ -52,30 +53,31 @@ impl Figures {
         *self == Figures::default()
     }
 
-    fn over(&self, below: &Figures) -> Figures {
+    /// Returns these values, and those of `base` where they are `None`.
+    fn or(&self, base: &Figures) -> Figures {
         Figures {
-            rate: self.rate.or(below.rate),
-            delay: self.delay.or(below.delay),
-            jitter: self.jitter.or(below.jitter),
-            window: self.window.or(below.window),
-            buffer: self.buffer.or(below.buffer),
+            rate: self.rate.or(base.rate),
+            delay: self.delay.or(base.delay),
+            jitter: self.jitter.or(base.jitter),
+            window: self.window.or(base.window),
+            buffer: self.buffer.or(base.buffer),
         }
     }
 }
 
-/// Named links.
+/// A named link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LinkPreset {
-    /// The transport as it is, unless there are figures or outages.
+    /// No link, unless the scenario gives values or outages.
     None,
-    /// Nothing is shaped; what passes is counted.
+    /// The link has no limits, but counts bytes.
     Open,
-    /// fixtures/links/local.toml.
+    /// The link in fixtures/links/local.toml.
     Local,
-    /// fixtures/links/dublin.toml.
+    /// The link in fixtures/links/dublin.toml.
     Dublin,
-    /// fixtures/links/halifax.toml.
+    /// The link in fixtures/links/halifax.toml.
     Halifax,
 }
 
@@ -87,92 +89,97 @@ impl LinkPreset {
             LinkPreset::Dublin => include_str!("../../fixtures/links/dublin.toml"),
             LinkPreset::Halifax => include_str!("../../fixtures/links/halifax.toml"),
         };
-        // They are part of the program, and a test parses them.
-        toml::from_str(text).unwrap_or_default()
+        toml::from_str(text).expect("the presets are compiled in, and a test parses them")
     }
 }
 
-/// What makes the link.
+/// How the link is implemented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LinkKind {
-    /// A thread of ours between two sockets: any rate, delay, window; no privileges.
+    /// A thread that forwards between two sockets. Any rate, delay and window; no privileges.
     Emulated,
-    /// Two network namespaces and a veth pair between them: a real TCP stack; needs root. Delay and jitter need netem in the kernel.
+    /// Two network namespaces with a veth pair between them. This uses the kernel's TCP and needs
+    /// root. Delay and jitter need netem in the kernel.
     Netns,
 }
 
-/// One thing that goes wrong, once. Exactly one of `at`, `after_bytes` and `at_state` says when.
+/// One fault that happens once. Exactly one of `at`, `after_bytes` and `at_state` says when.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Outage {
-    /// So long after `migrate`.
+    /// The fault starts this long after `migrate`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Micros>,
-    /// When so many bytes have arrived at the destination.
+    /// The fault starts when this many bytes have arrived at the destination.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after_bytes: Option<Bytes>,
-    /// When the source says that it is in this state, such as `postcopy-active`.
+    /// The fault starts when the source reports this state, such as `postcopy-active`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_state: Option<String>,
-    /// For so long; for good unless given.
+    /// How long the fault lasts. `None` means forever.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lasts: Option<Micros>,
-    /// Connections break, and no new ones are let in while it lasts. Otherwise nothing passes, and goes on afterwards.
+    /// Whether connections break, and new ones are refused while it lasts. Otherwise bytes are only
+    /// held back, and continue afterwards.
     pub breaks: bool,
 }
 
-/// One direction of a link, complete.
+/// The values of one direction of a link, with preset, defaults and scale applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkDirection {
-    /// Bytes a second; `None`: no limit.
+    /// The rate of the bottleneck; `None` is no limit.
     pub rate: Option<Rate>,
-    /// One way.
+    /// The delay in this direction.
     pub delay: Micros,
-    /// Up to so much more.
+    /// The maximum random delay that is added.
     pub jitter: Micros,
-    /// Bytes in flight, of one channel.
+    /// Bytes of one channel that may be in flight; `None` is no limit.
     pub window: Option<Bytes>,
-    /// Bytes that wait at the bottleneck.
+    /// Bytes that can wait before the bottleneck.
     pub buffer: Bytes,
 }
 
 impl LinkDirection {
-    /// Whether anything is done to what passes.
+    /// Whether this direction has no rate, delay, jitter or window.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.rate.is_none() && self.delay.0 == 0 && self.jitter.0 == 0 && self.window.is_none()
     }
 }
 
-/// A buffer that is not given holds so much time of the rate.
-const BUFFER_MILLIS: u64 = 10;
-/// … but at least so much.
-const LEAST_BUFFER: u64 = 256 << 10;
-/// … and this where there is no rate.
+/// The default buffer holds the bytes of this time at the link's rate.
+const DEFAULT_BUFFER_MILLIS: u64 = 10;
+/// The default buffer is at least this large.
+const MIN_BUFFER_BYTES: u64 = 256 << 10;
+/// The default buffer of a link without a rate.
 const BUFFER_WITHOUT_RATE: u64 = 64 << 20;
 
 impl Link {
-    /// Whether there is a link of ours at all.
+    /// Whether the scenario configures no link.
     #[must_use]
     pub fn is_none(&self) -> bool {
         let no_figures = self.figures.is_empty() && self.back.is_empty() && self.outages.is_empty();
         self.preset == LinkPreset::None && self.kind == LinkKind::Emulated && no_figures
     }
 
-    /// Both directions, complete and scaled: source to destination, and back.
+    /// Returns both directions, with preset, defaults and scale applied: source to destination, and
+    /// back.
     #[must_use]
     pub fn directions(&self) -> [LinkDirection; 2] {
-        let there = self.figures.over(&self.preset.figures());
-        let back = self.back.over(&there);
-        [there, back].map(|figures| self.way(&figures))
+        let there = self.figures.or(&self.preset.figures());
+        let back = self.back.or(&there);
+        [there, back].map(|figures| self.complete(&figures))
     }
 
-    fn way(&self, figures: &Figures) -> LinkDirection {
+    /// Applies defaults and the scale.
+    fn complete(&self, figures: &Figures) -> LinkDirection {
         let scale = u64::from(self.scale.max(1));
         let rate = figures.rate.map(|rate| Rate((rate.0 / scale).max(1)));
         let default_buffer = match rate {
-            Some(rate) => Bytes((rate.0 / 1000).saturating_mul(BUFFER_MILLIS).max(LEAST_BUFFER)),
+            Some(rate) => {
+                Bytes((rate.0 / 1000).saturating_mul(DEFAULT_BUFFER_MILLIS).max(MIN_BUFFER_BYTES))
+            }
             None => Bytes(BUFFER_WITHOUT_RATE),
         };
         LinkDirection {
@@ -186,45 +193,57 @@ impl Link {
         }
     }
 
-    /// What cannot be: the key, and what is wrong with it.
-    pub(super) fn problem(&self, timeout: Micros) -> Option<(&'static str, String)> {
+    /// Finds an invalid value. Returns its key and the problem.
+    pub(super) fn find_problem(&self, timeout: Micros) -> Option<(&'static str, String)> {
         let given = |figures: &Figures| {
             (figures.rate == Some(Rate(0)))
-                .then(|| ("link.rate", "0 lets nothing pass; leave it out for no limit".to_owned()))
+                .then(|| {
+                    (
+                        "link.rate",
+                        "a link with 0 transfers nothing; leave it out for no limit".to_owned(),
+                    )
+                })
                 .or_else(|| {
                     (figures.window == Some(Bytes(0))).then(|| {
-                        ("link.window", "0 lets nothing pass; leave it out for no limit".to_owned())
+                        (
+                            "link.window",
+                            "a link with 0 transfers nothing; leave it out for no limit".to_owned(),
+                        )
                     })
                 })
                 .or_else(|| {
                     (figures.buffer == Some(Bytes(0)))
-                        .then(|| ("link.buffer", "0 lets nothing pass".to_owned()))
+                        .then(|| ("link.buffer", "a link with 0 transfers nothing".to_owned()))
                 })
         };
         if let Some(problem) = given(&self.figures).or_else(|| given(&self.back)) {
             return Some(problem);
         }
         if self.scale == 0 {
-            return Some(("link.scale", "0 is no divisor; 1 leaves the link as it is".to_owned()));
+            return Some((
+                "link.scale",
+                "the scale is a divisor and must not be 0; 1 leaves the link unchanged".to_owned(),
+            ));
         }
         let round_trip = self
             .directions()
             .iter()
-            .map(|way| way.delay.0.saturating_add(way.jitter.0))
+            .map(|direction| direction.delay.0.saturating_add(direction.jitter.0))
             .fold(0, u64::saturating_add);
         if round_trip >= timeout.0 {
             let problem = format!(
-                "a round trip of {} is not over before the timeout of {timeout}; lower the one or raise the other",
+                "a round trip of {} takes longer than the timeout of {timeout}; lower the \
+                 delay or raise the timeout",
                 Micros(round_trip)
             );
             return Some(("link.delay", problem));
         }
-        self.outages.iter().find_map(Outage::problem).map(|problem| ("link.outages", problem))
+        self.outages.iter().find_map(Outage::find_problem).map(|problem| ("link.outages", problem))
     }
 }
 
 impl Outage {
-    fn problem(&self) -> Option<String> {
+    fn find_problem(&self) -> Option<String> {
         let when = [self.at.is_some(), self.after_bytes.is_some(), self.at_state.is_some()]
             .into_iter()
             .filter(|given| *given)
@@ -232,8 +251,9 @@ impl Outage {
         if when != 1 {
             return Some("give each outage one of `at`, `after_bytes` and `at_state`".to_owned());
         }
-        (self.lasts == Some(Micros(0)))
-            .then(|| "an outage of 0 is none; leave `lasts` out for one that never ends".to_owned())
+        (self.lasts == Some(Micros(0))).then(|| {
+            "an outage of 0 has no effect; leave `lasts` out for one that never ends".to_owned()
+        })
     }
 }
 
@@ -256,23 +276,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_named_links_are_what_the_paper_measured() {
-        let way = |preset| Link { preset, ..Link::default() }.directions()[0];
-        assert_eq!(way(LinkPreset::Local).rate, "9.4Gbit/s".parse().ok());
+    fn presets_are_what_the_paper_measured() {
+        let direction = |preset| Link { preset, ..Link::default() }.directions()[0];
+        assert_eq!(direction(LinkPreset::Local).rate, "9.4Gbit/s".parse().ok());
         assert_eq!(
-            (way(LinkPreset::Dublin).rate, way(LinkPreset::Dublin).delay),
+            (direction(LinkPreset::Dublin).rate, direction(LinkPreset::Dublin).delay),
             ("7Gbit/s".parse().ok(), Micros(2750))
         );
         assert_eq!(
-            (way(LinkPreset::Halifax).rate, way(LinkPreset::Halifax).delay),
+            (direction(LinkPreset::Halifax).rate, direction(LinkPreset::Halifax).delay),
             ("3Gbit/s".parse().ok(), Micros(26_250))
         );
-        assert_eq!(way(LinkPreset::Halifax).window, Some(Bytes(16 << 20)));
-        assert!(way(LinkPreset::Open).is_open() && Link::default().is_none());
+        assert_eq!(direction(LinkPreset::Halifax).window, Some(Bytes(16 << 20)));
+        assert!(direction(LinkPreset::Open).is_open() && Link::default().is_none());
     }
 
     #[test]
-    fn scale_divides_what_is_per_second_and_leaves_time() {
+    fn scale_divides_rates_and_sizes_but_not_delays() {
         let link = Link { preset: LinkPreset::Halifax, scale: 10, ..Link::default() };
         let [there, back] = link.directions();
         assert_eq!((there.rate, there.delay), (Some(Rate(37_500_000)), Micros(26_250)));
@@ -284,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_back_differs_only_where_it_is_said_to() {
+    fn the_return_direction_differs_only_where_back_gives_a_value() {
         let back = Figures { rate: Some(Rate(1000)), ..Figures::default() };
         let [there, here] =
             Link { preset: LinkPreset::Dublin, back, ..Link::default() }.directions();

@@ -1,4 +1,4 @@
-//! Text to a checked scenario: layers (defaults, file, settings), impossible values.
+//! Loads a scenario: merges defaults, files and flags, and checks the values.
 
 use super::keys::refuse_unknown;
 use super::{GuestKind, Mode, Scenario};
@@ -7,53 +7,53 @@ use base::units::Micros;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
-/// The longest file that is read; a person writes some KiB.
+/// The longest scenario file that is read. Files written by people have a few KiB.
 pub const MAX_SCENARIO_BYTES: u64 = 4 << 20;
 
-/// Why there is no scenario.
+/// A scenario could not be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScenarioError {
     /// The file cannot be read.
     #[error("cannot read the scenario {path}")]
     Read {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// Not TOML.
+    /// The text is not TOML.
     #[error("{origin} is not valid TOML: {detail}")]
     Syntax {
         /// The file or the flag.
         origin: String,
-        /// Where and what.
+        /// The position and the parser's message.
         detail: String,
     },
-    /// A key that does not exist.
+    /// A key does not exist.
     #[error("{origin}: there is no key `{key}`{nearest}")]
     UnknownKey {
         /// The file or the flag.
         origin: String,
         /// The key.
         key: String,
-        /// `; did you mean ...?`
+        /// A suggestion, such as `; did you mean ...?`.
         nearest: String,
     },
-    /// A value of the wrong form.
+    /// A value has the wrong type or form.
     #[error("{origin}: {detail}")]
     Value {
         /// The file or the flag.
         origin: String,
-        /// Which key, and what it takes.
+        /// The key, and the values that it accepts.
         detail: String,
     },
-    /// Values that cannot be.
+    /// A value is out of range, or values contradict each other.
     #[error("{key}: {problem}")]
     Invalid {
         /// The key to change.
         key: &'static str,
-        /// What is wrong and what would be right.
+        /// What is wrong, and what to do.
         problem: String,
     },
 }
@@ -238,49 +238,51 @@ fn merge(base: &mut Table, over: Table) {
 }
 
 fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
-    let impossible = |key, problem: String| Err(ScenarioError::Invalid { key, problem });
-    let guest = scenario.guest.problem().or_else(|| scenario.qemu.problem(&scenario.guest));
+    let invalid = |key, problem: String| Err(ScenarioError::Invalid { key, problem });
+    let guest =
+        scenario.guest.find_problem().or_else(|| scenario.qemu.find_problem(&scenario.guest));
     if let Some((key, problem)) = guest {
-        return impossible(key, problem);
+        return invalid(key, problem);
     }
     if scenario.limits.downtime.is_some_and(|limit| limit > super::MAX_DOWNTIME) {
-        return impossible(
+        return invalid(
             "limits.downtime",
-            "QEMU takes at most 2000s (migrate_params_check)".to_owned(),
+            "QEMU accepts at most 2000s (migrate_params_check)".to_owned(),
         );
     }
     if scenario.switch.after_pass.is_some() && scenario.switch.after.is_some() {
-        return impossible("switch", "give after_pass or after, not both".to_owned());
+        return invalid("switch", "give after_pass or after, not both".to_owned());
     }
     if scenario.mode != Mode::Hybrid && scenario.switch != super::Switch::default() {
-        return impossible(
+        return invalid(
             "switch",
-            "only mode = \"hybrid\" has a moment to switch; post-copy starts at once, pre-copy never".to_owned(),
-        );
-    }
-    if scenario.finish.after_pass.is_some() && scenario.finish.after.is_some() {
-        return impossible("finish", "give after_pass or after, not both".to_owned());
-    }
-    if scenario.mode != Mode::Precopy && scenario.finish != super::Switch::default() {
-        return impossible(
-            "finish",
-            "only mode = \"precopy\" has to be brought to an end; post-copy ends by itself"
+            "applies only to mode = \"hybrid\": mode = \"postcopy\" switches at once, and \
+             mode = \"precopy\" never does"
                 .to_owned(),
         );
     }
+    if scenario.finish.after_pass.is_some() && scenario.finish.after.is_some() {
+        return invalid("finish", "give after_pass or after, not both".to_owned());
+    }
+    if scenario.mode != Mode::Precopy && scenario.finish != super::Switch::default() {
+        return invalid(
+            "finish",
+            "applies only to mode = \"precopy\"; post-copy ends by itself".to_owned(),
+        );
+    }
     if scenario.timeout.0 == 0 {
-        return impossible("timeout", "must be more than nothing".to_owned());
+        return invalid("timeout", "must be greater than 0".to_owned());
     }
     if let Some((key, problem)) =
-        scenario.link.problem(scenario.timeout).or_else(|| scenario.tls.problem())
+        scenario.link.find_problem(scenario.timeout).or_else(|| scenario.tls.find_problem())
     {
-        return impossible(key, problem);
+        return invalid(key, problem);
     }
     if scenario.tls.credentials.is_some() && scenario.parameters.contains_key("tls-creds") {
         let problem =
-            "[tls] makes objects of its own and sets tls-creds; give the one or the other"
+            "[tls] creates its own objects and sets tls-creds; use either [tls] or this parameter"
                 .to_owned();
-        return impossible("parameters.tls-creds", problem);
+        return invalid("parameters.tls-creds", problem);
     }
     Ok(())
 }
@@ -372,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_of_keys_is_what_the_types_have() {
+    fn list_of_keys_matches_the_types() {
         let mut keys = Vec::new();
         leaves(&full().to_toml().parse().unwrap(), "", &mut keys);
         keys.sort();
@@ -382,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_loads_to_the_same_scenario() {
+    fn printed_scenario_loads_to_the_same_scenario() {
         for mode in ["precopy", "postcopy", "hybrid"] {
             let text = format!(
                 "mode = \"{mode}\"\n[capabilities]\nxbzrle = true\n[parameters]\ndowntime-limit = 5\n"
@@ -400,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_lie_over_the_file_and_the_file_over_defaults() {
+    fn flags_override_the_file_and_the_file_overrides_defaults() {
         let mut loader = Loader::new();
         loader.text("a.toml", "mode = \"hybrid\"\n[guest]\nrate = \"1MiB/s\"\nseed = 9\n").unwrap();
         loader.set("guest.rate=2MiB/s").unwrap().set("sampling.source=max").unwrap();
@@ -446,35 +448,35 @@ mod tests {
     }
 
     #[test]
-    fn bad_input_says_what_would_be_right() {
+    fn refuses_bad_input_and_says_what_to_do() {
         let message = |text: &str| load(text).unwrap_err().to_string();
         insta::assert_snapshot!(message("[guest]\nworkingset = \"1MiB\""), @"test.toml: there is no key `guest.workingset`; did you mean `guest.working_set`?");
         insta::assert_snapshot!(message("heartbeat = \"1ms\""), @"test.toml: there is no key `heartbeat`; did you mean `guest.heartbeat`?");
         insta::assert_snapshot!(message("guest = 1"), @"test.toml: `guest` is a table: write [guest] and its keys below it");
         insta::assert_snapshot!(message("xbzrle = true"), @"test.toml: there is no key `xbzrle`; `switchover run --print-scenario` shows all keys. QEMU's own names go under [capabilities] and [parameters]");
-        insta::assert_snapshot!(message("[guest]\nworking_set = \"1GiB\""), @"guest.working_set: a working set of 1GiB does not fit into guest.memory = 256MiB (it needs 1033MiB with the guest itself); raise the one or lower the other");
+        insta::assert_snapshot!(message("[guest]\nworking_set = \"1GiB\""), @"guest.working_set: a working set of 1GiB does not fit into guest.memory = 256MiB (it needs 1033MiB with the guest itself); lower guest.working_set or raise guest.memory");
         insta::assert_snapshot!(message("timeout = 60"), @r#"test.toml: invalid type: integer `60`, expected a duration in quotes, like 300ms or 2s in `timeout`"#);
-        insta::assert_snapshot!(message("[switch]\nafter_pass = 1"), @r#"switch: only mode = "hybrid" has a moment to switch; post-copy starts at once, pre-copy never"#);
+        insta::assert_snapshot!(message("[switch]\nafter_pass = 1"), @r#"switch: applies only to mode = "hybrid": mode = "postcopy" switches at once, and mode = "precopy" never does"#);
         insta::assert_snapshot!(message("[tls]\ndir = \"/d\""), @r#"tls: without tls.credentials = "x509" or "psk" there is no TLS"#);
-        insta::assert_snapshot!(message("[tls]\ncredentials = \"psk\"\ndir = \"keys\""), @"tls.dir: `keys` must begin with /: QEMU reads it, which has a working directory of its own");
-        insta::assert_snapshot!(message("[tls]\ncredentials = \"psk\"\n[parameters]\ntls-creds = \"mine\""), @"parameters.tls-creds: [tls] makes objects of its own and sets tls-creds; give the one or the other");
+        insta::assert_snapshot!(message("[tls]\ncredentials = \"psk\"\ndir = \"keys\""), @"tls.dir: `keys` must begin with /, because QEMU reads it in its own working directory");
+        insta::assert_snapshot!(message("[tls]\ncredentials = \"psk\"\n[parameters]\ntls-creds = \"mine\""), @"parameters.tls-creds: [tls] creates its own objects and sets tls-creds; use either [tls] or this parameter");
         assert!(message("mode = ").contains("line 1"), "a syntax error says where");
     }
 
     #[test]
-    fn a_guest_of_one_kind_has_no_keys_of_another() {
+    fn refuses_keys_of_another_kind_of_guest() {
         let message = |guest: &str| load(&format!("[guest]\n{guest}\n")).unwrap_err().to_string();
-        insta::assert_snapshot!(message("load = \"stress\""), @r#"guest.load: only guest.kind = "linux" has a load beside the guest"#);
-        insta::assert_snapshot!(message("kernel = \"k\""), @r#"guest.kind: kernel, initrd, append, disk, ready and their like are for guest.kind = "own""#);
-        insta::assert_snapshot!(message("kind = \"own\""), @"guest.kind: a guest of your own has to boot something: a kernel (--kernel), a disk (--disk), or QEMU's own arguments (after --)");
-        insta::assert_snapshot!(message("kind = \"own\"\nappend = \"a\""), @"guest.kernel: an initramfs and a command line belong to a kernel; name it too (--kernel)");
-        insta::assert_snapshot!(message("kind = \"own\"\nkernel = \"k\"\ndisk_access = \"write\""), @"guest.disk: disk_format and disk_access say something about a disk; name it too (--disk)");
-        insta::assert_snapshot!(message("kind = \"linux\"\nload = \"stress-ng\""), @"guest.working_set: a working set of 64MiB does not fit into guest.memory = 256MiB (it needs 289MiB with the guest itself and its load); raise the one or lower the other");
-        insta::assert_snapshot!(message("kind = \"linux\"\nload_arguments = 'a \"b\"'"), @"guest.load_arguments: quotation marks and ends of lines cannot go through Linux's command line");
+        insta::assert_snapshot!(message("load = \"stress\""), @r#"guest.load: only guest.kind = "linux" can run a load"#);
+        insta::assert_snapshot!(message("kernel = \"k\""), @r#"guest.kind: kernel, initrd, append, disk, ready and related keys need guest.kind = "own""#);
+        insta::assert_snapshot!(message("kind = \"own\""), @"guest.kind: your own guest needs something to boot: a kernel (--kernel), a disk (--disk), or QEMU arguments (after --)");
+        insta::assert_snapshot!(message("kind = \"own\"\nappend = \"a\""), @"guest.kernel: guest.initrd and guest.append need a kernel; name it with --kernel");
+        insta::assert_snapshot!(message("kind = \"own\"\nkernel = \"k\"\ndisk_access = \"write\""), @"guest.disk: guest.disk_format and guest.disk_access need a disk; name it with --disk");
+        insta::assert_snapshot!(message("kind = \"linux\"\nload = \"stress-ng\""), @"guest.working_set: a working set of 64MiB does not fit into guest.memory = 256MiB (it needs 289MiB with the guest itself and its load); lower guest.working_set or raise guest.memory");
+        insta::assert_snapshot!(message("kind = \"linux\"\nload_arguments = 'a \"b\"'"), @"guest.load_arguments: must not contain quotation marks or line ends, because it is passed on Linux's command line");
     }
 
     #[test]
-    fn only_a_guest_that_nobody_knows_is_without_a_heartbeat_unless_told() {
+    fn only_an_own_guest_has_no_heartbeat_by_default() {
         let heartbeat = |guest: &str| load(&format!("[guest]\n{guest}\n")).unwrap().guest.heartbeat;
         assert_eq!(heartbeat("kind = \"linux\""), Micros(1000));
         assert_eq!(heartbeat("kind = \"own\"\nkernel = \"k\""), Micros(0));
@@ -483,7 +485,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in ".{0,200}", assignment in ".{0,60}") {
+        fn loading_never_panics(text in ".{0,200}", assignment in ".{0,60}") {
             let _ = load(&text);
             let _ = Loader::new().set(&assignment);
         }

@@ -1,33 +1,38 @@
-//! How the stream goes from one QEMU to the other, as asked for.
+//! Configuration of the migration stream: its transport and its sockets.
 
 use base::units::{Bytes, Micros, Rate};
 use serde::{Deserialize, Serialize};
 
-/// How the stream goes.
+/// The transport of the migration stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Transport {
-    /// `owned` where one channel suffices and both QEMUs are on this host (their QMP sockets are unix sockets); else `unix`.
+    /// `owned` if one channel is enough and both QEMUs are on this host (their QMP sockets are unix
+    /// sockets); otherwise `unix`.
     Auto,
-    /// TCP, by sockets that we connect and hand to the QEMUs (`getfd`, `fd:`). With a `uri` of `tcp:`, only the source gets one.
+    /// TCP sockets that we connect and pass to the QEMUs (`getfd`, `fd:`). With a `tcp:` URI, only
+    /// the source gets one.
     Owned,
     /// A unix socket that QEMU opens.
     Unix,
     /// TCP over loopback, opened by QEMU, which leaves Nagle's algorithm on.
     Tcp,
-    /// A pair of unix sockets that we hand to the QEMUs.
+    /// A pair of unix sockets that we pass to the QEMUs.
     Fd,
-    /// A process of the source that writes and one of the destination that reads, with a FIFO between them: one way only.
+    /// A process of the source that writes to a FIFO, and one of the destination that reads from it.
+    /// The stream has no return path.
     Exec,
-    /// A file, which the destination reads when it is complete. With the capability mapped-ram, pages have fixed places in it.
+    /// A file, which the destination reads when it is complete. With the capability `mapped-ram`,
+    /// each page has a fixed offset in it.
     File,
 }
 
-/// Options of the sockets that we open ourselves; what is not given is the kernel's choice, but for `notsent_lowat`. TCP_NODELAY is always on.
+/// Options of the sockets that we open ourselves. An option that is `None` keeps the kernel's
+/// default, except for `notsent_lowat`. TCP_NODELAY is always on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Socket {
-    /// `SO_SNDBUF`. The kernel doubles it, and then no longer adapts it.
+    /// `SO_SNDBUF`. The kernel doubles it, and no longer adapts it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub send_buffer: Option<Bytes>,
     /// `SO_RCVBUF`.
@@ -39,17 +44,18 @@ pub struct Socket {
     /// `SO_MAX_PACING_RATE`: the kernel sends no faster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pacing: Option<Rate>,
-    /// `TCP_NOTSENT_LOWAT`, 128 KiB unless given: the sender waits while more than this is not yet on the wire. A page that post-copy asks
-    /// for waits behind it, and so does the device state. Unlike a small `send_buffer` it leaves the window as it is.
+    /// `TCP_NOTSENT_LOWAT`; 128 KiB if `None`. The sender waits while more bytes than this are
+    /// unsent, because device state and the pages that post-copy requests wait behind them. Unlike
+    /// a small `send_buffer`, it does not reduce the window.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notsent_lowat: Option<Bytes>,
-    /// `SO_KEEPALIVE` after so long without a word, asked three times as often.
+    /// `SO_KEEPALIVE`: the idle time before the first probe. Probes repeat three times as often.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_alive: Option<Micros>,
 }
 
 impl Socket {
-    /// Whether anything was asked for.
+    /// Whether no option is set.
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == Socket::default()

@@ -1,39 +1,42 @@
-//! TLS for the stream, as asked for.
+//! Configuration of TLS for the migration stream.
 
 use serde::{Deserialize, Serialize};
 
-/// The user for whom `keys.psk`, made by `switchover credentials`, has a key.
+/// The user name of the key in `keys.psk`, which `switchover credentials` creates.
 pub const PSK_USER: &str = "qemu";
 
-/// Whether the stream is encrypted, and with which credentials. The directories are on the host of the QEMU that reads them.
+/// Whether the stream is encrypted, and with which credentials. Each directory is on the host of
+/// the QEMU that reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tls {
-    /// Which kind; without it, none.
+    /// The kind of credentials. `None` means no TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
-    /// Where both sides' files are. A lab makes some of its own where none are named.
+    /// The directory with the credentials of both sides. A lab creates credentials if none are named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
-    /// The source's, where they are not there.
+    /// The source's directory if it differs from `dir`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_dir: Option<String>,
-    /// The destination's.
+    /// The destination's directory if it differs from `dir`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination_dir: Option<String>,
-    /// `tls-hostname`: what the destination's certificate must be for, where that is not the host of the URI.
+    /// The parameter `tls-hostname`: the name in the destination's certificate, if it is not the host
+    /// of the URI.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
-    /// Of the key, for PSK.
+    /// The user name of the pre-shared key.
     pub username: String,
-    /// GnuTLS's priority string, which chooses ciphers; QEMU's own unless given.
+    /// GnuTLS's priority string, which selects ciphers. `None` keeps QEMU's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<String>,
-    /// Each side wants the other's certificate to be of the same CA. Off, only the source looks at the destination's.
+    /// Whether each side checks that the other's certificate is signed by the same CA. Otherwise only
+    /// the source checks the destination's.
     pub verify_peer: bool,
 }
 
-/// What both sides know each other by.
+/// How the two sides authenticate each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Credentials {
@@ -59,15 +62,15 @@ impl Default for Tls {
 }
 
 impl Tls {
-    /// The source's directory and the destination's, if both are known.
+    /// Returns the source's and the destination's directory, or `None` unless both are known.
     #[must_use]
     pub fn directories(&self) -> Option<[&str; 2]> {
         let both = self.dir.as_deref();
         Some([self.source_dir.as_deref().or(both)?, self.destination_dir.as_deref().or(both)?])
     }
 
-    /// What cannot be, whatever the QEMUs: the key, and what would be right.
-    pub(super) fn problem(&self) -> Option<(&'static str, String)> {
+    /// Finds an invalid value. Returns its key and what to do.
+    pub(super) fn find_problem(&self) -> Option<(&'static str, String)> {
         let given = *self != Tls { credentials: self.credentials, ..Tls::default() };
         match self.credentials {
             None if given => Some((
@@ -75,18 +78,18 @@ impl Tls {
                 "without tls.credentials = \"x509\" or \"psk\" there is no TLS".to_owned(),
             )),
             Some(Credentials::Psk) if self.username.is_empty() => {
-                Some(("tls.username", "a key belongs to a user".to_owned()))
+                Some(("tls.username", "must not be empty: a pre-shared key belongs to a user name".to_owned()))
             }
             Some(Credentials::Psk) if !self.verify_peer => Some((
                 "tls.verify_peer",
-                "who has the key is believed; only certificates can be left unverified".to_owned(),
+                "cannot be off with tls.credentials = \"psk\"; only certificates can be left unverified".to_owned(),
             )),
-            _ => self.relative(),
+            _ => self.find_relative_path(),
         }
     }
 
-    /// Each QEMU would look for it below its own working directory.
-    fn relative(&self) -> Option<(&'static str, String)> {
+    /// Finds a relative path, which each QEMU would resolve in its own working directory.
+    fn find_relative_path(&self) -> Option<(&'static str, String)> {
         let named = [
             ("tls.dir", &self.dir),
             ("tls.source_dir", &self.source_dir),
@@ -95,11 +98,11 @@ impl Tls {
         let (key, directory) = named
             .into_iter()
             .find(|(_, directory)| directory.as_ref().is_some_and(|at| !at.starts_with('/')))?;
-        let directory = directory.as_deref().unwrap_or_default();
+        let directory = directory.as_deref()?;
         Some((
             key,
             format!(
-                "`{directory}` must begin with /: QEMU reads it, which has a working directory of its own"
+                "`{directory}` must begin with /, because QEMU reads it in its own working directory"
             ),
         ))
     }

@@ -1,32 +1,34 @@
-//! What of a text is shown: not more than so much, and nothing that a terminal would obey.
+//! Truncates text and escapes control characters, so that text from others is safe to print.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io;
 
-/// The text, or its beginning and how much is missing. Cut between characters.
+/// Returns the text, or its first `max` bytes and how many bytes were left out. It is cut between
+/// characters.
 #[must_use]
-pub fn truncate(text: &str, most: usize) -> Cow<'_, str> {
-    if text.len() <= most {
+pub fn truncate(text: &str, max: usize) -> Cow<'_, str> {
+    if text.len() <= max {
         return Cow::Borrowed(text);
     }
-    let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let end = (0..=max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     Cow::Owned(format!("{}… ({} more bytes)", &text[..end], text.len() - end))
 }
 
-/// The text with what a terminal obeys written out: control characters, and those that turn the direction of writing. Ends of lines stay.
+/// Escapes control characters, and characters that change the direction of writing. Line ends and
+/// tabs stay.
 ///
-/// Written as JSON writes them (`\u001b`), so that JSON stays JSON and means the same.
+/// The escapes are JSON's (`\u001b`), so that JSON stays valid JSON with the same meaning.
 #[must_use]
 pub fn escape_control(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_obeyed) {
+    if !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        if is_obeyed(c) {
-            // Writing to a String does not fail. All of them are in the plane that JSON's four digits reach.
-            let _ = write!(shown, "\\u{:04x}", u32::from(c));
+        if is_unsafe(c) {
+            // Four digits are enough: all these characters are in the basic multilingual plane.
+            write!(shown, "\\u{:04x}", u32::from(c)).expect("writing to a String cannot fail");
         } else {
             shown.push(c);
         }
@@ -34,9 +36,10 @@ pub fn escape_control(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// C0 and C1 controls and DEL (ECMA-48: an escape sequence begins with U+001B, or with the single U+009B), and the directional
-/// formatting characters of Unicode (UAX #9), which make a line read as what it is not.
-fn is_obeyed(c: char) -> bool {
+/// Whether a terminal would interpret the character. These are the C0 and C1 controls and DEL
+/// (ECMA-48: an escape sequence begins with U+001B or with the single U+009B), and Unicode's
+/// directional formatting characters (UAX #9), which can make a line read as another.
+fn is_unsafe(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
@@ -46,7 +49,7 @@ fn is_obeyed(c: char) -> bool {
     }
 }
 
-/// A writer that shows what is written to it, each write by itself.
+/// A writer that escapes control characters. Each write is escaped separately.
 #[derive(Debug)]
 pub struct EscapingWriter<W>(pub W);
 
@@ -68,7 +71,7 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn a_terminal_obeys_nothing_of_it() {
+    fn escapes_everything_that_a_terminal_would_interpret() {
         assert_eq!(
             escape_control("\x1b]0;owned\x07 \u{9b}2J\r\x7f a\tb\n"),
             "\\u001b]0;owned\\u0007 \\u009b2J\\u000d\\u007f a\tb\n"
@@ -81,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_says_so() {
+    fn truncated_text_says_how_much_is_missing() {
         assert_eq!(truncate("abcdef", 6), "abcdef");
         assert_eq!(truncate("abcdef", 2), "ab… (4 more bytes)");
         assert_eq!(truncate("aµµ", 2), "a… (4 more bytes)");
@@ -89,7 +92,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn json_stays_json_and_means_the_same(text in any::<String>(), most in 0usize..50) {
+        fn escaped_json_is_valid_and_has_the_same_value(text in any::<String>(), most in 0usize..50) {
             let json = serde_json::to_string(&text).unwrap();
             let shown = escape_control(&json).into_owned();
             prop_assert!(shown.chars().all(|c| !c.is_control()));

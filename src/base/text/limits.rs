@@ -1,42 +1,46 @@
-//! Reading no more than so much of what others wrote.
+//! Reads lines and files up to a size limit.
 //!
-//! A compressed stream of a few KiB may be gigabytes, and a file of a run directory anything that its maker wanted: so lines are taken one by one and
-//! have a bound, and a whole file is read only up to one.
+//! A compressed stream of a few KiB may expand to gigabytes, and a file of a run directory may have
+//! been made to do harm. So lines are read one by one, and both lines and files have a size limit.
 
 use std::fs::File;
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// The longest line of a run directory or of a campaign's that is read. A sample has 2 KiB, a visit of a campaign 1 KiB a run.
+/// The longest line that is read from a run directory or a campaign. A sample has 2 KiB, and a line
+/// of a campaign's journal has 1 KiB for each run.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
 
-/// A line that is longer than it may be.
+/// A line is longer than the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {number} has more than {most} bytes")]
+#[error("line {number} has more than {max} bytes")]
 pub struct LineTooLong {
-    /// From 1.
+    /// The number of the line, counted from 1.
     pub number: u64,
-    /// What it may have.
-    pub most: usize,
+    /// The limit in bytes.
+    pub max: usize,
 }
 
-/// Calls `each` with every line, with its end; the last may have none. Where reading fails is the end: a run that was cut off ends in a torn frame.
+/// Calls `each` with every line, including its line end, which the last line may lack.
+///
+/// A read error counts as the end of the input: the file of a run that was killed ends in an
+/// incomplete zstd frame.
 ///
 /// # Errors
-/// [`LineTooLong`], after all lines before it; no more than `most` bytes of it have been held.
+/// [`LineTooLong`], after all lines before it. No more than `max` bytes of it were in memory.
 pub fn for_each_line(
     mut from: impl BufRead,
-    most: usize,
+    max: usize,
     mut each: impl FnMut(&[u8]),
 ) -> Result<(), LineTooLong> {
     let mut held = Vec::new();
     let mut number = 1;
-    while let Some(there) = fill(&mut from) {
-        let end = there.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
-        let part = &there[..end.unwrap_or(there.len())];
+    while let Some(available) = fill_buffer(&mut from) {
+        let end = available.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+        let part = &available[..end.unwrap_or(available.len())];
         let length = part.len();
-        if held.len() + length > most {
-            return Err(LineTooLong { number, most });
+        if held.len() + length > max {
+            return Err(LineTooLong { number, max });
         }
         match end {
             Some(_) if held.is_empty() => each(part),
@@ -57,52 +61,54 @@ pub fn for_each_line(
     Ok(())
 }
 
-/// What is there to read; `None` at the end. `Interrupted` is not an end.
-fn fill(from: &mut impl BufRead) -> Option<&[u8]> {
+/// Returns the bytes that can be read now, or `None` at the end of the input. Retries a read that
+/// was interrupted.
+fn fill_buffer(from: &mut impl BufRead) -> Option<&[u8]> {
     while let Err(error) = from.fill_buf() {
         if error.kind() != io::ErrorKind::Interrupted {
             return None;
         }
     }
-    // Filled already: this only looks.
-    from.fill_buf().ok().filter(|there| !there.is_empty())
+    // The buffer is filled already, so this does not read again.
+    from.fill_buf().ok().filter(|available| !available.is_empty())
 }
 
-/// The text of a file that is to be held as a whole.
+/// Reads a whole file as text.
 ///
 /// # Errors
-/// What the file system says; `InvalidData` for more than `most` bytes, and for what is no UTF-8.
-pub fn read_all(path: &Path, most: u64) -> io::Result<String> {
-    let bytes = read_bytes(path, most)?;
+/// The system's error, or `InvalidData` if the file has more than `max` bytes or is not UTF-8.
+pub fn read_all(path: &Path, max: u64) -> io::Result<String> {
+    let bytes = read_bytes(path, max)?;
     String::from_utf8(bytes)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
 }
 
-/// As [`read_all`], whatever the bytes are.
+/// Reads a whole file of any content.
 ///
 /// # Errors
-/// As [`read_all`].
-pub fn read_bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+/// The system's error, or `InvalidData` if the file has more than `max` bytes.
+pub fn read_bytes(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
+    File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            format!("it has more than {most} bytes"),
+            format!("it has more than {max} bytes"),
         ));
     }
     Ok(bytes)
 }
 
-/// The last `most` bytes of a file, as far as they are text; nothing where it cannot be read.
+/// Reads the last `max` bytes of a file; bytes that are not UTF-8 are replaced. Empty if the file
+/// cannot be read: this is only for adding a log's end to another error.
 #[must_use]
-pub fn read_tail(path: &Path, most: u64) -> String {
+pub fn read_tail(path: &Path, max: u64) -> String {
     let read = || -> io::Result<Vec<u8>> {
         let mut file = File::open(path)?;
         let length = file.seek(SeekFrom::End(0))?;
-        file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
+        file.seek(SeekFrom::Start(length.saturating_sub(max)))?;
         let mut bytes = Vec::new();
-        file.take(most).read_to_end(&mut bytes)?;
+        file.take(max).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
@@ -123,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_named_and_what_came_before_is_read() {
+    fn reads_the_lines_before_one_that_is_too_long_and_gives_its_number() {
         let (read, too_long) = lines(b"ab\nabcdef\nx\n", 5, 2);
         assert_eq!((read, too_long), (vec![b"ab\n".to_vec()], Some(2)));
         let bomb = zstd::encode_all(io::repeat(b'x').take(100 << 20), 1).unwrap();
@@ -135,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_up_to_its_bound_and_from_its_end() {
+    fn reads_a_file_up_to_its_limit_and_from_its_end() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "one\ntwo\n").unwrap();
         assert_eq!(read_all(file.path(), 8).unwrap(), "one\ntwo\n");
@@ -153,7 +159,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lines_are_those_of_the_text_however_it_comes(text in "[ab\n]{0,40}", buffer in 1usize..9) {
+        fn splits_lines_the_same_for_every_buffer_size(text in "[ab\n]{0,40}", buffer in 1usize..9) {
             let (read, too_long) = lines(text.as_bytes(), 1000, buffer);
             let wanted: Vec<Vec<u8>> = text.split_inclusive('\n').map(|line| line.as_bytes().to_vec()).collect();
             prop_assert_eq!((read, too_long), (wanted, None));

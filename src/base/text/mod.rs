@@ -1,9 +1,7 @@
-//! Text that others wrote: how much of it is held, and what of it is shown.
+//! Safe handling of text from a peer, a guest or a run directory.
 //!
-//! Takes bytes, files and strings of a peer, a guest or a run directory; gives lines and texts no longer than a bound, and what may go to a
-//! terminal. Knows nothing of what they mean.
-//!
-//! Map: `bounded` reading no more than so much · `shown` cutting, and control characters made visible.
+//! `limits` reads lines and files up to a size limit. `escape` truncates text and escapes control
+//! characters before text goes to a terminal.
 
 mod escape;
 mod limits;

@@ -1,6 +1,6 @@
-//! The guest of a lab, and what it does, as asked for.
+//! Configuration of a lab's guest and of its workload.
 //!
-//! Map: here the types and their defaults · `own` a guest of the user's · `check` what cannot be.
+//! This file has the types and their defaults, `own` the user's own guest, `check` the checks.
 
 mod check;
 mod own;
@@ -10,74 +10,76 @@ pub use own::{DiskAccess, DiskFormat, OwnGuest};
 use base::units::{Bytes, Micros, Rate, WriteRate};
 use serde::{Deserialize, Serialize};
 
-/// The guest of a lab, and its workload. facts/guest.md; fixtures/guest/README.md.
+/// The guest of a lab and its workload. fixtures/guest/README.md describes the test guest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Guest {
-    /// Which guest.
+    /// The kind of guest.
     pub kind: GuestKind,
-    /// RAM of the VM.
+    /// The RAM of the VM.
     pub memory: Bytes,
-    /// Memory that the guest writes.
+    /// The memory that the guest writes to.
     pub working_set: Bytes,
-    /// Pages dirtied a second × 4 KiB.
+    /// The write rate: pages dirtied per second, multiplied by 4 KiB.
     pub rate: WriteRate,
-    /// Order of writes.
+    /// The order in which pages are written.
     pub pattern: Pattern,
-    /// What is in a page.
+    /// The content of the pages.
     pub content: Content,
-    /// How much of a page a write touches.
+    /// How much of a page one write changes.
     pub touch: Touch,
-    /// Share of operations that read, %.
+    /// The percentage of operations that read instead of write.
     pub reads_percent: u8,
-    /// Period of the heartbeat; 0 for a guest of the user's that has none.
+    /// The period of the heartbeat; 0 for an own guest without one.
     pub heartbeat: Micros,
-    /// Seed of all that is random in it.
+    /// The seed of everything random in the guest.
     pub seed: u64,
-    /// hot-cold: share of memory that is hot, %.
+    /// For `hot-cold`: the percentage of the working set that is hot.
     pub hot_memory_percent: u8,
-    /// hot-cold: share of writes that go there, %.
+    /// For `hot-cold`: the percentage of writes that go to the hot part.
     pub hot_writes_percent: u8,
-    /// zipf: exponent.
+    /// For `zipf`: the exponent of the distribution.
     pub zipf: f64,
-    /// Negative control: damage the guest's memory on purpose, so that the check must find it.
+    /// Whether to damage the guest's memory on purpose, to prove that the check finds it.
     pub inject_fault: bool,
-    /// linux: what runs beside.
+    /// For `linux`: the load that runs beside the guest program.
     pub load: Load,
-    /// linux: memory that the load takes.
+    /// For `linux`: the memory that the load uses.
     pub load_memory: Bytes,
-    /// linux: more arguments of the load's program.
+    /// For `linux`: more arguments for the load's program.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub load_arguments: String,
-    /// linux: where qemu-scripts/linux-guest put it.
+    /// For `linux`: the directory that qemu-scripts/linux-guest created.
     pub linux: String,
-    /// own: what it boots, and when it is ready.
+    /// For `own`: what it boots, and when it is ready.
     #[serde(flatten)]
     pub own: OwnGuest,
 }
 
 impl Guest {
-    /// Whether it says at regular intervals that it runs.
+    /// Whether the guest sends a heartbeat.
     #[must_use]
     pub fn has_heartbeat(&self) -> bool {
         self.heartbeat.0 > 0
     }
 }
 
-/// Which guest.
+/// The kind of guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GuestKind {
     /// The bare-metal micro-guest of fixtures/guest.
     Micro,
-    /// A small Linux whose only program of ours is the same guest, with a load beside it (qemu-scripts/linux-guest).
+    /// A small Linux that runs the same guest program, with a load beside it
+    /// (qemu-scripts/linux-guest).
     Linux,
-    /// The user's: nobody knows what it does.
+    /// The user's own guest, about whose behaviour nothing is known.
     Own,
 }
 
 impl GuestKind {
-    /// Whether it beats, answers commands on its console, and can check its memory: fixtures/guest/README.md.
+    /// Whether this is a test guest of this project: it sends a heartbeat, answers commands on its
+    /// console and can check its memory (fixtures/guest/README.md).
     #[must_use]
     pub fn is_ours(self) -> bool {
         self != GuestKind::Own
@@ -88,37 +90,37 @@ impl GuestKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Load {
-    /// Nothing.
+    /// No load.
     None,
-    /// `stress --vm 1 --vm-keep`: the paper's.
+    /// `stress --vm 1 --vm-keep`, the load of the paper.
     Stress,
     /// `stress-ng --vm 1 --vm-keep`.
     StressNg,
-    /// A memcached, and a client that keeps it busy.
+    /// memcached, and a client that keeps it busy.
     Memcached,
-    /// A Redis, and a client that keeps it busy.
+    /// Redis, and a client that keeps it busy.
     Redis,
 }
 
 impl Load {
-    /// Whether it answers requests.
+    /// Whether the load is a server that answers requests.
     #[must_use]
     pub fn is_application(self) -> bool {
         matches!(self, Load::Memcached | Load::Redis)
     }
 }
 
-/// Order of the guest's writes.
+/// The order in which the guest writes pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pattern {
-    /// Page after page, round and round.
+    /// One page after the other, again and again.
     Sequential,
-    /// Uniform.
+    /// Uniformly distributed over the pages.
     Random,
-    /// Most writes go to a small part.
+    /// Most writes go to a small part of the working set.
     HotCold,
-    /// Zipf's law over the pages.
+    /// Distributed by Zipf's law over the pages.
     Zipf,
 }
 
@@ -126,23 +128,23 @@ pub enum Pattern {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Content {
-    /// Zeros. Finds corruption, not lost updates.
+    /// Zeros. The memory check then finds corruption, but not lost updates.
     Zero,
-    /// Incompressible.
+    /// Random bytes, which cannot be compressed.
     Random,
-    /// About 4:1.
+    /// Bytes that compress to about a quarter.
     Compressible,
-    /// Each write changes a few bytes: XBZRLE's friend.
+    /// Each write changes a few bytes, which XBZRLE compresses well.
     Delta,
 }
 
-/// How much of a page a write touches.
+/// How much of a page one write changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Touch {
-    /// A few words: enough to dirty it.
+    /// A few words, enough to dirty the page.
     Words,
-    /// All of it.
+    /// The whole page.
     Page,
 }
 

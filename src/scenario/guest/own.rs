@@ -1,59 +1,60 @@
-//! A guest of the user's: what QEMU boots, which disk it has, how one sees that it is up.
+//! Configuration of the user's own guest: what it boots, its disk, and when it is ready.
 
 use base::units::Micros;
 use serde::{Deserialize, Serialize};
 
-/// What a guest of the user's boots. All paths are as QEMU finds them.
+/// What the user's own guest boots. QEMU resolves all paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OwnGuest {
-    /// A kernel (`-kernel`).
+    /// The kernel (`-kernel`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
-    /// Its initramfs.
+    /// The kernel's initramfs (`-initrd`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initrd: Option<String>,
-    /// Its command line.
+    /// The kernel's command line (`-append`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub append: Option<String>,
-    /// An image of a disk, which both QEMUs open.
+    /// The image of a disk, which both QEMUs open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<String>,
-    /// How the image is written.
+    /// The format of the image.
     #[serde(skip_serializing_if = "is_default")]
     pub disk_format: DiskFormat,
-    /// What may happen to it.
+    /// Whether the guest may write to the image.
     #[serde(skip_serializing_if = "is_default")]
     pub disk_access: DiskAccess,
-    /// The guest is ready when it has written this on its serial console.
+    /// The text on the serial console that shows that the guest is ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready: Option<String>,
-    /// It is ready so long after that, or after its start.
+    /// The time from that text, or from the start of the guest, until it counts as ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready_after: Option<Micros>,
 }
 
-/// How a disk's image is written. Never guessed: a guest could make its raw disk look like another format.
+/// The format of a disk image. It is never detected, because a guest could make its raw disk look
+/// like another format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DiskFormat {
-    /// The disk byte by byte.
+    /// The bytes of the disk, without a header.
     #[default]
     Raw,
-    /// QEMU's own.
+    /// QEMU's own format.
     Qcow2,
 }
 
-/// What may happen to a disk's image.
+/// Whether the guest may write to a disk image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DiskAccess {
-    /// The guest may write; what it writes goes to a file of the lab's, and is thrown away with it.
+    /// The guest writes to a temporary file of the lab, which is deleted at the end.
     #[default]
     Overlay,
     /// The guest may only read.
     ReadOnly,
-    /// The guest writes the image itself.
+    /// The guest writes to the image itself.
     Write,
 }
 

@@ -6,7 +6,7 @@ use super::migration::{Means, Sides, ask, migrate};
 use super::{Options, RunError, Seen};
 use analysis::downtime::Clocks;
 use base::Side;
-use base::janitor::{Janitor, private_directory};
+use base::janitor::{Janitor, create_private_directory};
 use migrate::drive::{DriveError, End};
 use qmp::{BlockingSession, Endpoint, Session};
 use record::{RunDir, Sink};
@@ -88,7 +88,7 @@ struct PrivateSockets {
 
 impl PrivateSockets {
     fn make() -> io::Result<PrivateSockets> {
-        let directory = private_directory()?;
+        let directory = create_private_directory()?;
         let _janitor = Janitor::start(directory.path(), &[])?;
         Ok(PrivateSockets { directory, _janitor })
     }

@@ -210,7 +210,7 @@ fn exits(processes: [Exited; 2]) -> mpsc::UnboundedReceiver<(Side, String)> {
 
 #[cfg(feature = "credentials")]
 fn make_credentials(directory: &Path) -> Result<(), LabError> {
-    lab::credentials::make(directory, &[]).map_err(|source| LabError::Credentials { source })?;
+    lab::credentials::create(directory, &[]).map_err(|source| LabError::Credentials { source })?;
     Ok(())
 }
 

@@ -352,7 +352,7 @@ fn refused(arguments: &[&str], words: &[&str]) {
 }
 
 cells! { refused;
-    a_rate_of_nothing: &["run", "--out", "run", "--set", "link.rate=0MiB/s"], &["link.rate", "lets nothing pass"];
+    a_rate_of_nothing: &["run", "--out", "run", "--set", "link.rate=0MiB/s"], &["link.rate", "transfers nothing"];
     a_delay_beyond_the_timeout: &["run", "--out", "run", "--timeout", "2s", "--set", "link.delay=1s"], &["link.delay", "timeout of 2s"];
     an_outage_that_never_comes: &["run", "--out", "run", "--set", "link.outages=[{lasts=\"1s\"}]"], &["link.outages", "after_bytes"];
     a_link_by_itself_that_waits_for_a_state:

@@ -82,8 +82,8 @@ fn refuses_a_campaign_that_is_not_valid_and_says_why() {
         (guest.rat=1MiB/s): guest.rat: there is no key `guest.rat`; did you mean `guest.rate`?");
     insta::assert_snapshot!(refused("[vary]\nguest.memory = [\"64MiB\", \"1MiB\"]\n"), @"c.toml: \
         cell 1 (guest.memory=64MiB): guest.working_set: a working set of 64MiB does not fit into \
-        guest.memory = 64MiB (it needs 73MiB with the guest itself); raise the one or lower the \
-        other");
+        guest.memory = 64MiB (it needs 73MiB with the guest itself); lower guest.working_set or raise \
+        guest.memory");
     insta::assert_snapshot!(refused("repeat = 3\n"), @"
     c.toml: TOML parse error at line 1, column 1
       |
