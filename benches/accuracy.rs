@@ -1,9 +1,12 @@
-//! How well the views of the blackout agree: one series of switchovers for each cell of version, mode and transport.
+//! How well the views of the blackout agree: one series of switchovers for each cell of version,
+//! mode and transport.
 //!
-//! The guest's heartbeat, corrected by the guest's own clock, is what the others are held against: it comes from outside QEMU. QEMU's own
-//! figure stands beside them. All cells are short series, taken in turn in rounds, so that a busy moment of the machine hits all.
+//! The guest's heartbeat, corrected by the guest's own clock, is what the others are held against:
+//! it comes from outside QEMU. QEMU's own figure stands beside them. All cells are short series,
+//! taken in turn in rounds, so that a busy moment of the machine hits all.
 //!
-//! Targets: `events` and `trace` within one period of the heartbeat (1 ms) + 1 ms at the median, and + 5 ms at p95.
+//! Targets: `events` and `trace` within one period of the heartbeat (1 ms) + 1 ms at the median,
+//! and + 5 ms at p95.
 //!
 //! `--switchovers N` a cell (110), `--rounds N` (2), `--version V`.
 
@@ -93,10 +96,12 @@ fn run(arguments: &Arguments) -> Result<()> {
 fn table(cells: &[Cell]) {
     say("");
     say(
-        "                              n   heartbeat   |events − heartbeat|   |trace − heartbeat|   QEMU's own − heartbeat   views that",
+        "                              n   heartbeat   |events − heartbeat|   |trace − heartbeat|  \
+             QEMU's own − heartbeat   views that",
     );
     say(
-        "                                     median        p50        p95        p50       p95      p5      p50     p95       disagree",
+        "                                     median        p50        p95        p50       p95    \
+              p5      p50     p95       disagree",
     );
     let mut worst = [0f64; 4];
     for cell in cells {
@@ -134,7 +139,8 @@ fn table(cells: &[Cell]) {
             String::new()
         };
         say(&format!(
-            "  {:<22} {:>6} {:>11.0} {:>10} {:>10} {:>10} {:>9} {:>7.0} {:>8.0} {:>7.0} {disagree:>14}{corrupt}",
+            "  {:<22} {:>6} {:>11.0} {:>10} {:>10} {:>10} {:>9} {:>7.0} {:>8.0} {:>7.0} \
+                {disagree:>14}{corrupt}",
             cell.name,
             cell.lines.len(),
             median(&heartbeat),

@@ -1,13 +1,17 @@
-//! What a campaign costs besides its migrations, and how many of guestperf's scenarios it makes in an hour.
+//! What a campaign costs besides its migrations, and how many of guestperf's scenarios it makes in
+//! an hour.
 //!
-//! First part, a campaign of pre-copy with the micro-guest (64 MiB, 16 MiB written at 20 MiB/s), with a fresh guest for each run and with ten
-//! runs a guest: time from the first visit to the end, less the migrations' own total time, by run. That takes in two QEMUs, the guest's start and warm-up, what it is
-//! asked before and after, the record and the results.
-//! Second part, guestperf's comparisons (`fixtures/campaigns/guestperf`, without those that need KVM), each a few times: runs in an hour, of those
-//! that QEMU's own guestperf would make of the same migrations. It sleeps 14 s before and 14 s after each (engine.py), and the rest of a scenario took
-//! it 0.35 s besides its migration (facts/qemu.md: 22.8 s with sleeps of 11 s and a migration of 0.45 s); so the same migrations are counted for it at 28.35 s more each.
-//! That flatters it: it takes no guest below 1 GiB, whose migrations last sixteen times as long; what it would be with those is printed too: reckoned, or, with
-//! `--own-size`, measured, each once at its full size (half an hour).
+//! First part, a campaign of pre-copy with the micro-guest (64 MiB, 16 MiB written at 20 MiB/s),
+//! with a fresh guest for each run and with ten runs a guest: time from the first visit to the end,
+//! less the migrations' own total time, by run. That takes in two QEMUs, the guest's start and
+//! warm-up, what it is asked before and after, the record and the results. Second part, guestperf's
+//! comparisons (`fixtures/campaigns/guestperf`, without those that need KVM), each a few times:
+//! runs in an hour, of those that QEMU's own guestperf would make of the same migrations. It sleeps
+//! 14 s before and 14 s after each (engine.py), and the rest of a scenario took it 0.35 s besides
+//! its migration (facts/qemu.md: 22.8 s with sleeps of 11 s and a migration of 0.45 s); so the same
+//! migrations are counted for it at 28.35 s more each. That flatters it: it takes no guest below 1
+//! GiB, whose migrations last sixteen times as long; what it would be with those is printed too:
+//! reckoned, or, with `--own-size`, measured, each once at its full size (half an hour).
 //!
 //! Targets: ≤ 0.5 s a run; ≥ 50 × guestperf.
 //!
@@ -33,7 +37,8 @@ const GUESTPERF: f64 = 28.35;
 const GUESTPERF_SIZE: u32 = 16;
 const GUESTPERF_CAMPAIGNS: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/campaigns/guestperf");
-const SMALL: &str = "keep = \"none\"\n[set]\nguest.memory = \"64MiB\"\nguest.working_set = \"16MiB\"\nguest.rate = \"20MiB/s\"\n";
+const SMALL: &str = "keep = \"none\"\n[set]\nguest.memory = \"64MiB\"\nguest.working_set = \
+    \"16MiB\"\nguest.rate = \"20MiB/s\"\n";
 
 fn main() -> ExitCode {
     support::main(run)
@@ -79,7 +84,8 @@ fn overhead(program: &str, runs: u32, together: u32) -> Result<()> {
 fn guestperf(program: &str, repeats: u32, own_size: bool) -> Result<()> {
     say("");
     say(
-        "  comparison                   runs  completed   total s (median)   in all s   runs/hour   of guestperf's",
+        "  comparison                   runs  completed   total s (median)   in all s   runs/hour  \
+             of guestperf's",
     );
     let (mut ours, mut theirs, mut full, mut count) = (0.0, 0.0, 0.0, 0.0);
     for file in files()? {
@@ -104,7 +110,8 @@ fn guestperf(program: &str, repeats: u32, own_size: bool) -> Result<()> {
     Ok(())
 }
 
-/// Runs each scenario once as large as guestperf has it: the seconds that it would take for one of them.
+/// Runs each scenario once as large as guestperf has it: the seconds that it would take for one of
+/// them.
 fn at_own_size(file: &Path, program: &str) -> Result<f64> {
     let mut definition = Definition::from_file(file, &overrides(program, Some(1)))?;
     definition.together = 1;

@@ -1,8 +1,10 @@
 //! What a peer that means harm costs in memory: 64 MiB of what it likes, against the QMP reader.
 //!
-//! Each kind of harm has a child process of its own (this program again) that connects, is greeted by the other child as by a QEMU, and then sent that harm
-//! until the connection ends or all is sent. It asks what a run asks: `query-migrate`, the schema, a value of any shape; and it takes no event unless said
-//! otherwise. Growth is of its VmHWM (reset once it is connected) over its VmRSS then, in MiB.
+//! Each kind of harm has a child process of its own (this program again) that connects, is greeted
+//! by the other child as by a QEMU, and then sent that harm until the connection ends or all is
+//! sent. It asks what a run asks: `query-migrate`, the schema, a value of any shape; and it takes
+//! no event unless said otherwise. Growth is of its VmHWM (reset once it is connected) over its
+//! VmRSS then, in MiB.
 //!
 //! Target: growth ≤ 8 MiB, each.
 //!
@@ -19,7 +21,8 @@ use std::time::Duration;
 use support::memory::{Memory, reset_peak};
 use support::{Arguments, Result, machine, say, verdict};
 
-const GREETING: &[u8] = b"{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 2, \"minor\": 0, \"major\": 10}, \"package\": \"\"}, \"capabilities\": [\"oob\"]}}\r\n";
+const GREETING: &[u8] = b"{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 2, \"minor\": 0, \
+    \"major\": 10}, \"package\": \"\"}, \"capabilities\": [\"oob\"]}}\r\n";
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Its name, and whether somebody takes the events.
@@ -150,7 +153,8 @@ fn do_harm(stream: &mut UnixStream, harm: usize, total: usize) -> std::io::Resul
             3 => format!("{{\"return\": [{}1], \"id\": {id}}}\n", "1,".repeat(60_000)),
             4 => format!("{{\"return\": {}", "[".repeat(1 << 20)),
             5 => format!(
-                "{{\"error\": {{\"class\": \"GenericError\", \"desc\": \"{long}\"}}, \"id\": {id}}}\n"
+                "{{\"error\": {{\"class\": \"GenericError\", \"desc\": \"{long}\"}}, \"id\": \
+                    {id}}}\n"
             ),
             6 => "{\"event\":\"A\"}\n".repeat(1000),
             7 => format!("{{\"event\": \"A\", \"data\": [{}1]}}\n", "1,".repeat(15_000)),

@@ -1,10 +1,12 @@
 //! What our instruments cost what they measure, and how many switchovers a minute they get.
 //!
-//! - The heartbeat: the guest's write rate with a beat each 100 µs against one a second, flat out and at the default rate; in turn.
+//! - The heartbeat: the guest's write rate with a beat each 100 µs against one a second, flat out
+//!   and at the default rate; in turn.
 //! - Traces: the median blackout (by heartbeat) with and without, in short series in turn.
 //! - The pace of a series, by pre-copy and by post-copy.
 //!
-//! Targets: 100 µs heartbeat ≤ 2 % of the write rate; traces ≤ 0.5 ms of the median blackout; ≥ 600 switchovers a minute.
+//! Targets: 100 µs heartbeat ≤ 2 % of the write rate; traces ≤ 0.5 ms of the median blackout; ≥ 600
+//! switchovers a minute.
 //!
 //! `--pairs N` (12), `--seconds S` (1), `--repeat N` (100).
 
@@ -125,9 +127,8 @@ fn traces(program: &str, pairs: usize) -> Result<()> {
         );
         let (low, high) = median_interval(&added);
         if high - low > 1.0 {
-            say(
-                "    (the interval is wider than the target: more pairs, or a quieter machine, would tell)",
-            );
+            say("    (the interval is wider than the target: more pairs, or a quieter machine, \
+                    would tell)");
         }
     }
     Ok(())

@@ -1,8 +1,11 @@
-//! The emulated link by itself, over pairs of unix sockets: how fast it is, how much it adds, how well it keeps to its figures.
+//! The emulated link by itself, over pairs of unix sockets: how fast it is, how much it adds, how
+//! well it keeps to its figures.
 //!
-//! - Unshaped: bytes a second against a plain loop of two `splice` calls and against `socat` (where it is installed), in turn.
+//! - Unshaped: bytes a second against a plain loop of two `splice` calls and against `socat` (where
+//!   it is installed), in turn.
 //! - Added latency when idle: a byte there and back, with the link and without.
-//! - Shaped: bytes a second over each 100 ms, against the rate; how far one-way delays are off at half the load; what is held at most.
+//! - Shaped: bytes a second over each 100 ms, against the rate; how far one-way delays are off at
+//!   half the load; what is held at most.
 //! - Throughput of one connection over a grid of windows and delays, against window / round trip.
 //!
 //! `--rounds N` (7), `--mib N` a transfer (1024), `--seconds S` a shaped run (3).

@@ -1,9 +1,12 @@
-//! What a million samples cost in memory, on their real way: `observe::Sampler` at `max`, the record's writer, `RunDir::close`.
+//! What a million samples cost in memory, on their real way: `observe::Sampler` at `max`, the
+//! record's writer, `RunDir::close`.
 //!
-//! The QEMU is a child process (this program again, so that its memory does not count) that answers like 10.0 in the middle of a
-//! migration, with counters that move. It answers some ten times faster than a QEMU, so nothing here says how fast QEMU is.
+//! The QEMU is a child process (this program again, so that its memory does not count) that answers
+//! like 10.0 in the middle of a migration, with counters that move. It answers some ten times
+//! faster than a QEMU, so nothing here says how fast QEMU is.
 //!
-//! Growth is against our VmRSS before the sampler starts. The peak is VmHWM, reset (/proc/self/clear_refs) before each part.
+//! Growth is against our VmRSS before the sampler starts. The peak is VmHWM, reset
+//! (/proc/self/clear_refs) before each part.
 //!
 //! Target: growth of RSS ≤ 20 MB, even at its peak.
 //!
@@ -26,7 +29,8 @@ use support::memory::{Memory, reset_peak};
 use support::{Arguments, Result, machine, say, verdict};
 
 const ANSWER: &str = include_str!("support/query-migrate.json");
-const GREETING: &[u8] = b"{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 2, \"minor\": 0, \"major\": 10}, \"package\": \"\"}, \"capabilities\": [\"oob\"]}}\r\n";
+const GREETING: &[u8] = b"{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 2, \"minor\": 0, \
+    \"major\": 10}, \"package\": \"\"}, \"capabilities\": [\"oob\"]}}\r\n";
 
 fn main() -> ExitCode {
     support::main(run)

@@ -1,8 +1,9 @@
-//! The model of QEMU's loop against QEMU: whether it converges, total time, bytes, and the expected-downtime of what does not; the textbook's
-//! model beside it. And how fast both are.
+//! The model of QEMU's loop against QEMU: whether it converges, total time, bytes, and the
+//! expected-downtime of what does not; the textbook's model beside it. And how fast both are.
 //!
-//! Targets: verdict right in ≥ 95 % away from the boundary; total time and bytes within 10 % at the median and 25 % at p90; expected-downtime
-//! within 5 % at the median; ≥ 100,000 predictions a second. Every verdict that is wrong is listed.
+//! Targets: verdict right in ≥ 95 % away from the boundary; total time and bytes within 10 % at the
+//! median and 25 % at p90; expected-downtime within 5 % at the median; ≥ 100,000 predictions a
+//! second. Every verdict that is wrong is listed.
 //!
 //! `--version V` (all three), `--loops N` (200000).
 
@@ -34,7 +35,8 @@ fn cells() -> Vec<Vec<String>> {
     let mut cells = Vec::new();
     let mut add = |pattern: &str, set: u32, rate: &str, limit_ms: u32, way: &str| {
         let words = format!(
-            "guest.pattern={pattern} guest.working_set={set}MiB guest.rate={rate} limits.downtime={limit_ms}ms {way}"
+            "guest.pattern={pattern} guest.working_set={set}MiB guest.rate={rate} \
+                limits.downtime={limit_ms}ms {way}"
         );
         cells.push(words.split(' ').map(str::to_owned).collect());
     };
@@ -255,7 +257,15 @@ fn large_run() -> Result<()> {
         let (at_ns, sent, pass) = (sample * 2_000_000, sample * 209_715, sample / 100);
         let remaining = (64 << 20) - (sample % 100) * 209_715;
         let answer = format!(
-            r#"{{"return": {{"expected-downtime": 640, "status": "active", "setup-time": 1, "total-time": {}, "ram": {{"total": 268435456, "postcopy-requests": 0, "dirty-sync-count": {pass}, "multifd-bytes": 0, "pages-per-second": 25600, "downtime-bytes": 0, "page-size": 4096, "remaining": {remaining}, "postcopy-bytes": 0, "mbps": 838.1, "transferred": {sent}, "dirty-sync-missed-zero-copy": 0, "precopy-bytes": {sent}, "duplicate": 48000, "dirty-pages-rate": 20000, "normal-bytes": {sent}, "normal": {}}}}}}}"#,
+            "{{\"return\": {{\"expected-downtime\": 640, \"status\": \"active\", \
+             \"setup-time\": 1, \"total-time\": {}, \"ram\": {{\"total\": 268435456, \
+             \"postcopy-requests\": 0, \"dirty-sync-count\": {pass}, \
+             \"multifd-bytes\": 0, \"pages-per-second\": 25600, \"downtime-bytes\": 0, \
+             \"page-size\": 4096, \"remaining\": {remaining}, \"postcopy-bytes\": 0, \
+             \"mbps\": 838.1, \"transferred\": {sent}, \
+             \"dirty-sync-missed-zero-copy\": 0, \"precopy-bytes\": {sent}, \
+             \"duplicate\": 48000, \"dirty-pages-rate\": 20000, \
+             \"normal-bytes\": {sent}, \"normal\": {}}}}}}}",
             at_ns / 1_000_000,
             sent / 4096
         );

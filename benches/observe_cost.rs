@@ -1,13 +1,17 @@
-//! What looking costs the migration: the same migration with sampling off, at the usual rate, and flat out.
+//! What looking costs the migration: the same migration with sampling off, at the usual rate, and
+//! flat out.
 //!
-//! Whole labs (`run::in_lab`), one after the other in blocks: A B C, then C B A (off, 1 kHz, flat out; the block begins with
-//! each of them in turn), so that a machine that gets busier or quieter hits all alike. Each block gives a ratio and a
-//! difference against its own "off", and the median of those is the figure, with its 95 % interval by bootstrap.
+//! Whole labs (`run::in_lab`), one after the other in blocks: A B C, then C B A (off, 1 kHz, flat
+//! out; the block begins with each of them in turn), so that a machine that gets busier or quieter
+//! hits all alike. Each block gives a ratio and a difference against its own "off", and the median
+//! of those is the figure, with its 95 % interval by bootstrap.
 //!
-//! Workload: 64 MiB to send at 48 MiB/s, 256 KiB/s written meanwhile: one pass of some 1.4 s paced by QEMU's own rate limit, and a
-//! blackout that sends what was written in it. Nothing in it is up to chance but the machine.
+//! Workload: 64 MiB to send at 48 MiB/s, 256 KiB/s written meanwhile: one pass of some 1.4 s paced
+//! by QEMU's own rate limit, and a blackout that sends what was written in it. Nothing in it is up
+//! to chance but the machine.
 //!
-//! Targets, at 1 kHz: total time within 2 %, blackout (STOP → RESUME) within 0.5 ms. Flat out: no target, just the figure.
+//! Targets, at 1 kHz: total time within 2 %, blackout (STOP → RESUME) within 0.5 ms. Flat out: no
+//! target, just the figure.
 //!
 //! `--pairs N` blocks (15).
 
@@ -70,16 +74,16 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
 
     say("");
-    say(
-        "  sampling               samples   total, ms: median  quartiles          blackout, ms: median  quartiles",
-    );
+    say("  sampling               samples   total, ms: median  quartiles          blackout, ms: \
+            median  quartiles");
     for ((name, ..), runs) in ARMS.iter().zip(&arms) {
         let of = |get: fn(&Figures) -> f64| runs.iter().map(get).collect::<Vec<_>>();
         let (total, blackout) = (of(|f| f.total_ms), of(|f| f.blackout_ms));
         let quartiles = |values: &[f64]| (quantile(values, 0.25), quantile(values, 0.75));
         let ((tl, th), (bl, bh)) = (quartiles(&total), quartiles(&blackout));
         say(&format!(
-            "  {name:<20} {:>9.0} {:>19.1}  {tl:>7.1} .. {th:<7.1} {:>21.2}  {bl:>6.2} .. {bh:<6.2}",
+            "  {name:<20} {:>9.0} {:>19.1}  {tl:>7.1} .. {th:<7.1} {:>21.2}  {bl:>6.2} .. \
+                {bh:<6.2}",
             median(&of(|f| f.samples)),
             median(&total),
             median(&blackout)
@@ -111,7 +115,8 @@ fn run(arguments: &Arguments) -> Result<()> {
             let (low, high) = median_interval(&added);
             if high - low > 1.0 {
                 say(
-                    "    (the interval is wider than the target: more pairs, or a quieter machine, would tell)",
+                    "    (the interval is wider than the target: more pairs, or a quieter machine, \
+                        would tell)",
                 );
             }
         } else {

@@ -1,9 +1,12 @@
-//! The blackout over TCP loopback: sockets that we open and hand over, against QEMU's own `tcp:`, with a return path.
+//! The blackout over TCP loopback: sockets that we open and hand over, against QEMU's own `tcp:`,
+//! with a return path.
 //!
-//! STOP on the source to RESUME on the destination, in short series in turn, so that a busy moment of the machine hits both. Then the same
-//! over the emulated link `halifax`, where the figure that counts is that it is no worse.
+//! STOP on the source to RESUME on the destination, in short series in turn, so that a busy moment
+//! of the machine hits both. Then the same over the emulated link `halifax`, where the figure that
+//! counts is that it is no worse.
 //!
-//! Targets, medians: ≤ 1/15 for a guest that hardly writes, in pre-copy, and below 1 ms; ≤ 1/6 for one that writes 20 MiB/s; ≤ 1/3 in post-copy.
+//! Targets, medians: ≤ 1/15 for a guest that hardly writes, in pre-copy, and below 1 ms; ≤ 1/6 for
+//! one that writes 20 MiB/s; ≤ 1/3 in post-copy.
 //!
 //! `--switchovers N` a cell (50), `--block N` (10), `--version V`.
 
@@ -17,7 +20,8 @@ use support::{
     version_text,
 };
 
-/// A small working set and no limit of the bandwidth: what is left of the blackout is QEMU's and the network's own.
+/// A small working set and no limit of the bandwidth: what is left of the blackout is QEMU's and
+/// the network's own.
 const COMMON: [&str; 4] = [
     "guest.memory=256MiB",
     "guest.working_set=16MiB",
@@ -27,7 +31,8 @@ const COMMON: [&str; 4] = [
 /// A delayed acknowledgement takes 40 ms; QEMU's own part rarely half of that.
 const STALL_MS: f64 = 20.0;
 
-/// What the guest does, how it is migrated, and what the target is: the name, settings, the share of QEMU's own median.
+/// What the guest does, how it is migrated, and what the target is: the name, settings, the share
+/// of QEMU's own median.
 struct Workload {
     name: &'static str,
     settings: &'static [&'static str],

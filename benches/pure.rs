@@ -1,14 +1,16 @@
-//! The pure parts that run once a sample or once an event, in ns each: plain loops, several batches, the median batch. And `compare`, which
-//! runs once, but on many runs.
+//! The pure parts that run once a sample or once an event, in ns each: plain loops, several
+//! batches, the median batch. And `compare`, which runs once, but on many runs.
 //!
-//! Against: a sample flat out comes every 105 µs (QEMU's own time), so 1000 ns here are 1 % of that; an event is decided on in
-//! `Machine::step`, which is all that stands between its arrival and a command. Target: none is above 10 µs.
+//! Against: a sample flat out comes every 105 µs (QEMU's own time), so 1000 ns here are 1 % of
+//! that; an event is decided on in `Machine::step`, which is all that stands between its arrival
+//! and a command. Target: none is above 10 µs.
 //!
-//!   append_line       the sampler, every sample: its line for the record
-//!   zstd              the record's writer, every sample: its share of packing and flushing a batch of 64 KiB
-//!   MigrationInfo     the sampler, every 10 ms, and the conversion to Parquet, every sample: QEMU's answer parsed
-//!   Machine::step     the driver, every event, sample and tick
-//!   compare           10,000 runs, half of them on each side, of 50 cells with 8 metrics, and its page: target < 5 s
+//!   append_line       the sampler, every sample: its line for the record zstd              the
+//!   record's writer, every sample: its share of packing and flushing a batch of 64 KiB
+//!   MigrationInfo     the sampler, every 10 ms, and the conversion to Parquet, every sample:
+//!   QEMU's answer parsed Machine::step     the driver, every event, sample and tick compare
+//!      10,000 runs, half of them on each side, of 50 cells with 8 metrics, and its page: target <
+//!   5 s
 //!
 //! `--loops N` a batch (200000), `--runs N` to compare (10000).
 
@@ -73,7 +75,8 @@ fn run(arguments: &Arguments) -> Result<()> {
     let mut encoder = zstd::Encoder::new(std::io::sink(), 1)?;
     let mut at = 0;
     batches("zstd, level 1, flushed every 64 KiB", loops, || {
-        // Goes round the same lines, as the file's window is much larger than they are: real lines are alike, too.
+        // Goes round the same lines, as the file's window is much larger than they are: real lines
+        // are alike, too.
         at = (at + 1) % lines.len();
         let flushed = if at % 100 == 0 { encoder.flush() } else { Ok(()) };
         black_box(encoder.write_all(&lines[at]).and(flushed).is_ok());

@@ -1,7 +1,7 @@
 //! A post-copy whose link breaks for a second: how long after the link is back the guest goes on.
 //!
-//! The guest's longest time between two beats in post-copy, less the outage: it touched a missing page soon after the break. Target: at most 2 s
-//! in each run, all recovered, no page wrong.
+//! The guest's longest time between two beats in post-copy, less the outage: it touched a missing
+//! page soon after the break. Target: at most 2 s in each run, all recovered, no page wrong.
 //!
 //! `--runs N` a version (100), `--version V` (10.0, newest).
 
@@ -43,7 +43,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         for _ in 0..runs {
             let (finished, _directory) = lab_run(&runtime()?, scenario(&program, &SETTINGS)?)?;
             let summary = &finished.summary;
-            // The newest loses writes under TCG when post-copy is asked for early, recovered or not; its memory is judged by 10.0.
+            // The newest loses writes under TCG when post-copy is asked for early, recovered or
+            // not; its memory is judged by 10.0.
             let whole = summary.guest.integrity == Integrity::Intact || version == "newest";
             let again = summary.recovery.is_some_and(|recovery| recovery.recovered > 0);
             if summary.outcome == Outcome::Completed && again && whole {

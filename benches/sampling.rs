@@ -1,13 +1,15 @@
 //! Sampling flat out, while a migration is active: how near we are to what QEMU can answer at all.
 //!
 //! Three clients ask `query-migrate` on the same QMP socket of the same source, in turn, in rounds:
-//!   bare      a blocking loop that looks for the line end and asks again: nothing can be faster from one connection;
-//!   sampler   `observe::Sampler` at `max`, into a real run directory: lines, batches, zstd, the file;
-//!   qemu.qmp  QEMU's own Python library, in a loop (benches/peers/qemu_qmp_loop.py).
-//! Each round gives a ratio of neighbours in time, and the median of those is the figure: a busy machine slows all alike.
+//! bare      a blocking loop that looks for the line end and asks again: nothing can be faster from
+//! one connection; sampler   `observe::Sampler` at `max`, into a real run directory: lines,
+//! batches, zstd, the file; qemu.qmp  QEMU's own Python library, in a loop
+//! (benches/peers/qemu_qmp_loop.py). Each round gives a ratio of neighbours in time, and the median
+//! of those is the figure: a busy machine slows all alike.
 //!
-//! Targets: sampler ≥ 95 % of bare; ≥ 2 × qemu.qmp; ≤ 15 µs of our CPU a sample (whole process: the sampler's thread, the
-//! record's writer with its compression, start and end of both; not the conversion to Parquet, which is after the migration).
+//! Targets: sampler ≥ 95 % of bare; ≥ 2 × qemu.qmp; ≤ 15 µs of our CPU a sample (whole process: the
+//! sampler's thread, the record's writer with its compression, start and end of both; not the
+//! conversion to Parquet, which is after the migration).
 //!
 //! `--rounds N` (12), `--seconds S` a client and round (1).
 

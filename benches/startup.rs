@@ -1,13 +1,16 @@
-//! How long one waits: for a pair of QEMUs with a beating guest, and for a whole run of the command.
+//! How long one waits: for a pair of QEMUs with a beating guest, and for a whole run of the
+//! command.
 //!
-//! First part, `Lab::start` for each machine type in turn, in rounds: `boot` is the lab's own figure, from just before the first
-//! QEMU is spawned to the first heartbeat; `ready` is from the call to the return, which includes filling the working set.
-//! Second part, the command itself, from spawning it to its end (the summary is its last word): `run --accel tcg`, and `run`,
-//! where `auto` first tries a guest under KVM if there is a /dev/kvm.
-//! Third part, the first again with the Linux guest, if qemu-scripts/linux-guest has built it; `ready` then takes in a micro-guest that is
-//! started before it, to measure the TSC.
+//! First part, `Lab::start` for each machine type in turn, in rounds: `boot` is the lab's own
+//! figure, from just before the first QEMU is spawned to the first heartbeat; `ready` is from the
+//! call to the return, which includes filling the working set. Second part, the command itself,
+//! from spawning it to its end (the summary is its last word): `run --accel tcg`, and `run`, where
+//! `auto` first tries a guest under KVM if there is a /dev/kvm. Third part, the first again with
+//! the Linux guest, if qemu-scripts/linux-guest has built it; `ready` then takes in a micro-guest
+//! that is started before it, to measure the TSC.
 //!
-//! Targets: boot ≤ 250 ms for each machine, median; a whole default run ≤ 3 s, median. None for Linux.
+//! Targets: boot ≤ 250 ms for each machine, median; a whole default run ≤ 3 s, median. None for
+//! Linux.
 //!
 //! `--starts N` a machine (15), `--runs N` a kind (7), `--linux N` a machine (10).
 

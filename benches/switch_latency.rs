@@ -1,26 +1,38 @@
-//! How fast post-copy is asked for and begins: from the MIGRATION_PASS that the rule waits for to STOP on the source.
+//! How quickly the driver starts post-copy: from the MIGRATION_PASS event that the rule waits for
+//! to the STOP event of the source.
 //!
-//! Whole labs (`run::in_lab`, hybrid, transcript on), for each QEMU version. All but the two arrivals here are QEMU's own
-//! timestamps, on the clock of this host. A switchover is split into
-//!   event     MIGRATION_PASS leaves QEMU → it arrives here
-//!   decide    arrival → `migrate-start-postcopy` goes to the socket: all that is ours
-//!   taken     the command goes out → QEMU's answer is here (its monitor reads a byte a system call: some 120 µs for these 44)
-//!   stop      the answer → QEMU's STOP; negative where STOP was first
+//! Each measurement is a whole lab (`run::in_lab`, hybrid, transcript on), with each QEMU version.
+//! All times are QEMU's own timestamps on the clock of this host, except for the two arrival times,
+//! which this process takes. The latency has four parts:
 //!
-//! What is not ours: QEMU's migration thread looks at the request between two iterations only, and an iteration sends until
-//! the pass is empty, 50 ms are over, or the rate limit bites (then it sleeps for the rest of its 100 ms window). So the whole
-//! is a matter of the scenario, and there are two:
-//!   short passes  512 KiB (newest: 1 MiB) written as fast as the guest can, the rest of the memory zero; no rate limit; downtime-limit 1 ms.
-//!                 Zero pages go at 9 bytes each, which keeps QEMU's estimate of the bandwidth, and with it the size at which
-//!                 pre-copy would finish by itself, at some pages. A pass after the first takes some 100s of µs, so the migration
-//!                 thread looks all the time: this is the fair measure of the way there and back. (The first pass must take more
-//!                 than QEMU's window of 100 ms, hence so much memory: before, there is no estimate, and it finishes at once.)
-//!   long passes   64 MiB written at random at 200 MiB/s against a limit of 100 MiB/s: what users have. QEMU's window is 100 ms.
+//! - event: from QEMU's MIGRATION_PASS to its arrival here;
+//! - decide: from the arrival until `migrate-start-postcopy` is written to the socket. This is the
+//!   part that our code determines;
+//! - taken: from the command until QEMU's answer arrives here (QEMU's monitor reads one byte a
+//!   system call: about 120 µs for these 44 bytes);
+//! - stop: from the answer to QEMU's STOP event. It is negative if STOP was first.
 //!
-//! Target: short passes, median ≤ 1 ms for each version. On a machine with few CPUs the guest often does not run within a pass;
-//! then nothing is dirty and pre-copy finishes first. Such runs are counted and left out, as there is no switchover in them.
+//! QEMU's migration thread checks for the request only between two iterations. An iteration sends
+//! until the pass is empty, 50 ms are over, or the rate limit is reached (then the thread sleeps
+//! for the rest of its window of 100 ms). The total latency therefore depends on the scenario, and
+//! there are two:
 //!
-//! `--switchovers N` a version (50), `--long N` (10), `--version V` only this one (7.2, 10.0, newest).
+//! - short passes: the guest writes 512 KiB (newest: 1 MiB) as fast as it can, the rest of its
+//!   memory is zero, there is no rate limit, and the downtime-limit is 1 ms. A zero page is sent as
+//!   9 bytes. This keeps QEMU's estimate of the bandwidth low, and with it the size at which
+//!   pre-copy would finish by itself: a few pages. A pass after the first takes some 100s of µs, so
+//!   the migration thread checks all the time: this measures both directions fairly. The first
+//!   pass must take longer than QEMU's window of 100 ms, which is why the memory is large: before
+//!   the end of the window there is no estimate, and pre-copy finishes at once.
+//! - long passes: the guest writes 64 MiB at random at 200 MiB/s against a limit of 100 MiB/s, as
+//!   users have it. QEMU's window is 100 ms.
+//!
+//! Target: short passes, median ≤ 1 ms for each version. On a machine with few CPUs the guest often
+//! does not run within a pass; then nothing is dirty and pre-copy finishes first. Such runs are
+//! counted and left out, as there is no switchover in them.
+//!
+//! Options: `--switchovers N` per version (50), `--long N` (10), `--version V` for one version only
+//! (7.2, 10.0, newest).
 
 mod support;
 
@@ -52,8 +64,9 @@ const LONG: [&str; 6] = [
     "switch.after_pass=1",
     "record.transcript=true",
 ];
-/// Version, and its memory, working set and pass. Since 11.x the bitmap is read every 50 to 100 ms, so the pass that ends the first round over
-/// memory has no fixed number; by this one the passes are short.
+/// Version, and its memory, working set and pass. Since 11.x the bitmap is read every 50 to 100 ms,
+/// so the pass that ends the first round over memory has no fixed number; by this one the passes
+/// are short.
 const VERSIONS: [(&str, [&str; 3]); 3] = [
     ("7.2", ["guest.memory=2GiB", "guest.working_set=512KiB", "switch.after_pass=1"]),
     ("10.0", ["guest.memory=2GiB", "guest.working_set=512KiB", "switch.after_pass=1"]),
@@ -80,7 +93,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         (arguments.number("--switchovers", 50, 2)?, arguments.number("--long", 10, 1)?);
     let only = arguments.value("--version");
     say(
-        "switch_latency: from MIGRATION_PASS leaving QEMU to STOP, when post-copy is asked for at that pass",
+        "switch_latency: from MIGRATION_PASS leaving QEMU to STOP, when post-copy is asked for at \
+            that pass",
     );
     say(&machine());
     for (version, more) in
@@ -90,7 +104,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         say("");
         say(&version_text(&program)?);
         say(
-            "  µs, median (quartiles)         event             decide               taken                      stop                     whole",
+            "  µs, median (quartiles)         event             decide               taken         \
+                             stop                     whole",
         );
         let settings: Vec<&str> = SHORT.into_iter().chain(more).collect();
         let splits = measure("short passes", &program, &settings, short)?;
@@ -148,7 +163,8 @@ fn measure(name: &str, program: &str, settings: &[&str], wanted: usize) -> Resul
     ));
     if finished_first + broken > 0 {
         say(&format!(
-            "      besides: {finished_first} finished by pre-copy first; {broken} did not complete with the guest's memory intact"
+            "      besides: {finished_first} finished by pre-copy first; {broken} did not complete \
+                with the guest's memory intact"
         ));
     }
     Ok(splits)
@@ -190,7 +206,8 @@ fn split(path: &Path) -> Result<Split> {
         return Err("an event without QEMU's time".into());
     };
 
-    // Both clocks were read together when the command went out, so arrivals can be put on the wall clock.
+    // Both clocks were read together when the command went out, so arrivals can be put on the wall
+    // clock.
     let sent_us = us(&sent, "wall_ns")?;
     let arrived_us = pass.mono_ns as f64 / 1e3 - sent_mono_us + sent_us;
     let answered_us = us(&answered, "wall_ns")?;

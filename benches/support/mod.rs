@@ -1,4 +1,5 @@
-//! What the benchmarks share: arguments, medians with their intervals, tables, and QEMUs to measure.
+//! What the benchmarks share: arguments, medians with their intervals, tables, and QEMUs to
+//! measure.
 #![expect(dead_code, reason = "each benchmark uses a part")]
 
 pub(crate) mod memory;
@@ -47,7 +48,8 @@ impl Arguments {
     }
 }
 
-/// Runs a benchmark. It fails only if it cannot run: a target that is missed is a line of its output.
+/// Runs a benchmark. It fails only if it cannot run: a target that is missed is a line of its
+/// output.
 pub(crate) fn main(run: impl FnOnce(&Arguments) -> Result<()>) -> ExitCode {
     match run(&Arguments::read()) {
         Ok(()) => ExitCode::SUCCESS,

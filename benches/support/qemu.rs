@@ -1,7 +1,9 @@
-//! A pair of QEMUs that migrates and does not come to an end, with a QMP socket that clients use in turn.
+//! A pair of QEMUs that migrates and does not come to an end, with a QMP socket that clients use in
+//! turn.
 //!
-//! The library's own lab gives its sampling connection away once, and a QMP socket takes one client at a time; here the socket
-//! listens, so that different clients can ask the same QEMU about the same migration.
+//! The library's own lab gives its sampling connection away once, and a QMP socket takes one client
+//! at a time; here the socket listens, so that different clients can ask the same QEMU about the
+//! same migration.
 
 use super::Result;
 use base::clock::{monotonic_ns, sleep_until};
@@ -16,7 +18,8 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// Less than the guest dirties, and 10 minutes for its working set.
 const BANDWIDTH: u64 = 128 << 10;
 
-/// A process that ends when this is dropped, and when we are killed: then the pipe to the shell beside it ends.
+/// A process that ends when this is dropped, and when we are killed: then the pipe to the shell
+/// beside it ends.
 struct Killed(Child, Child);
 
 impl Drop for Killed {

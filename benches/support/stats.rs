@@ -2,7 +2,8 @@
 
 const RESAMPLES: usize = 5000;
 
-/// The quantile `q` of `values`, between its two neighbours where it falls between two; NaN of nothing.
+/// The quantile `q` of `values`, between its two neighbours where it falls between two; NaN of
+/// nothing.
 pub(crate) fn quantile(values: &[f64], q: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -18,7 +19,8 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-/// Where the median would be in 95 of 100 repetitions, by resampling (percentile bootstrap, fixed seed).
+/// Where the median would be in 95 of 100 repetitions, by resampling (percentile bootstrap, fixed
+/// seed).
 pub(crate) fn median_interval(values: &[f64]) -> (f64, f64) {
     if values.is_empty() {
         return (f64::NAN, f64::NAN);

@@ -44,7 +44,8 @@ fn packed(bytes: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A trace file. What is read of it prints and reads to the same, and the order of its lines says nothing.
+/// A trace file. What is read of it prints and reads to the same, and the order of its lines says
+/// nothing.
 pub fn trace(bytes: &[u8]) {
     let log = parse(bytes);
     let whole = TraceLog { not_understood: 0, without_time: 0, ..log.clone() };
@@ -68,7 +69,8 @@ fn printed(log: &TraceLog) -> String {
         let (name, instance) = (&device.device, device.instance);
         let _ = writeln!(
             text,
-            "{}vmstate_downtime_{event} type={kind} idstr={name} instance_id={instance} downtime={}",
+            "{}vmstate_downtime_{event} type={kind} idstr={name} instance_id={instance} \
+                downtime={}",
             at(device.wall_us),
             device.us
         );
@@ -85,7 +87,8 @@ fn printed(log: &TraceLog) -> String {
     text
 }
 
-/// A transcript: each record prints and reads to the same; cut off anywhere, it gives the same beginning.
+/// A transcript: each record prints and reads to the same; cut off anywhere, it gives the same
+/// beginning.
 pub fn transcript(bytes: &[u8]) {
     let whole = packed(bytes);
     let records = |content: &[u8]| {
@@ -107,7 +110,8 @@ pub fn transcript(bytes: &[u8]) {
     same(&half[..sure].to_vec(), &all[..sure.min(all.len())].to_vec());
 }
 
-/// Files of a run directory: `=== NAME` and its content, several after each other. `.zst` are packed unless they are.
+/// Files of a run directory: `=== NAME` and its content, several after each other. `.zst` are
+/// packed unless they are.
 pub fn run(bytes: &[u8]) {
     let mut files: Vec<(&str, Vec<u8>)> = Vec::new();
     for part in sections(bytes) {
@@ -211,7 +215,8 @@ pub fn samples(bytes: &[u8]) {
     });
 }
 
-/// What a campaign has: its definition, its journal or a table that was kept, as the first line says.
+/// What a campaign has: its definition, its journal or a table that was kept, as the first line
+/// says.
 pub fn campaign(bytes: &[u8]) {
     let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
     let (kind, content) = (&bytes[..end], bytes.get(end + 1..).unwrap_or_default());

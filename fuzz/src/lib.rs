@@ -1,7 +1,9 @@
-//! What the fuzzer calls, and the ordinary tests as well (tests/it/fuzzed): one function a target, each of which takes any bytes and panics where a law is
-//! broken. Only what the crate offers to everybody is called.
+//! What the fuzzer calls, and the ordinary tests as well (tests/it/fuzzed): one function a target,
+//! each of which takes any bytes and panics where a law is broken. Only what the crate offers to
+//! everybody is called.
 //!
-//! Map: `peer` a QMP connection · `files` what lies in directories · `texts` what people write · `story` a plan and what happens to it.
+//! Map: `peer` a QMP connection · `files` what lies in directories · `texts` what people write ·
+//! `story` a plan and what happens to it.
 
 mod files;
 mod peer;
@@ -32,7 +34,8 @@ pub const TARGETS: [(&str, Call); 9] = [
     ("wire", wire),
 ];
 
-/// An error is for people: it says something, names the place, and is not as long as what it complains of.
+/// An error is for people: it says something, names the place, and is not as long as what it
+/// complains of.
 fn check_error(error: &dyn std::error::Error, names: &str) {
     let said = base::causes::with_causes(error);
     assert!(said.contains(names), "does not name `{names}`: {said}");
@@ -40,7 +43,8 @@ fn check_error(error: &dyn std::error::Error, names: &str) {
     assert!(!shown.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{shown:?}");
 }
 
-/// What is printed as JSON reads as the same. Of numbers with a fraction the last digit may differ: serde_json reads them quickly, not exactly.
+/// What is printed as JSON reads as the same. Of numbers with a fraction the last digit may differ:
+/// serde_json reads them quickly, not exactly.
 fn prints_and_reads<T: serde::Serialize + serde::de::DeserializeOwned>(one: &T) {
     let printed = serde_json::to_string(one).unwrap();
     let again: T =

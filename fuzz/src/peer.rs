@@ -16,14 +16,16 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const SILENT: Duration = Duration::from_millis(3);
 /// What is kept of one line that is not understood, with what is said of its length.
 const KEPT: usize = 17 << 10;
-/// Requests that are made of a sampler's connection: they fit into the socket, from which nobody takes them.
+/// Requests that are made of a sampler's connection: they fit into the socket, from which nobody
+/// takes them.
 const ASKED: usize = 64;
 
 thread_local! {
     static RUNTIME: RefCell<Option<Runtime>> = const { RefCell::new(None) };
 }
 
-/// Lines of a peer. It sends the first by itself, and after each request all up to the next that answers; then it closes.
+/// Lines of a peer. It sends the first by itself, and after each request all up to the next that
+/// answers; then it closes.
 pub fn wire(bytes: &[u8]) {
     RUNTIME.with_borrow_mut(|runtime| {
         let runtime = runtime.get_or_insert_with(|| {

@@ -1,4 +1,5 @@
-//! A plan, and what happens to it: rules of a scenario on QEMUs of three versions, and any story of what they say.
+//! A plan, and what happens to it: rules of a scenario on QEMUs of three versions, and any story of
+//! what they say.
 
 use base::Side;
 use base::clock::Stamp;
@@ -60,8 +61,8 @@ fn support(version: QemuVersion, schema: &Schema) -> Support {
     }
 }
 
-/// A scenario's TOML, and after a NUL what happens, two bytes each. A refusal says why; what is decided is decided once; and past the point of no return
-/// nothing is cancelled (safety rule 3).
+/// A scenario's TOML, and after a NUL what happens, two bytes each. A refusal says why; what is
+/// decided is decided once; and past the point of no return nothing is cancelled (safety rule 3).
 pub fn policy(bytes: &[u8]) {
     let at = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let text = String::from_utf8_lossy(&bytes[..at]);

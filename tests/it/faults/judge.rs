@@ -1,4 +1,5 @@
-//! The law: exactly one copy runs or can run, its memory is right, what was said is true, what was recorded can be read, nothing is left behind.
+//! The law: exactly one copy runs or can run, its memory is right, what was said is true, what was
+//! recorded can be read, nothing is left behind.
 
 use super::cell::{Cell, Fault, How, Phase};
 use super::scene::Scene;
@@ -131,7 +132,8 @@ fn where_is_it(scene: &mut Scene) -> ([Option<(String, String)>; 2], Guest) {
     (states, guest)
 }
 
-/// From the source's RESUME to its STOP, while the destination ran. By QEMU's own clock; both are on this host.
+/// From the source's RESUME to its STOP, while the destination ran. By QEMU's own clock; both are
+/// on this host.
 fn both_ran_us(run: &Run) -> u64 {
     let mut events = run.events().unwrap_or_default();
     events.retain(|event| {
@@ -198,8 +200,8 @@ fn summary(done: &Done) -> Option<String> {
     json["outcome"].as_str().map(str::to_owned)
 }
 
-/// Both `query-status` and `query-migrate`, once they change no more; `None` of a QEMU that is gone, or whose main loop waits for a page that
-/// nobody has.
+/// Both `query-status` and `query-migrate`, once they change no more; `None` of a QEMU that is
+/// gone, or whose main loop waits for a page that nobody has.
 fn at_rest(vm: &mut Vm) -> Option<(String, String)> {
     let mut state = None;
     for _ in 0..POLLS {

@@ -1,7 +1,8 @@
-//! Faults: whatever goes wrong, and whenever, exactly one copy of the guest runs, and what we say of it is true.
+//! Faults: whatever goes wrong, and whenever, exactly one copy of the guest runs, and what we say
+//! of it is true.
 //!
-//! Map: `cell` what, to whom, when · `scene` one of them played · `stream` and `wire` ways that can be cut · `disk` one that can be filled · `judge`
-//! the law · `table` the results as a page.
+//! Map: `cell` what, to whom, when · `scene` one of them played · `stream` and `wire` ways that can
+//! be cut · `disk` one that can be filled · `judge` the law · `table` the results as a page.
 
 mod cell;
 mod disk;
@@ -55,7 +56,8 @@ fn assert_law(verdicts: &[Verdict]) {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
-/// What is most likely to go wrong, on 10.0. The whole of it: qemu-scripts/fault-matrix, which names versions and the page to be written.
+/// What is most likely to go wrong, on 10.0. The whole of it: qemu-scripts/fault-matrix, which
+/// names versions and the page to be written.
 #[test]
 fn the_law_holds_in_every_cell() {
     let Ok(versions) = std::env::var("SWITCHOVER_FAULTS") else {

@@ -1,4 +1,5 @@
-//! A way for the migration stream that is long, can stall, and can be cut. It is the test's own, as the driver may die.
+//! A way for the migration stream that is long, can stall, and can be cut. It is the test's own, as
+//! the driver may die.
 
 use base::clock::monotonic_ns;
 use std::io::{Read, Write};
@@ -10,7 +11,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// One way. Long enough for what happens within it to be met: the source's last data on its way, the destination's word on its way back.
+/// One way. Long enough for what happens within it to be met: the source's last data on its way,
+/// the destination's word on its way back.
 const DELAY: Duration = Duration::from_millis(150);
 const CHUNKS: usize = 4096;
 

@@ -1,4 +1,5 @@
-//! What the fuzzer calls (fuzz/src), called with its seeds and with seeds that were changed a little. The fuzzer looks for longer: `qemu-scripts/fuzz`.
+//! What the fuzzer calls (fuzz/src), called with its seeds and with seeds that were changed a
+//! little. The fuzzer looks for longer: `qemu-scripts/fuzz`.
 
 #[expect(unreachable_pub, reason = "the fuzzer's programs are in another crate")]
 #[path = "../../../fuzz/src/lib.rs"]

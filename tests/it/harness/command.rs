@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 
-/// A call of the command, with the test's directory as TMPDIR and working directory, and `run` in it as run directory.
+/// A call of the command, with the test's directory as TMPDIR and working directory, and `run` in
+/// it as run directory.
 pub(crate) struct Switchover {
     command: Command,
     out: PathBuf,
@@ -25,7 +26,8 @@ impl Switchover {
         Switchover { command, out: scratch.join("run") }
     }
 
-    /// `switchover run` of a small lab on these QEMUs. The basics are in a scenario file, so that any flag can change them.
+    /// `switchover run` of a small lab on these QEMUs. The basics are in a scenario file, so that
+    /// any flag can change them.
     pub(crate) fn lab(scratch: &Scratch, source: &str, destination: &str) -> Switchover {
         let qemu = format!(
             "[qemu]\nsource = {source:?}\ndestination = {destination:?}\naccel = \"tcg\"\n"
@@ -119,9 +121,9 @@ impl Running {
 
 /// Whether this version, as a source under TCG, is known to lose guest writes.
 ///
-/// 7.2 does in pre-copy; most likely that is what 9.0 mended with "physmem: Fix migration dirty bitmap coherency with TCG memory
-/// access" (the sync of the dirty bitmap left the vCPU's TLB entries as they were). 11.1 does in post-copy asked for early; why is
-/// not known.
+/// 7.2 does in pre-copy; most likely that is what 9.0 mended with "physmem: Fix migration dirty
+/// bitmap coherency with TCG memory access" (the sync of the dirty bitmap left the vCPU's TLB
+/// entries as they were). 11.1 does in post-copy asked for early; why is not known.
 pub(crate) fn loses_writes(source: &str, postcopy_happened: bool) -> bool {
     source == "7.2" || source == "newest" && postcopy_happened
 }
@@ -144,7 +146,8 @@ impl Done {
         let record = file("events.jsonl") + &file("decisions.jsonl");
         let (source, destination) = (file("qemu.source.log"), file("qemu.destination.log"));
         format!(
-            "{call}\n{status}\n{stdout}{stderr}{record}source: {source}\ndestination: {destination}\n"
+            "{call}\n{status}\n{stdout}{stderr}{record}source: {source}\ndestination: \
+                {destination}\n"
         )
     }
 
@@ -206,8 +209,9 @@ impl Done {
         summary
     }
 
-    /// That it completed with the guest's memory as it should be; or else, from a source that is known to lose guest writes under
-    /// TCG (`real::judge` shows it), that the run says so: by its exit code, in its record, in a warning.
+    /// That it completed with the guest's memory as it should be; or else, from a source that is
+    /// known to lose guest writes under TCG (`real::judge` shows it), that the run says so: by its
+    /// exit code, in its record, in a warning.
     #[track_caller]
     pub(crate) fn assert_completed(&self, source: &str) -> Value {
         let summary = self.summary();

@@ -1,8 +1,10 @@
-//! What tests share. Every test has a directory of its own, and nothing else in common with the others: they run in parallel.
+//! What tests share. Every test has a directory of its own, and nothing else in common with the
+//! others: they run in parallel.
 //!
-//! Map: here waiting · `scratch` a test's own directory, and what was left behind in it · `programs` QEMUs of three versions, the Linux guest ·
-//! `command` the command under test · `vm` QEMUs that the test itself starts, with the micro-guest · `qmp` a client to ask them ·
-//! `skewed` a way to them on which their clock seems wrong · `sshd` another host, which is this one.
+//! Map: here waiting · `scratch` a test's own directory, and what was left behind in it ·
+//! `programs` QEMUs of three versions, the Linux guest · `command` the command under test · `vm`
+//! QEMUs that the test itself starts, with the micro-guest · `qmp` a client to ask them · `skewed`
+//! a way to them on which their clock seems wrong · `sshd` another host, which is this one.
 
 mod command;
 mod programs;
@@ -26,7 +28,8 @@ use std::time::Duration;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(10);
 
-/// Polls until `look` gives something, for what gives no event to wait for: files and processes of others.
+/// Polls until `look` gives something, for what gives no event to wait for: files and processes of
+/// others.
 pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     for _ in 0..DEADLINE.as_millis() / POLL.as_millis() {
         if let Some(found) = look() {

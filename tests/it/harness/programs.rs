@@ -1,13 +1,16 @@
-//! QEMUs of three versions, by `qemu-scripts/qemu`, and the Linux guest, by `qemu-scripts/linux-guest`.
+//! QEMUs of three versions, by `qemu-scripts/qemu`, and the Linux guest, by
+//! `qemu-scripts/linux-guest`.
 
 use std::collections::HashMap;
 use std::io::Write;
 use std::process::Command;
 use std::sync::{LazyLock, Mutex, OnceLock};
 
-/// The program of a version. `None`, and said so on stderr, if real QEMUs are not wanted (`SWITCHOVER_SKIP_REAL=1`).
+/// The program of a version. `None`, and said so on stderr, if real QEMUs are not wanted
+/// (`SWITCHOVER_SKIP_REAL=1`).
 ///
-/// Panics with the script's message if there is none: a test that silently does nothing proves nothing.
+/// Panics with the script's message if there is none: a test that silently does nothing proves
+/// nothing.
 pub(crate) fn qemu(version: &'static str) -> Option<&'static str> {
     if std::env::var_os("SWITCHOVER_SKIP_REAL").is_some_and(|value| value == "1") {
         skipped(&format!("it needs QEMU {version}, and SWITCHOVER_SKIP_REAL=1 is set"));
@@ -25,8 +28,9 @@ pub(crate) fn qemu(version: &'static str) -> Option<&'static str> {
     }))
 }
 
-/// The directory of the Linux guest. `None`, and why on stderr, where Debian's packages cannot be had: the guest is not needed for
-/// anything else, and not every machine that develops switchover is a Debian with a network.
+/// The directory of the Linux guest. `None`, and why on stderr, where Debian's packages cannot be
+/// had: the guest is not needed for anything else, and not every machine that develops switchover
+/// is a Debian with a network.
 pub(crate) fn linux_guest() -> Option<&'static str> {
     static DIRECTORY: LazyLock<Result<String, String>> = LazyLock::new(|| {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/qemu-scripts/linux-guest");

@@ -1,4 +1,5 @@
-//! A test's own directory: TMPDIR of the command under test, so that all it leaves behind can be told from others'.
+//! A test's own directory: TMPDIR of the command under test, so that all it leaves behind can be
+//! told from others'.
 
 use base::Side;
 use nix::sys::signal::{Signal, kill};
@@ -34,7 +35,8 @@ impl Scratch {
         path
     }
 
-    /// Processes (QEMUs, janitors) and private directories of the command that are there although it has ended.
+    /// Processes (QEMUs, janitors) and private directories of the command that are there although
+    /// it has ended.
     pub(crate) fn leftovers(&self) -> Vec<String> {
         let files = fs::read_dir(self.path())
             .unwrap()
@@ -44,7 +46,8 @@ impl Scratch {
         found
     }
 
-    /// The command and its children: they inherit its TMPDIR. What the test itself started does not have it.
+    /// The command and its children: they inherit its TMPDIR. What the test itself started does not
+    /// have it.
     fn processes(&self) -> impl Iterator<Item = (Pid, String)> {
         let wanted = format!("TMPDIR={}", self.path().display());
         let pids = fs::read_dir("/proc")
@@ -68,7 +71,8 @@ impl Scratch {
         kill(pid, Signal::SIGKILL).unwrap();
     }
 
-    /// Kills the children of whatever of the command's has these words in its command line. Gives how many those were.
+    /// Kills the children of whatever of the command's has these words in its command line. Gives
+    /// how many those were.
     pub(crate) fn kill_children(&self, words: &str) -> usize {
         let parents: Vec<Pid> =
             self.processes().filter(|(_, line)| line.contains(words)).map(|(pid, _)| pid).collect();

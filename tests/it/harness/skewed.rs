@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 /// The events' true times, µs since 1970, by name: the last one of each.
 pub(crate) type Truth = Arc<Mutex<HashMap<String, i64>>>;
 
-/// Listens, and gives the endpoint of a QEMU whose events are stamped `skew_us` late. The address is this host's, but not one that says
-/// so: nobody can know that clocks are shared.
+/// Listens, and gives the endpoint of a QEMU whose events are stamped `skew_us` late. The address
+/// is this host's, but not one that says so: nobody can know that clocks are shared.
 pub(crate) fn skewed(control: &str, skew_us: i64) -> (String, Truth) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("tcp:0.0.0.0:{}", listener.local_addr().unwrap().port());
@@ -47,7 +47,8 @@ fn forward(mut from: impl BufRead, mut to: impl Write, skew_us: i64, truth: &Tru
                 seconds * 1_000_000 + message["timestamp"]["microseconds"].as_i64().unwrap();
             truth.lock().unwrap().insert(name, at_us);
             let skewed_us = at_us + skew_us;
-            message["timestamp"] = serde_json::json!({"seconds": skewed_us / 1_000_000, "microseconds": skewed_us % 1_000_000});
+            message["timestamp"] = serde_json::json!({"seconds": skewed_us / 1_000_000,
+                "microseconds": skewed_us % 1_000_000});
             line = format!("{message}\r\n");
         }
         if to.write_all(line.as_bytes()).is_err() {

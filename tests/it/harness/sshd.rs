@@ -1,4 +1,5 @@
-//! A host that `ssh` gets to, which is this one: a server with keys of its own, for each connection one, no port and no daemon.
+//! A host that `ssh` gets to, which is this one: a server with keys of its own, for each connection
+//! one, no port and no daemon.
 
 use super::Scratch;
 use std::io::Write;
@@ -35,13 +36,15 @@ impl Ssh {
         let public = std::fs::read_to_string(at("host.pub")).unwrap();
         scratch.file("ssh/known", &format!("{ALIAS} {public}"));
         let server = format!(
-            "HostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\nPasswordAuthentication no\n",
+            "HostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile \
+                none\nPasswordAuthentication no\n",
             at("host"),
             at("user.pub")
         );
         let server = scratch.file("ssh/sshd_config", &server);
         let client = format!(
-            "Host {ALIAS}\n  HostKeyAlias {ALIAS}\n  IdentityFile {}\n  IdentitiesOnly yes\n  UserKnownHostsFile {}\n  GlobalKnownHostsFile \
+            "Host {ALIAS}\n  HostKeyAlias {ALIAS}\n  IdentityFile {}\n  IdentitiesOnly yes\n  \
+                UserKnownHostsFile {}\n  GlobalKnownHostsFile \
              /dev/null\n  ProxyCommand {SERVER} -i -f {}\n",
             at("user"),
             at("known"),

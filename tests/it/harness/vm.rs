@@ -1,4 +1,5 @@
-//! QEMUs that the test itself starts, with the micro-guest: the user's VMs, for `migrate` and `inspect`.
+//! QEMUs that the test itself starts, with the micro-guest: the user's VMs, for `migrate` and
+//! `inspect`.
 
 use super::{DEADLINE, Qmp, Scratch};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -90,7 +91,8 @@ impl Vm {
         std::fs::create_dir(&directory).unwrap();
         let at = |socket: &str| directory.join(socket);
         let listen = |socket: &str| UnixListener::bind(at(socket)).unwrap();
-        // QEMU connects to these two. Its greeting on the first comes when everything else of it is set up.
+        // QEMU connects to these two. Its greeting on the first comes when everything else of it is
+        // set up.
         let (judge, console) = (listen("judge"), listen("console"));
         let log = std::fs::File::create(at("log")).unwrap();
         let mut command = Command::new("setpriv");

@@ -1,4 +1,5 @@
-//! The emulated link by itself: what it may never do, and what it must do at least. How well it keeps to its figures is a benchmark's.
+//! The emulated link by itself: what it may never do, and what it must do at least. How well it
+//! keeps to its figures is a benchmark's.
 
 use base::clock::monotonic_ns;
 use lab::link::{Link, Totals};
@@ -205,11 +206,13 @@ fn swallowed(mut here: &UnixStream) -> u64 {
 fn a_receiver_that_takes_nothing_holds_up_the_sender() {
     for asked in kinds() {
         let way = asked.directions()[0];
-        // What waits, what is on the wire, and what the receiver may be late with: a millisecond's worth and the buffer again.
+        // What waits, what is on the wire, and what the receiver may be late with: a millisecond's
+        // worth and the buffer again.
         let on_the_wire = way.rate.map_or(0, |rate| rate.0 * (way.delay.0 + 1000) / 1_000_000);
         let limit = way.window.map_or(2 * way.buffer.0 + on_the_wire, |window| window.0);
         let (link, here, _there) = linked(&asked);
-        // What the two pairs of sockets hold in the kernel, and the pipe between those of an open link.
+        // What the two pairs of sockets hold in the kernel, and the pipe between those of an open
+        // link.
         let sockets = 2 * socket2::SockRef::from(&here).send_buffer_size().unwrap() as u64 + MIB;
         let took = swallowed(&here);
         assert!(took <= sockets + limit, "{took} of {limit}: {asked:?}");
@@ -358,14 +361,17 @@ fn what_passed_is_told_over_time() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None,
+        ..ProptestConfig::default() })]
 
     #[test]
     fn no_figures_lose_or_change_anything(
         rate in proptest::option::of(5 * MIB..500 * MIB), delay in 0u64..3000, jitter in 0u64..1000,
-        window in proptest::option::of(1000u64..200_000), buffer in 1u64..100_000, length in 0u64..100_000, seed: u64,
+        window in proptest::option::of(1000u64..200_000), buffer in 1u64..100_000,
+            length in 0u64..100_000, seed: u64,
     ) {
-        let figures = Figures { jitter: Some(Micros(jitter)), buffer: Some(Bytes(buffer.max(2000))), ..figures(rate, delay, window) };
+        let figures = Figures { jitter: Some(Micros(jitter)), buffer: Some(Bytes(buffer.max(2000))),
+            ..figures(rate, delay, window) };
         let (_link, here, there) = linked(&asked(figures));
         let bytes = pattern(length, seed);
         let sender = send(here, bytes.clone());

@@ -14,7 +14,8 @@ fn migrate(scratch: &Scratch, endpoints: &[String], arguments: &[&str]) -> Done 
     Switchover::new(scratch, &words).args(&["--out", "run"]).args(arguments).run()
 }
 
-/// That the guest was moved, its memory is right, and the user's QEMUs are there as the user would expect.
+/// That the guest was moved, its memory is right, and the user's QEMUs are there as the user would
+/// expect.
 #[track_caller]
 fn assert_moved(version: &str, pair: &mut Pair, done: &Done, scratch: &Scratch) {
     done.assert_code(0);
@@ -27,7 +28,8 @@ fn assert_moved(version: &str, pair: &mut Pair, done: &Done, scratch: &Scratch) 
     );
     assert!(summary["sampling"]["source"]["samples"].as_u64().unwrap() > 0, "{}", done.story());
     assert!(done.samples() > 0);
-    // Nobody talked to the guest: nothing is claimed of it, and no accelerator of somebody else's QEMU.
+    // Nobody talked to the guest: nothing is claimed of it, and no accelerator of somebody else's
+    // QEMU.
     assert_eq!(
         (&summary["guest"]["integrity"], &summary["environment"]["accelerator"]),
         (&"unknown".into(), &().into())

@@ -10,7 +10,8 @@ fn lines(done: &Done) -> Vec<Line> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// That a line's views are there and make sense, whatever the machine was doing meanwhile: nothing here is about how long it took.
+/// That a line's views are there and make sense, whatever the machine was doing meanwhile: nothing
+/// here is about how long it took.
 #[track_caller]
 fn assert_views(version: &str, line: &Line, done: &Done) {
     let downtime = &line.downtime;
@@ -37,7 +38,8 @@ fn assert_views(version: &str, line: &Line, done: &Done) {
     }
     let (trace, events) =
         (downtime.spans.trace.as_ref().unwrap(), downtime.spans.events.as_ref().unwrap());
-    // QEMU stops its vCPUs between src-downtime-start and STOP, and starts them between RESUME and bh-vm-started.
+    // QEMU stops its vCPUs between src-downtime-start and STOP, and starts them between RESUME and
+    // bh-vm-started.
     assert!(trace.from_us <= events.from_us && events.to_us <= trace.to_us, "{line:?}");
     let parts = serde_json::to_value(downtime.breakdown_us.unwrap()).unwrap();
     let sum: u64 = parts.as_object().unwrap().values().map(|part| part.as_u64().unwrap()).sum();
@@ -82,7 +84,8 @@ fn series(version: &'static str, arguments: &[&str]) -> Option<Value> {
     let scratch = Scratch::new();
     let more = ["--repeat", "8", "--set", "guest.working_set=4MiB"];
     let done = Switchover::lab(&scratch, qemu, qemu).args(&more).args(arguments).run();
-    // All of them together must have left the guest's memory as it should be: it is checked once, at the end.
+    // All of them together must have left the guest's memory as it should be: it is checked once,
+    // at the end.
     let summary = done.assert_completed(version);
     let lines = lines(&done);
     assert_eq!(lines.len(), REPEAT, "{}", done.story());
@@ -152,7 +155,8 @@ fn faults(version: &'static str) {
         ["--mode", "postcopy", "--set", "record.fault_trace=true", "--set", "guest.rate=100MiB/s"];
     let done = Switchover::lab(&scratch, qemu, qemu).args(&more).run();
     let faults = &done.assert_completed(version)["faults"];
-    // A page may have come before the request for it reached the source, so the counts of both sides need not be the same.
+    // A page may have come before the request for it reached the source, so the counts of both
+    // sides need not be the same.
     assert!(faults["timed"].as_u64().unwrap() > 0, "{faults} {}", done.story());
     let figure = |name: &str| faults[name].as_u64().unwrap();
     assert!(

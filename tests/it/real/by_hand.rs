@@ -1,4 +1,5 @@
-//! A migration whose driver died, or that somebody else drives: `attach`, and the single steps, each of which refuses what is not safe.
+//! A migration whose driver died, or that somebody else drives: `attach`, and the single steps,
+//! each of which refuses what is not safe.
 
 use super::cells;
 use crate::harness::{Done, Pair, Scratch, Switchover, Wish, eventually, loses_writes, qemu};
@@ -16,7 +17,8 @@ fn pair(scratch: &Scratch, version: &'static str) -> Option<Pair> {
 /// Somebody begins a migration of these two by hand.
 fn begin(scratch: &Scratch, pair: &mut Pair, postcopy: bool) {
     let uri = format!("unix:{}", scratch.join("stream").display());
-    let capabilities = json!({ "capabilities": [{"capability": "postcopy-ram", "state": postcopy}, {"capability": "events", "state": true}] });
+    let capabilities = json!({ "capabilities": [{"capability": "postcopy-ram", "state": postcopy},
+        {"capability": "events", "state": true}] });
     pair.destination.qmp.execute("migrate-set-capabilities", capabilities.clone());
     pair.source.qmp.execute("migrate-set-capabilities", capabilities);
     pair.source.qmp.execute(
@@ -110,7 +112,8 @@ cells! { from_switch_to_the_end;
     a_post_copy_by_hand_on_the_newest: "newest";
 }
 
-/// The driver is killed in post-copy, and its channel breaks: another carries on, recovers, and the guest is whole.
+/// The driver is killed in post-copy, and its channel breaks: another carries on, recovers, and the
+/// guest is whole.
 #[test]
 fn a_driver_that_died_is_replaced_by_one_that_recovers() {
     let scratch = Scratch::new();

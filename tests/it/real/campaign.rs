@@ -1,4 +1,5 @@
-//! Campaigns against real QEMU: what is finished is never done again nor lost, whatever ends it; and what cannot be run is a result.
+//! Campaigns against real QEMU: what is finished is never done again nor lost, whatever ends it;
+//! and what cannot be run is a result.
 
 use crate::harness::{Done, Scratch, Switchover, qemu};
 use analysis::{RunRow, RunStatus, results};
@@ -13,7 +14,8 @@ use std::process::Command;
 use std::time::Duration;
 use switchover::campaign::Journal;
 
-const SMALL: &str = "[set]\nguest.memory = \"64MiB\"\nguest.working_set = \"16MiB\"\nguest.rate = \"20MiB/s\"\nqemu.accel = \"tcg\"\n";
+const SMALL: &str = "[set]\nguest.memory = \"64MiB\"\nguest.working_set = \"16MiB\"\nguest.rate = \
+    \"20MiB/s\"\nqemu.accel = \"tcg\"\n";
 
 /// `sweep` of this campaign, with more after it that is laid over.
 fn sweep(scratch: &Scratch, qemu: &str, campaign: &str, more: &[&str]) -> Switchover {
@@ -57,7 +59,8 @@ fn each_once(cells: u32, repeats: u32) -> BTreeMap<(u32, u32), usize> {
 fn a_campaign_gives_a_row_for_each_run_and_what_differs() {
     let Some(qemu) = qemu("10.0") else { return };
     let scratch = Scratch::new();
-    let campaign = "repeats = 6\ntogether = 3\nwarm_up = 1\nkeep = \"failed\"\n[vary]\nmode = [\"precopy\", \"postcopy\"]\n\
+    let campaign = "repeats = 6\ntogether = 3\nwarm_up = 1\nkeep = \"failed\"\n[vary]\nmode = \
+        [\"precopy\", \"postcopy\"]\n\
                     [baseline]\nmode = \"precopy\"\n";
     let done = sweep(&scratch, qemu, campaign, &["--fail-if", "completed < 10 %"]).run();
     done.assert_code(0);
@@ -121,7 +124,8 @@ fn where_a_guest_goes_on_and_on_each_run_that_does_not_converge_counts() {
 fn killed_at_random_moments_it_makes_each_run_once() {
     let Some(qemu) = qemu("10.0") else { return };
     let scratch = Scratch::new();
-    let campaign = "repeats = 3\n[vary]\nmode = [\"precopy\", \"postcopy\"]\nguest.pattern = [\"random\", \"sequential\"]\n";
+    let campaign = "repeats = 3\n[vary]\nmode = [\"precopy\", \"postcopy\"]\nguest.pattern = \
+        [\"random\", \"sequential\"]\n";
     let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
     let mut more: &[&str] = &["--resume"];
     let mut running = sweep(&scratch, qemu, campaign, &[]).start();
@@ -178,8 +182,10 @@ fn cells_that_cannot_be_run_are_results_and_the_rest_goes_on() {
     let scratch = Scratch::new();
     // 7.2 has no dirty-limit; and nothing of the third fits through in its time.
     let campaign = "repeats = 2\ntimeout = \"30s\"\n[vary]\n\
-                    how = [{ name = \"plain\" }, { name = \"new\", capabilities.no-such-thing = true }, { name = \"slow\", \
-                    limits.bandwidth = \"1MiB/s\", guest.rate = \"200MiB/s\", timeout = \"300ms\" }]\n";
+                    how = [{ name = \"plain\" }, { name = \"new\", capabilities.no-such-thing = \
+                    true }, { name = \"slow\", \
+                    limits.bandwidth = \"1MiB/s\", guest.rate = \"200MiB/s\", timeout = \"300ms\" \
+                    }]\n";
     let done = sweep(&scratch, qemu, campaign, &["--json"]).run();
     done.assert_code(0);
     let json: Value = serde_json::from_str(&done.stdout).unwrap();
@@ -197,7 +203,8 @@ fn cells_that_cannot_be_run_are_results_and_the_rest_goes_on() {
 fn a_visit_that_takes_too_long_is_ended_safely() {
     let Some(qemu) = qemu("10.0") else { return };
     let scratch = Scratch::new();
-    let campaign = "repeats = 1\ntimeout = \"1s\"\n[vary]\nlimits.bandwidth = [\"1MiB/s\"]\nguest.content = [\"random\"]\n";
+    let campaign = "repeats = 1\ntimeout = \"1s\"\n[vary]\nlimits.bandwidth = \
+        [\"1MiB/s\"]\nguest.content = [\"random\"]\n";
     let done = sweep(&scratch, qemu, campaign, &[]).run();
     done.assert_code(0);
     assert_eq!(rows(&done)[0].status.name(), "timed-out", "{}", done.story());
@@ -322,7 +329,8 @@ impl Drop for Unmount<'_> {
 fn duckdb_answers_the_examples() {
     let Some(qemu) = qemu("10.0") else { return };
     let scratch = Scratch::new();
-    let campaign = "repeats = 2\n[vary]\nmode = [\"precopy\", \"postcopy\"]\nlink.preset = [\"none\", \"local\"]\n";
+    let campaign = "repeats = 2\n[vary]\nmode = [\"precopy\", \"postcopy\"]\nlink.preset = \
+        [\"none\", \"local\"]\n";
     let done = sweep(&scratch, qemu, campaign, &[]).run();
     done.assert_code(0);
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/qemu-scripts/queries");

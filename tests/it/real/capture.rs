@@ -1,10 +1,12 @@
-//! `predict` and `capture`: what is measured of a VM that the user started, and whether it comes true.
+//! `predict` and `capture`: what is measured of a VM that the user started, and whether it comes
+//! true.
 
 use super::cells;
 use crate::harness::{Pair, Scratch, Switchover, Wish, eventually, qemu};
 use serde_json::{Value, json};
 
-/// Far too fast for 30 MiB/s, also where 7.2 with its whole seconds can only tell that it is fast; and not too fast for 200.
+/// Far too fast for 30 MiB/s, also where 7.2 with its whole seconds can only tell that it is fast;
+/// and not too fast for 200.
 const WRITER: Wish = Wish { working_set: 32, rate: 100, destination: &["-incoming", "defer"] };
 const MIB: f64 = 1_048_576.0;
 

@@ -1,4 +1,5 @@
-//! The cases of fixtures/scenarios/non-convergence, both sides of each; what `simulate` says beforehand, and `diagnose` afterwards.
+//! The cases of fixtures/scenarios/non-convergence, both sides of each; what `simulate` says
+//! beforehand, and `diagnose` afterwards.
 
 use super::cells;
 use crate::harness::{Done, Scratch, Switchover, eventually, qemu};
@@ -24,8 +25,10 @@ fn json(scratch: &Scratch, arguments: &[&str]) -> Value {
     serde_json::from_str(&done.stdout).unwrap()
 }
 
-/// Never; and what `diagnose` makes of it. `further` takes it away from the boundary, at which the files stand to within a few per cent: on a machine that has other
-/// work QEMU's idea of the bandwidth is off by more than that, and it does end. How close to the boundary they hold is for `cargo bench --bench model` to say.
+/// Never; and what `diagnose` makes of it. `further` takes it away from the boundary, at which the
+/// files stand to within a few per cent: on a machine that has other work QEMU's idea of the
+/// bandwidth is off by more than that, and it does end. How close to the boundary they hold is for
+/// `cargo bench --bench model` to say.
 fn stuck(name: &str, version: &'static str, verdict: &str, further: &[&str]) {
     let scratch = Scratch::new();
     let arguments = [&["--expect", "not-converged"], further].concat();
@@ -56,42 +59,67 @@ fn converges(name: &str, version: &'static str, arguments: &[&str]) {
 }
 
 cells! { stuck;
-    a_working_set_above_the_threshold_on_7_2: "working-set", "7.2", "capped-by-max-bandwidth", &["--set", "guest.working_set=40MiB"];
-    a_working_set_above_the_threshold_on_10_0: "working-set", "10.0", "capped-by-max-bandwidth", &["--set", "guest.working_set=40MiB"];
-    a_working_set_above_the_threshold_on_the_newest: "working-set", "newest", "capped-by-max-bandwidth", &["--set", "guest.working_set=40MiB"];
-    a_write_rate_that_is_too_high_at_100_ms: "write-rate-100ms", "10.0", "capped-by-max-bandwidth", &["--set", "guest.rate=140MiB/s"];
-    a_write_rate_that_is_too_high_at_300_ms_on_7_2: "write-rate-300ms", "7.2", "capped-by-max-bandwidth", &["--set", "guest.rate=180MiB/s"];
-    a_write_rate_that_is_too_high_at_300_ms_on_10_0: "write-rate-300ms", "10.0", "capped-by-max-bandwidth", &["--set", "guest.rate=180MiB/s"];
-    a_write_rate_that_is_too_high_at_300_ms_on_the_newest: "write-rate-300ms", "newest", "capped-by-max-bandwidth", &["--set", "guest.rate=180MiB/s"];
-    a_write_rate_that_is_too_high_at_600_ms: "write-rate-600ms", "10.0", "capped-by-max-bandwidth", &["--set", "guest.rate=300MiB/s"];
-    a_write_rate_that_is_too_high_at_100_ms_on_7_2: "write-rate-100ms", "7.2", "capped-by-max-bandwidth", &["--set", "guest.rate=140MiB/s"];
-    a_write_rate_that_is_too_high_at_100_ms_on_the_newest: "write-rate-100ms", "newest", "capped-by-max-bandwidth", &["--set", "guest.rate=140MiB/s"];
-    a_write_rate_that_is_too_high_at_600_ms_on_7_2: "write-rate-600ms", "7.2", "capped-by-max-bandwidth", &["--set", "guest.rate=300MiB/s"];
-    a_write_rate_that_is_too_high_at_600_ms_on_the_newest: "write-rate-600ms", "newest", "capped-by-max-bandwidth", &["--set", "guest.rate=300MiB/s"];
+    a_working_set_above_the_threshold_on_7_2: "working-set", "7.2", "capped-by-max-bandwidth",
+        &["--set", "guest.working_set=40MiB"];
+    a_working_set_above_the_threshold_on_10_0: "working-set", "10.0", "capped-by-max-bandwidth",
+        &["--set", "guest.working_set=40MiB"];
+    a_working_set_above_the_threshold_on_the_newest: "working-set", "newest",
+        "capped-by-max-bandwidth", &["--set", "guest.working_set=40MiB"];
+    a_write_rate_that_is_too_high_at_100_ms: "write-rate-100ms", "10.0", "capped-by-max-bandwidth",
+        &["--set", "guest.rate=140MiB/s"];
+    a_write_rate_that_is_too_high_at_300_ms_on_7_2: "write-rate-300ms", "7.2",
+        "capped-by-max-bandwidth", &["--set", "guest.rate=180MiB/s"];
+    a_write_rate_that_is_too_high_at_300_ms_on_10_0: "write-rate-300ms", "10.0",
+        "capped-by-max-bandwidth", &["--set", "guest.rate=180MiB/s"];
+    a_write_rate_that_is_too_high_at_300_ms_on_the_newest: "write-rate-300ms", "newest",
+        "capped-by-max-bandwidth", &["--set", "guest.rate=180MiB/s"];
+    a_write_rate_that_is_too_high_at_600_ms: "write-rate-600ms", "10.0", "capped-by-max-bandwidth",
+        &["--set", "guest.rate=300MiB/s"];
+    a_write_rate_that_is_too_high_at_100_ms_on_7_2: "write-rate-100ms", "7.2",
+        "capped-by-max-bandwidth", &["--set", "guest.rate=140MiB/s"];
+    a_write_rate_that_is_too_high_at_100_ms_on_the_newest: "write-rate-100ms", "newest",
+        "capped-by-max-bandwidth", &["--set", "guest.rate=140MiB/s"];
+    a_write_rate_that_is_too_high_at_600_ms_on_7_2: "write-rate-600ms", "7.2",
+        "capped-by-max-bandwidth", &["--set", "guest.rate=300MiB/s"];
+    a_write_rate_that_is_too_high_at_600_ms_on_the_newest: "write-rate-600ms", "newest",
+        "capped-by-max-bandwidth", &["--set", "guest.rate=300MiB/s"];
     qemus_own_limit_of_the_bandwidth: "default-bandwidth", "10.0", "capped-by-max-bandwidth", &[];
     a_window_that_is_too_small_for_its_link: "link-window", "10.0", "window-limited-link", &[];
     a_cache_that_is_too_small_for_xbzrle: "xbzrle-cache", "10.0", "xbzrle-useless", &[];
     a_throttle_that_is_too_weak: "auto-converge-too-weak", "10.0", "throttle-too-weak", &[];
-    an_expected_downtime_of_seconds: "expected-downtime-of-seconds", "10.0", "capped-by-max-bandwidth", &[];
+    an_expected_downtime_of_seconds: "expected-downtime-of-seconds", "10.0",
+        "capped-by-max-bandwidth", &[];
 }
 
 cells! { converges;
-    a_working_set_below_the_threshold_on_7_2: "working-set", "7.2", &["--set", "guest.working_set=20MiB"];
-    a_working_set_below_the_threshold_on_10_0: "working-set", "10.0", &["--set", "guest.working_set=20MiB"];
-    a_working_set_below_the_threshold_on_the_newest: "working-set", "newest", &["--set", "guest.working_set=20MiB"];
+    a_working_set_below_the_threshold_on_7_2: "working-set", "7.2",
+        &["--set", "guest.working_set=20MiB"];
+    a_working_set_below_the_threshold_on_10_0: "working-set", "10.0",
+        &["--set", "guest.working_set=20MiB"];
+    a_working_set_below_the_threshold_on_the_newest: "working-set", "newest",
+        &["--set", "guest.working_set=20MiB"];
     a_lower_write_rate_at_100_ms: "write-rate-100ms", "10.0", &["--set", "guest.rate=60MiB/s"];
-    a_lower_write_rate_at_300_ms_on_7_2: "write-rate-300ms", "7.2", &["--set", "guest.rate=80MiB/s"];
-    a_lower_write_rate_at_300_ms_on_10_0: "write-rate-300ms", "10.0", &["--set", "guest.rate=80MiB/s"];
-    a_lower_write_rate_at_300_ms_on_the_newest: "write-rate-300ms", "newest", &["--set", "guest.rate=80MiB/s"];
+    a_lower_write_rate_at_300_ms_on_7_2: "write-rate-300ms", "7.2",
+        &["--set", "guest.rate=80MiB/s"];
+    a_lower_write_rate_at_300_ms_on_10_0: "write-rate-300ms", "10.0",
+        &["--set", "guest.rate=80MiB/s"];
+    a_lower_write_rate_at_300_ms_on_the_newest: "write-rate-300ms", "newest",
+        &["--set", "guest.rate=80MiB/s"];
     a_lower_write_rate_at_600_ms: "write-rate-600ms", "10.0", &["--set", "guest.rate=120MiB/s"];
-    a_lower_write_rate_at_100_ms_on_7_2: "write-rate-100ms", "7.2", &["--set", "guest.rate=60MiB/s"];
-    a_lower_write_rate_at_100_ms_on_the_newest: "write-rate-100ms", "newest", &["--set", "guest.rate=60MiB/s"];
-    a_lower_write_rate_at_600_ms_on_7_2: "write-rate-600ms", "7.2", &["--set", "guest.rate=120MiB/s"];
-    a_lower_write_rate_at_600_ms_on_the_newest: "write-rate-600ms", "newest", &["--set", "guest.rate=120MiB/s"];
+    a_lower_write_rate_at_100_ms_on_7_2: "write-rate-100ms", "7.2",
+        &["--set", "guest.rate=60MiB/s"];
+    a_lower_write_rate_at_100_ms_on_the_newest: "write-rate-100ms", "newest",
+        &["--set", "guest.rate=60MiB/s"];
+    a_lower_write_rate_at_600_ms_on_7_2: "write-rate-600ms", "7.2",
+        &["--set", "guest.rate=120MiB/s"];
+    a_lower_write_rate_at_600_ms_on_the_newest: "write-rate-600ms", "newest",
+        &["--set", "guest.rate=120MiB/s"];
     no_limit_of_the_bandwidth: "default-bandwidth", "10.0", &["--max-bandwidth", "unlimited"];
     a_window_that_fits_its_link: "link-window", "10.0", &["--set", "link.window=16MiB"];
-    a_cache_that_holds_the_working_set: "xbzrle-cache", "10.0", &["--param", "xbzrle-cache-size=128MiB"];
-    a_throttle_that_saves: "auto-converge-too-weak", "10.0", &["--param", "max-cpu-throttle=99", "--param", "cpu-throttle-initial=99"];
+    a_cache_that_holds_the_working_set: "xbzrle-cache", "10.0",
+        &["--param", "xbzrle-cache-size=128MiB"];
+    a_throttle_that_saves: "auto-converge-too-weak", "10.0",
+        &["--param", "max-cpu-throttle=99", "--param", "cpu-throttle-initial=99"];
     a_limit_of_seconds: "expected-downtime-of-seconds", "10.0", &["--downtime-limit", "4s"];
     post_copy_rescues_a_working_set: "working-set", "10.0", &["--mode", "hybrid"];
     post_copy_rescues_a_write_rate: "write-rate-300ms", "10.0", &["--mode", "hybrid"];

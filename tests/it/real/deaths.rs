@@ -67,7 +67,8 @@ cells! { dies_in_postcopy;
     a_source_of_7_2_that_dies_in_post_copy_takes_the_guest_with_it: "7.2", Side::Source;
 }
 
-/// Of the user's QEMUs we see that a connection ended, and that the process at its other end is no more: pages that only it had are gone.
+/// Of the user's QEMUs we see that a connection ended, and that the process at its other end is no
+/// more: pages that only it had are gone.
 #[test]
 fn a_users_source_that_ends_in_post_copy_is_known_to_be_lost() {
     let Some(qemu) = qemu("10.0") else { return };

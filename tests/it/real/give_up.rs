@@ -29,11 +29,14 @@ const TIMEOUT: &[&str] = &["--timeout", "3s"];
 
 cells! { given_up;
     too_many_passes_on_7_2_are_given_up: "7.2", PASSES, "not converged after 2 passes", false;
-    too_many_passes_on_the_newest_are_given_up: "newest", PASSES, "not converged after 2 passes", false;
+    too_many_passes_on_the_newest_are_given_up: "newest", PASSES, "not converged after 2 passes",
+        false;
     a_timeout_on_7_2_is_a_giving_up: "7.2", TIMEOUT, "not converged within 3s", false;
     a_timeout_on_the_newest_is_a_giving_up: "newest", TIMEOUT, "not converged within 3s", false;
-    giving_up_on_7_2_is_a_success_if_it_was_expected: "7.2", PASSES, "not converged after 2 passes", true;
-    giving_up_on_the_newest_is_a_success_if_it_was_expected: "newest", PASSES, "not converged after 2 passes", true;
+    giving_up_on_7_2_is_a_success_if_it_was_expected: "7.2", PASSES, "not converged after 2 passes",
+        true;
+    giving_up_on_the_newest_is_a_success_if_it_was_expected: "newest", PASSES,
+        "not converged after 2 passes", true;
 }
 
 #[test]

@@ -55,9 +55,14 @@ fn fails(version: &'static str, before: &str, because: &str, arguments: &[&str])
 }
 
 cells! { fails;
-    a_hook_that_fails_leaves_the_guest_on_the_source: "10.0", "exit 7", "failed: exit status: 7", &[];
-    a_hook_that_hangs_leaves_the_guest_on_the_source: "10.0", "sleep 60", "was not done within 500ms", &[];
-    a_hook_that_fails_on_7_2_leaves_the_guest_on_the_source: "7.2", "exit 7", "failed: exit status: 7", &[];
-    a_hook_that_fails_on_the_newest_leaves_the_guest_on_the_source: "newest", "exit 7", "failed: exit status: 7", &[];
-    a_hook_that_fails_before_a_post_copy_leaves_the_guest_on_the_source: "10.0", "exit 7", "failed: exit status: 7", &["--mode", "postcopy"];
+    a_hook_that_fails_leaves_the_guest_on_the_source: "10.0", "exit 7", "failed: exit status: 7",
+        &[];
+    a_hook_that_hangs_leaves_the_guest_on_the_source: "10.0", "sleep 60",
+        "was not done within 500ms", &[];
+    a_hook_that_fails_on_7_2_leaves_the_guest_on_the_source: "7.2", "exit 7",
+        "failed: exit status: 7", &[];
+    a_hook_that_fails_on_the_newest_leaves_the_guest_on_the_source: "newest", "exit 7",
+        "failed: exit status: 7", &[];
+    a_hook_that_fails_before_a_post_copy_leaves_the_guest_on_the_source: "10.0", "exit 7",
+        "failed: exit status: 7", &["--mode", "postcopy"];
 }

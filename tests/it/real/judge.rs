@@ -1,14 +1,17 @@
-//! Is the guest right about its memory? A judge that asks neither the guest nor QEMU: both sides' memory, byte by byte.
+//! Is the guest right about its memory? A judge that asks neither the guest nor QEMU: both sides'
+//! memory, byte by byte.
 //!
-//! The destination is held with `-S`, so that nothing has run on it, and its memory must be the source's. Why it matters: under
-//! TCG two of our QEMUs really lose guest writes (`harness::loses_writes`). We report such a run as corrupt; this is the proof that
-//! it is, and that a guest which says "intact" is.
+//! The destination is held with `-S`, so that nothing has run on it, and its memory must be the
+//! source's. Why it matters: under TCG two of our QEMUs really lose guest writes
+//! (`harness::loses_writes`). We report such a run as corrupt; this is the proof that it is, and
+//! that a guest which says "intact" is.
 
 use super::cells;
 use crate::harness::{Pair, Scratch, Switchover, Wish, qemu};
 use serde_json::json;
 
-/// Rounds of the mode that is judged; and how often that is tried, as pre-copy may finish before post-copy begins.
+/// Rounds of the mode that is judged; and how often that is tried, as pre-copy may finish before
+/// post-copy begins.
 const ROUNDS: usize = 4;
 const TRIES: usize = 12;
 const PAGE: usize = 4096;
@@ -17,7 +20,8 @@ const PAGES: usize = 32 << 20 >> 12;
 /// Of the guest's table: a generation of 8 bytes for each page of the working set.
 const TABLE_PAGES: usize = PAGES * 8 / PAGE;
 
-/// Whether this is page `index` of the working set: its first word is that index, inverted (fixtures/guest/README.md).
+/// Whether this is page `index` of the working set: its first word is that index, inverted
+/// (fixtures/guest/README.md).
 fn index_of(page: &[u8]) -> Option<usize> {
     let index = usize::try_from(!u64::from_le_bytes(page[..8].try_into().unwrap())).unwrap();
     (index < PAGES).then_some(index)
@@ -102,7 +106,8 @@ fn guest_and_comparison_agree(version: &'static str, rate: u64, how: &[&str]) {
         rounds.push(round(program, rate, how));
     }
     println!(
-        "{version}: pages that differ of working set | table | others | the guest says | bad pages | found before the check"
+        "{version}: pages that differ of working set | table | others | the guest says | bad pages \
+            | found before the check"
     );
     for round in &rounds {
         let Round { postcopy, working_set, table, others, intact, bad, live_errors } = round;
@@ -111,7 +116,8 @@ fn guest_and_comparison_agree(version: &'static str, rate: u64, how: &[&str]) {
             if *postcopy { "" } else { " (by pre-copy)" },
         );
         println!(
-            "{working_set:>3} | {table:>3} | {others:>3} | {verdict:<7} | {bad:>4} | {live_errors:>4}{mode}"
+            "{working_set:>3} | {table:>3} | {others:>3} | {verdict:<7} | {bad:>4} | \
+                {live_errors:>4}{mode}"
         );
     }
     assert!(
@@ -125,7 +131,8 @@ fn guest_and_comparison_agree(version: &'static str, rate: u64, how: &[&str]) {
             }
             // Of the guest's own variables it knows but one, the number of writes.
             Round { working_set: 0, table: 0, .. } => {}
-            // Each page that differs is found once: when it is written, which mends it, or by the check.
+            // Each page that differs is found once: when it is written, which mends it, or by the
+            // check.
             Round { working_set, table: 0, others: 0, intact: false, bad, live_errors, .. } => {
                 assert_eq!(bad + live_errors, *working_set, "{round:?}");
             }
@@ -135,8 +142,8 @@ fn guest_and_comparison_agree(version: &'static str, rate: u64, how: &[&str]) {
     }
 }
 
-// What 11.1.3 loses writes by, in most runs: a first pass at full speed, then post-copy at once. On 10.0 pre-copy would mostly
-// finish first that way.
+// What 11.1.3 loses writes by, in most runs: a first pass at full speed, then post-copy at once. On
+// 10.0 pre-copy would mostly finish first that way.
 const EARLY: &[&str] =
     &["--mode", "hybrid", "--downtime-limit", "1ms", "--max-bandwidth", "unlimited"];
 const SOON: &[&str] =

@@ -1,4 +1,5 @@
-//! Migrations over a link: each preset in each mode on each version, several channels, outages, ends that go away.
+//! Migrations over a link: each preset in each mode on each version, several channels, outages,
+//! ends that go away.
 
 use super::cells;
 use crate::harness::{Done, Pair, Running, Scratch, Switchover, Wish, eventually, qemu};
@@ -21,7 +22,8 @@ fn figure(summary: &Value, path: &str) -> u64 {
         .unwrap_or_else(|| panic!("no {path} in {summary:#}"))
 }
 
-/// That what the link counted is what QEMU says it sent, but for what it counts otherwise (headers, the device state).
+/// That what the link counted is what QEMU says it sent, but for what it counts otherwise (headers,
+/// the device state).
 #[track_caller]
 fn assert_counts_agree(summary: &Value) {
     let (link, qemu) = (figure(summary, "/link/bytes"), figure(summary, "/transfer/total_bytes"));
@@ -83,13 +85,17 @@ fn several_channels(version: &'static str, arguments: &[&str], channels: u64) {
 }
 
 cells! { several_channels;
-    multifd_on_10_0_shares_a_link: "10.0", &["--cap", "multifd=on", "--param", "multifd-channels=3"], 4;
+    multifd_on_10_0_shares_a_link: "10.0",
+        &["--cap", "multifd=on", "--param", "multifd-channels=3"], 4;
     multifd_on_the_newest_shares_a_link: "newest", &["--cap", "multifd=on"], 3;
-    preempt_on_10_0_has_a_channel_of_its_own: "10.0", &["--mode", "postcopy", "--cap", "postcopy-preempt=on"], 2;
-    preempt_on_the_newest_has_a_channel_of_its_own: "newest", &["--mode", "postcopy", "--cap", "postcopy-preempt=on"], 2;
+    preempt_on_10_0_has_a_channel_of_its_own: "10.0",
+        &["--mode", "postcopy", "--cap", "postcopy-preempt=on"], 2;
+    preempt_on_the_newest_has_a_channel_of_its_own: "newest",
+        &["--mode", "postcopy", "--cap", "postcopy-preempt=on"], 2;
 }
 
-/// What a page costs that the guest waits for: facts/models.md §2.5. The link is halifax at a tenth of its size.
+/// What a page costs that the guest waits for: facts/models.md §2.5. The link is halifax at a tenth
+/// of its size.
 const FAULTS: &[&str] = &[
     "--mode",
     "postcopy",
@@ -135,8 +141,10 @@ const UNIX_QUEUE: u64 = 208 << 10;
 cells! { a_fault_costs;
     a_fault_on_10_0_costs_a_round_trip_and_the_queue: "10.0", &["--transport", "fd"], UNIX_QUEUE;
     a_fault_on_10_0_with_preempt_costs_a_round_trip: "10.0", &["--cap", "postcopy-preempt=on"], 0;
-    a_fault_on_the_newest_costs_a_round_trip_and_the_queue: "newest", &["--transport", "fd"], UNIX_QUEUE;
-    a_fault_on_the_newest_with_preempt_costs_a_round_trip: "newest", &["--cap", "postcopy-preempt=on"], 0;
+    a_fault_on_the_newest_costs_a_round_trip_and_the_queue: "newest", &["--transport", "fd"],
+        UNIX_QUEUE;
+    a_fault_on_the_newest_with_preempt_costs_a_round_trip: "newest",
+        &["--cap", "postcopy-preempt=on"], 0;
 }
 
 #[test]
@@ -226,10 +234,14 @@ fn recovers(version: &'static str, outage: &str, more: &[&str]) {
 cells! { recovers;
     a_post_copy_that_breaks_is_recovered_on_7_2: "7.2", "lasts=\"700ms\", breaks=true", &[];
     a_post_copy_that_breaks_is_recovered_on_10_0: "10.0", "lasts=\"700ms\", breaks=true", &[];
-    a_post_copy_that_breaks_is_recovered_on_the_newest: "newest", "lasts=\"700ms\", breaks=true", &[];
-    a_post_copy_that_breaks_with_two_channels_is_recovered: "10.0", "lasts=\"700ms\", breaks=true", &["--cap", "postcopy-preempt=on"];
-    a_post_copy_over_tcp_is_recovered: "10.0", "lasts=\"700ms\", breaks=true", &["--transport", "tcp"];
-    a_post_copy_that_stalls_is_paused_and_recovered: "10.0", "lasts=\"2s\"", &["--set", "recovery.stalled_after=500ms"];
+    a_post_copy_that_breaks_is_recovered_on_the_newest: "newest", "lasts=\"700ms\", breaks=true",
+        &[];
+    a_post_copy_that_breaks_with_two_channels_is_recovered: "10.0", "lasts=\"700ms\", breaks=true",
+        &["--cap", "postcopy-preempt=on"];
+    a_post_copy_over_tcp_is_recovered: "10.0", "lasts=\"700ms\", breaks=true",
+        &["--transport", "tcp"];
+    a_post_copy_that_stalls_is_paused_and_recovered: "10.0", "lasts=\"2s\"",
+        &["--set", "recovery.stalled_after=500ms"];
 }
 
 fn breaks_in_precopy(version: &'static str) {
@@ -356,10 +368,13 @@ cells! { refused;
     a_delay_beyond_the_timeout: &["run", "--out", "run", "--timeout", "2s", "--set", "link.delay=1s"], &["link.delay", "timeout of 2s"];
     an_outage_that_never_comes: &["run", "--out", "run", "--set", "link.outages=[{lasts=\"1s\"}]"], &["link.outages", "after_bytes"];
     a_link_by_itself_that_waits_for_a_state:
-        &["link", "--listen", "unix:a", "--connect", "unix:b", "--set", "link.outages=[{at_state=\"active\"}]"], &["at_state", "after_bytes"];
+        &["link", "--listen", "unix:a", "--connect", "unix:b", "--set",
+            "link.outages=[{at_state=\"active\"}]"], &["at_state", "after_bytes"];
     a_link_by_itself_of_namespaces:
-        &["link", "--listen", "unix:a", "--connect", "unix:b", "--set", "link.kind=netns"], &["netns", "emulated"];
-    a_link_that_leads_nowhere: &["link", "--listen", "unix:a", "--connect", "b"], &["`b` is not an address"];
+        &["link", "--listen", "unix:a", "--connect", "unix:b", "--set", "link.kind=netns"],
+            &["netns", "emulated"];
+    a_link_that_leads_nowhere: &["link", "--listen", "unix:a", "--connect", "b"],
+        &["`b` is not an address"];
 }
 
 fn namespaces(arguments: &[&str], transport: &str) {

@@ -1,4 +1,5 @@
-//! The Linux guest: it boots, beats, bears a load, and comes over whole, with an application that keeps answering.
+//! The Linux guest: it boots, beats, bears a load, and comes over whole, with an application that
+//! keeps answering.
 
 use super::cells;
 use crate::harness::{Done, Scratch, Switchover, linux_guest, qemu};
@@ -12,7 +13,8 @@ const SMALL: &str =
 fn run(scratch: &Scratch, version: &'static str, arguments: &[&str]) -> Option<Done> {
     let (qemu, linux) = (qemu(version)?, linux_guest()?);
     let scenario = format!(
-        "[qemu]\nsource = {qemu:?}\naccel = \"tcg\"\n{SMALL}load_memory = \"8MiB\"\nlinux = {linux:?}\n"
+        "[qemu]\nsource = {qemu:?}\naccel = \"tcg\"\n{SMALL}load_memory = \"8MiB\"\nlinux = \
+            {linux:?}\n"
     );
     let scenario = scratch.file("linux.toml", &scenario);
     let done = Switchover::new(scratch, &["run"])
@@ -53,7 +55,8 @@ fn with_a_load(version: &'static str, machine: &str, load: &str, mode: &str) {
 }
 
 cells! { with_a_load;
-    a_linux_without_a_load_goes_over_by_pre_copy_on_the_newest: "newest", "microvm", "none", "precopy";
+    a_linux_without_a_load_goes_over_by_pre_copy_on_the_newest: "newest", "microvm", "none",
+        "precopy";
     a_linux_under_stress_goes_over_by_pre_copy_on_10_0: "10.0", "microvm", "stress", "precopy";
     a_linux_under_stress_goes_over_by_post_copy_on_10_0: "10.0", "q35", "stress", "postcopy";
     a_linux_under_stress_ng_goes_over_on_a_pc: "10.0", "pc", "stress-ng", "precopy";
@@ -136,8 +139,10 @@ cells! { refused;
     a_load_that_ends_at_once_is_quoted:
         &["--set", "guest.load=stress", "--set", "guest.load_arguments=--nonsense"],
         &["the load ended at once", "unrecognized option: --nonsense"];
-    a_word_that_neither_linux_nor_the_guest_knows: &["--set", "guest.append=fast"], &["could not start", "not key=value: fast"];
-    a_kernel_that_panics_is_quoted: &["--set", "guest.append=rdinit=/nowhere root=/dev/none"], &["QEMU ended", "Kernel panic"];
+    a_word_that_neither_linux_nor_the_guest_knows: &["--set", "guest.append=fast"],
+        &["could not start", "not key=value: fast"];
+    a_kernel_that_panics_is_quoted: &["--set", "guest.append=rdinit=/nowhere root=/dev/none"],
+        &["QEMU ended", "Kernel panic"];
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Migrations that work: by mode, version, machine and capability; and that a damaged guest is found.
+//! Migrations that work: by mode, version, machine and capability; and that a damaged guest is
+//! found.
 
 use super::cells;
 use crate::harness::{Done, Scratch, Switchover, qemu};

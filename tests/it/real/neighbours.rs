@@ -1,4 +1,5 @@
-//! Others on this machine: their share is measured, and said where it is large. That there are none cannot be tested here: other tests run beside this one.
+//! Others on this machine: their share is measured, and said where it is large. That there are none
+//! cannot be tested here: other tests run beside this one.
 
 use crate::harness::{Scratch, Switchover, qemu};
 use std::sync::atomic::{AtomicBool, Ordering};

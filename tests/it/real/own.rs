@@ -8,8 +8,9 @@ use std::process::Command;
 
 const KERNEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/guest/micro-guest.elf");
 
-/// A boot sector that says `up`, and then writes sector 1 of its disk over and over, each time another number; it says `w` at
-/// each 64th, and `!` whenever that fails. In real mode, by the BIOS.
+/// A boot sector that says `up`, and then writes sector 1 of its disk over and over, each time
+/// another number; it says `w` at each 64th, and `!` whenever that fails. In real mode, by the
+/// BIOS.
 const BOOT_SECTOR: [u8; 64] = [
     0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0, // xor ax,ax; mov ds,ax; mov es,ax
     0xbe, 0x3c, 0x7c, 0xba, 0xf8, 0x03, // mov si,text; mov dx,COM1
@@ -108,7 +109,8 @@ fn written(image: &Path) -> Vec<u8> {
     std::fs::read(image).unwrap()[512..1024].to_vec()
 }
 
-/// The guest boots from its disk, and after the migration writes it on the destination, before the run may end.
+/// The guest boots from its disk, and after the migration writes it on the destination, before the
+/// run may end.
 fn with_a_disk(version: &'static str, machine: &str, access: &str, says: &str) {
     let scratch = Scratch::new();
     let disk = image(&scratch);
@@ -138,9 +140,12 @@ fn with_a_disk(version: &'static str, machine: &str, access: &str, says: &str) {
 }
 
 cells! { with_a_disk;
-    a_disk_under_an_overlay_is_written_on_both_sides_and_left_as_it_was_on_7_2: "7.2", "pc", "overlay", "w";
-    a_disk_under_an_overlay_is_written_on_both_sides_and_left_as_it_was_on_10_0: "10.0", "q35", "overlay", "w";
-    a_disk_under_an_overlay_is_written_on_both_sides_and_left_as_it_was_on_the_newest: "newest", "microvm", "overlay", "w";
+    a_disk_under_an_overlay_is_written_on_both_sides_and_left_as_it_was_on_7_2: "7.2", "pc",
+        "overlay", "w";
+    a_disk_under_an_overlay_is_written_on_both_sides_and_left_as_it_was_on_10_0: "10.0", "q35",
+        "overlay", "w";
+    a_disk_under_an_overlay_is_written_on_both_sides_and_left_as_it_was_on_the_newest: "newest",
+        "microvm", "overlay", "w";
     a_disk_that_may_be_written_is_shared_by_both_sides: "10.0", "q35", "write", "w";
     a_disk_that_may_only_be_read_is: "10.0", "q35", "read-only", "!";
 }
@@ -187,8 +192,10 @@ fn refused(arguments: &[&str], code: i32, words: &[&str]) {
 }
 
 cells! { refused;
-    an_own_guest_without_anything_to_boot: &["--set", "guest.kind=own"], 2, &["guest.kind", "--kernel", "--disk"];
-    a_kernel_that_is_not_there: &["--kernel", "/nowhere"], 5, &["guest.kernel: /nowhere cannot be read", "No such file"];
+    an_own_guest_without_anything_to_boot: &["--set", "guest.kind=own"], 2,
+        &["guest.kind", "--kernel", "--disk"];
+    a_kernel_that_is_not_there: &["--kernel", "/nowhere"], 5,
+        &["guest.kernel: /nowhere cannot be read", "No such file"];
     an_initramfs_without_a_kernel: &["--initrd", "/i"], 2, &["guest.kernel", "--kernel"];
     a_disk_that_is_not_of_the_format_that_was_said:
         &["--disk", "disk.raw", "--set", "guest.disk_format=qcow2"], 5, &["guest.disk", "no qcow2 image", "raw"];

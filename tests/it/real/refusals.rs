@@ -81,8 +81,10 @@ fn usage(scenario: &str, arguments: &[&str], words: &[&str]) {
 
 cells! { usage;
     a_scenario_that_is_no_toml: "mode = \n", &[], &["bad.toml is not valid TOML", "line 1"];
-    an_unknown_key_with_the_nearest: "[guest]\nworkingset = \"1MiB\"\n", &[], &["no key `guest.workingset`", "did you mean `guest.working_set`?"];
-    a_working_set_larger_than_memory: "[guest]\nmemory = \"64MiB\"\nworking_set = \"64MiB\"\n", &[], &["guest.working_set", "does not fit"];
+    an_unknown_key_with_the_nearest: "[guest]\nworkingset = \"1MiB\"\n", &[],
+        &["no key `guest.workingset`", "did you mean `guest.working_set`?"];
+    a_working_set_larger_than_memory: "[guest]\nmemory = \"64MiB\"\nworking_set = \"64MiB\"\n", &[],
+        &["guest.working_set", "does not fit"];
     an_unknown_flag: "", &["--no-such-flag"], &["--no-such-flag", "--help"];
     a_value_without_unit: "", &["--max-bandwidth", "fast"], &["fast", "--max-bandwidth"];
     a_bad_flag_is_named_and_not_the_file: "", &["--cap", "xbzrle=maybe"], &["--cap xbzrle=maybe: "];
@@ -242,7 +244,10 @@ fn something_that_does_not_speak_qmp() {
 #[test]
 fn a_qemu_that_is_too_old() {
     let scratch = Scratch::new();
-    let greeting = r#"{"QMP":{"version":{"qemu":{"major":2,"minor":1,"micro":0},"package":""},"capabilities":[]}}"#;
+    let greeting = concat!(
+        r#"{"QMP":{"version":{"qemu":{"major":2,"minor":1,"micro":0},"package":""},"#,
+        r#""capabilities":[]}}"#
+    );
     let at = server(&scratch, greeting, |request| match request["execute"].as_str().unwrap() {
         "query-qmp-schema" | "query-migrate-capabilities" => json!([]),
         "query-status" => json!({"status": "running", "running": true, "singlestep": false}),

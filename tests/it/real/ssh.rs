@@ -75,7 +75,8 @@ fn looking_and_single_steps() {
     assert_clean_soon(&scratch);
 }
 
-/// Killed, so that nothing of ours runs any more: ssh and its directory go, and the migration goes on.
+/// Killed, so that nothing of ours runs any more: ssh and its directory go, and the migration goes
+/// on.
 #[test]
 fn nothing_is_left_of_a_driver_that_is_killed() {
     let Some(qemu) = qemu("10.0") else { return };
@@ -92,7 +93,8 @@ fn nothing_is_left_of_a_driver_that_is_killed() {
     assert_clean_soon(&scratch);
 }
 
-/// As when the network between us and both hosts fails: the migration goes on without us, and what ssh says is told.
+/// As when the network between us and both hosts fails: the migration goes on without us, and what
+/// ssh says is told.
 #[test]
 fn a_way_that_breaks_is_told_in_sshs_words() {
     let Some(qemu) = qemu("10.0") else { return };

@@ -1,5 +1,5 @@
-//! Encrypted streams: a lab's with one key of the scenario, the user's own QEMUs, sides that do not trust each other, and what is left
-//! behind: no object, no parameter, no secret.
+//! Encrypted streams: a lab's with one key of the scenario, the user's own QEMUs, sides that do not
+//! trust each other, and what is left behind: no object, no parameter, no secret.
 
 use super::cells;
 use crate::harness::{Done, Pair, Qmp, Scratch, Switchover, Wish, loses_writes, qemu};
@@ -192,7 +192,10 @@ fn a_dead_drivers_object_is_replaced_and_the_users_parameter_comes_back() {
     let scratch = Scratch::new();
     let directory = credentials(&scratch, "keys");
     let mut pair = Pair::start(&scratch, qemu, qemu, &Wish::default());
-    let object = |id: &str| json!({"qom-type": "tls-creds-psk", "id": id, "endpoint": "client", "username": "qemu", "dir": directory});
+    let object = |id: &str| {
+        json!({"qom-type": "tls-creds-psk", "id": id, "endpoint": "client", "username": "qemu",
+            "dir": directory})
+    };
     for id in [OBJECT, "theirs"] {
         pair.source.qmp.execute("object-add", object(id));
         pair.source.qmp.execute("migrate-set-parameters", json!({ "tls-creds": id }));
@@ -203,7 +206,8 @@ fn a_dead_drivers_object_is_replaced_and_the_users_parameter_comes_back() {
     assert_as_before(&mut pair.destination.qmp, "");
 }
 
-/// A driver that is killed leaves the credentials, for the migration goes on; who sees it through takes them back.
+/// A driver that is killed leaves the credentials, for the migration goes on; who sees it through
+/// takes them back.
 #[test]
 fn whoever_takes_over_from_a_dead_driver_takes_the_credentials_back() {
     let Some(qemu) = qemu("10.0") else { return };
@@ -386,10 +390,13 @@ fn not_with_tls(arguments: &[&str], words: &[&str]) {
 }
 
 cells! { not_with_tls;
-    zero_copy_is_refused: &["--cap", "multifd=on", "--cap", "zero-copy-send=on"], &["zero-copy-send does not go with TLS"];
-    a_file_with_fixed_places_is_refused: &["--transport", "file", "--cap", "mapped-ram=on"], &["mapped-ram does not go with TLS"];
+    zero_copy_is_refused: &["--cap", "multifd=on", "--cap", "zero-copy-send=on"],
+        &["zero-copy-send does not go with TLS"];
+    a_file_with_fixed_places_is_refused: &["--transport", "file", "--cap", "mapped-ram=on"],
+        &["mapped-ram does not go with TLS"];
     a_file_is_refused: &["--transport", "file"], &["a file does not"];
-    a_pipe_of_ours_is_refused: &["--transport", "exec"], &["nothing comes back", "use owned, unix or tcp"];
+    a_pipe_of_ours_is_refused: &["--transport", "exec"],
+        &["nothing comes back", "use owned, unix or tcp"];
 }
 
 /// Every file below, as text; what is compressed is looked into.
@@ -404,7 +411,8 @@ fn texts(directory: &Path) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The key is in its file and nowhere else: not in the record, the transcript, the log, the arguments of any process.
+/// The key is in its file and nowhere else: not in the record, the transcript, the log, the
+/// arguments of any process.
 #[test]
 fn the_key_is_told_to_nobody() {
     let Some(qemu) = qemu("10.0") else { return };

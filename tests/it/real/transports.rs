@@ -18,13 +18,15 @@ fn goes_by(transport: &str, mode: &str, version: &'static str, arguments: &[&str
 
 const OPTIONS: &[&str] = &[
     "--set",
-    "socket={send_buffer=\"256KiB\", receive_buffer=\"256KiB\", congestion=\"reno\", pacing=\"200MiB/s\", notsent_lowat=\"64KiB\", keep_alive=\"30s\"}",
+    "socket={send_buffer=\"256KiB\", receive_buffer=\"256KiB\", congestion=\"reno\", \
+        pacing=\"200MiB/s\", notsent_lowat=\"64KiB\", keep_alive=\"30s\"}",
 ];
 const MAPPED: &[&str] = &["--cap", "mapped-ram=on"];
 
 cells! { goes_by;
     pre_copy_by_auto_is_an_owned_socket: "auto", "precopy", "10.0", &[], "owned";
-    several_channels_by_auto_are_qemus_unix_sockets: "auto", "precopy", "10.0", &["--cap", "multifd=on"], "unix";
+    several_channels_by_auto_are_qemus_unix_sockets: "auto", "precopy", "10.0",
+        &["--cap", "multifd=on"], "unix";
     pre_copy_by_an_owned_socket_with_every_option: "owned", "precopy", "10.0", OPTIONS, "owned";
     post_copy_by_an_owned_socket_with_every_option: "owned", "postcopy", "newest", OPTIONS, "owned";
     pre_copy_by_tcp: "tcp", "precopy", "10.0", &[], "tcp";
@@ -70,9 +72,13 @@ fn refused(arguments: &[&str], words: &[&str]) {
 }
 
 cells! { refused;
-    post_copy_has_no_way_back_through_exec: &["--transport", "exec", "--mode", "postcopy"], &["nothing comes back", "exec"];
-    an_owned_socket_is_one_channel: &["--transport", "owned", "--cap", "multifd=on"], &["one channel", "multifd"];
-    options_are_for_sockets_of_ours: &["--transport", "unix", "--set", "socket.congestion=reno"], &["transport = \"owned\""];
+    post_copy_has_no_way_back_through_exec: &["--transport", "exec", "--mode", "postcopy"],
+        &["nothing comes back", "exec"];
+    an_owned_socket_is_one_channel: &["--transport", "owned", "--cap", "multifd=on"],
+        &["one channel", "multifd"];
+    options_are_for_sockets_of_ours: &["--transport", "unix", "--set", "socket.congestion=reno"],
+        &["transport = \"owned\""];
     no_such_congestion_control: &["--set", "socket.congestion=wishful"], &["`wishful`", "reno"];
-    a_link_needs_a_socket: &["--transport", "file", "--set", "link.preset=local"], &["[link]", "file"];
+    a_link_needs_a_socket: &["--transport", "file", "--set", "link.preset=local"],
+        &["[link]", "file"];
 }

@@ -73,7 +73,8 @@ async fn a_line_without_end_is_refused() {
         // Fails when the client has had enough and closes.
         while peer.stream.write_all(&[b'x'; 1 << 16]).await.is_ok() {}
     };
-    insta::assert_snapshot!(with(client, flood).await, @"it sent a line of more than 256 KiB, which no QEMU does: it is broken, or means harm");
+    insta::assert_snapshot!(with(client, flood).await,
+        @"it sent a line of more than 256 KiB, which no QEMU does: it is broken, or means harm");
 }
 
 async fn refused(deadline: Duration, serve: impl AsyncFnOnce(&mut Peer)) -> String {
@@ -98,7 +99,9 @@ async fn a_server_that_does_not_greet_is_told_from_one_that_is_no_qmp() {
     let silent = refused(Duration::from_millis(50), async |_| ()).await;
     insta::assert_snapshot!(
         silent,
-        @"source: unix:QMP accepted the connection but sent no QMP greeting within 50ms; QMP serves one client a socket, so another client probably holds it. Close that client, or give the VM a second QMP socket (a second `-qmp` option)"
+        @"source: unix:QMP accepted the connection but sent no QMP greeting within 50ms; QMP \
+            serves one client a socket, so another client probably holds it. Close that client, or \
+            give the VM a second QMP socket (a second `-qmp` option)"
     );
     let monitor = refused(DEADLINE, async |peer| {
         peer.line("QEMU 10.0.2 monitor - type 'help' for more information").await
@@ -106,7 +109,9 @@ async fn a_server_that_does_not_greet_is_told_from_one_that_is_no_qmp() {
     .await;
     insta::assert_snapshot!(
         monitor,
-        @"source: unix:QMP does not speak QMP: it sent `QEMU 10.0.2 monitor - type 'help' for more information`. Give the socket of QEMU's `-qmp` option (not the human monitor's, nor the migration socket)"
+        @"source: unix:QMP does not speak QMP: it sent `QEMU 10.0.2 monitor - type 'help' for more \
+            information`. Give the socket of QEMU's `-qmp` option (not the human monitor's, nor \
+            the migration socket)"
     );
 }
 

@@ -188,7 +188,8 @@ async fn post_copy_that_was_asked_for_and_did_not_happen_is_told_so() {
     running.source.status("completed").await;
     let report =
         running.end(state("completed", "postmigrate"), state("completed", "running")).await;
-    insta::assert_snapshot!(words(&report), @"completed: completed; post-copy was asked for, but pre-copy finished first");
+    insta::assert_snapshot!(words(&report),
+        @"completed: completed; post-copy was asked for, but pre-copy finished first");
     assert!(!report.ending.postcopy_happened);
     let there = RunStates {
         source: Some("postmigrate".to_owned()),
@@ -314,7 +315,10 @@ async fn a_limit_that_cannot_be_put_back_is_said() {
     running.record.discard();
     waiting.abort();
     insta::assert_snapshot!(words(&report), @"failed: source: the migration failed");
-    insta::assert_snapshot!(report.left_behind.join("\n"), @"source: downtime-limit may still be 2000s, to which it was raised to let pre-copy finish (source: QEMU refused migrate-set-parameters: not today (GenericError)); before it was 77 ms");
+    insta::assert_snapshot!(report.left_behind.join("\n"),
+        @"source: downtime-limit may still be 2000s, to which it was raised to let pre-copy finish \
+        (source: QEMU refused migrate-set-parameters: not today (GenericError)); before it was 77 \
+        ms");
 }
 
 #[tokio::test]
@@ -350,7 +354,8 @@ async fn a_source_that_does_not_run_again_after_a_cancel_is_unknown() {
     running.source.status("cancelled").await;
     let paused = state("cancelled", "paused");
     let waiting = state("failed", "inmigrate");
-    // Both are asked once; what comes then is the wait for the guest to run again, which need not be waited for here.
+    // Both are asked once; what comes then is the wait for the guest to run again, which need not
+    // be waited for here.
     let first = running.source.serve_until("query-status", &paused[..1]).await;
     running.source.answer(&first, paused[1].1.clone()).await;
     let there = running.destination.serve_until("query-status", &waiting[..1]).await;
@@ -361,7 +366,8 @@ async fn a_source_that_does_not_run_again_after_a_cancel_is_unknown() {
     let report = running.end(paused, waiting).await;
     insta::assert_snapshot!(
         words(&report),
-        @"unknown: interrupted; but the source's run state is paused, not running: look at both QEMUs before doing anything"
+        @"unknown: interrupted; but the source's run state is paused, not running: look at both \
+            QEMUs before doing anything"
     );
 }
 
@@ -384,7 +390,8 @@ async fn a_cancel_that_is_refused_in_post_copy_goes_on_to_the_end() {
     running.source.status("completed").await;
     let report =
         running.end(state("completed", "postmigrate"), state("completed", "running")).await;
-    insta::assert_snapshot!(words(&report), @"completed: completed before it could be cancelled (interrupted)");
+    insta::assert_snapshot!(words(&report),
+        @"completed: completed before it could be cancelled (interrupted)");
     assert!(report.ending.postcopy_happened);
 }
 
@@ -409,7 +416,8 @@ async fn a_migrate_that_is_refused_has_changed_nothing() {
     let migrate = running.source.expect("migrate").await;
     running.source.refuse(&migrate, "GenericError", "Guest is not migratable").await;
     let report = running.end(state("none", "running"), state("setup", "inmigrate")).await;
-    insta::assert_snapshot!(words(&report), @"failed: source: QEMU refused migrate: Guest is not migratable (GenericError)");
+    insta::assert_snapshot!(words(&report),
+        @"failed: source: QEMU refused migrate: Guest is not migratable (GenericError)");
 }
 
 #[tokio::test]
@@ -444,7 +452,8 @@ async fn without_a_source_to_be_asked_the_destination_decides() {
     for (status, words_of_it) in [
         (
             "completed",
-            "completed: completed by pre-copy, by the destination's word; the source cannot be asked",
+            "completed: completed by pre-copy, by the destination's word; the source cannot be \
+                asked",
         ),
         ("failed", "unknown: the destination has failed; and the source cannot be asked"),
     ] {
@@ -494,7 +503,8 @@ async fn progress_is_shown_while_it_goes_on() {
     assert_eq!(report.ending.outcome, Outcome::Completed);
 }
 
-/// Post-copy begins and fails after these states of the source; what the sides say of themselves then decides.
+/// Post-copy begins and fails after these states of the source; what the sides say of themselves
+/// then decides.
 async fn post_copy_that_fails(states: &[&str], source: &str, destination: &str) -> Report {
     let mut running = start_copying(plan(Mode::Postcopy)).await;
     let asked = running.source.serve_until("migrate-start-postcopy", &[]).await;

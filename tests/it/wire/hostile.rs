@@ -1,4 +1,5 @@
-//! A peer that means harm: whatever it sends, what we hold of it is bounded, and what we say of it says which side and which bound.
+//! A peer that means harm: whatever it sends, what we hold of it is bounded, and what we say of it
+//! says which side and which bound.
 
 use super::server::{DEADLINE, GREETING, Peer, Server, connected};
 use crate::harness::{Scratch, Switchover};

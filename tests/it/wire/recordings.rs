@@ -1,4 +1,5 @@
-//! What QEMU 7.2, 10.0 and 11.1 really said (fixtures/qmp), played back to everything that listens to them.
+//! What QEMU 7.2, 10.0 and 11.1 really said (fixtures/qmp), played back to everything that listens
+//! to them.
 
 use super::server::{DEADLINE, Peer, Server};
 use base::Side;
@@ -87,7 +88,8 @@ fn there_is_every_scenario_of_every_version() {
     assert_eq!(all.len(), 18, "{all:?}");
 }
 
-/// Plays one side of a recording to a session: what was sent is sent again, what was received is received again.
+/// Plays one side of a recording to a session: what was sent is sent again, what was received is
+/// received again.
 async fn play(recording: &Recording, side: Side) {
     let of = format!("{} {} {side}", recording.header.qemu, recording.header.scenario);
     let records: Vec<&Record> =
@@ -169,7 +171,8 @@ async fn every_recorded_line_is_understood_and_every_answer_finds_its_question()
     }
 }
 
-/// The plan under which it was recorded (qemu-scripts/record-transcripts), as far as the machine looks at it.
+/// The plan under which it was recorded (qemu-scripts/record-transcripts), as far as the machine
+/// looks at it.
 fn plan_of(header: &Header) -> Plan {
     let seconds = if header.scenario == "not-converged" { 2 } else { 60 };
     Plan {
@@ -199,7 +202,8 @@ fn plan_of(header: &Header) -> Plan {
     }
 }
 
-/// Shows a machine what was recorded, and the time of everything; gives what it sent, and how it ended.
+/// Shows a machine what was recorded, and the time of everything; gives what it sent, and how it
+/// ended.
 fn replay(
     recording: &Recording,
     samples_too: bool,
@@ -235,7 +239,8 @@ fn replay(
         } else if let Some(value) =
             json.get("return").filter(|value| samples_too && value.get("status").is_some())
         {
-            // Answers of query-status have a `status` too, one that is no migration's: `running` says so.
+            // Answers of query-status have a `status` too, one that is no migration's: `running`
+            // says so.
             if value.get("running").is_none() {
                 let info: MigrationInfo = serde_json::from_str(&value.to_string()).unwrap();
                 take(machine.step(&Input::Sample(record.side, &info), now_ns));

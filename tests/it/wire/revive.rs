@@ -1,4 +1,5 @@
-//! What `revive` refuses: wherever the guest runs, may run, or goes on by itself, nothing is sent that changes anything.
+//! What `revive` refuses: wherever the guest runs, may run, or goes on by itself, nothing is sent
+//! that changes anything.
 
 use super::server::{Peer, served};
 use migrate::step::revive;

@@ -1,5 +1,5 @@
-//! A QMP server that does what a test tells it, step by step. It speaks as QEMU does: replies and events end with `\r\n`, and
-//! a command is over at its closing brace.
+//! A QMP server that does what a test tells it, step by step. It speaks as QEMU does: replies and
+//! events end with `\r\n`, and a command is over at its closing brace.
 
 use qmp::{Endpoint, Notices, Session};
 use serde_json::{Value, json};
@@ -12,11 +12,18 @@ use tokio::time::timeout;
 
 /// For what must not take long; no test waits for it to pass.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
-/// What does not come in this time is missing. Longer than anything that a test with a stopped clock skips over.
+/// What does not come in this time is missing. Longer than anything that a test with a stopped
+/// clock skips over.
 const HANGS: Duration = Duration::from_secs(60);
 
-pub(super) const GREETING: &str = r#"{"QMP": {"version": {"qemu": {"micro": 2, "minor": 0, "major": 10}, "package": "scripted"}, "capabilities": ["oob"]}}"#;
-pub(super) const GREETING_WITHOUT_OOB: &str = r#"{"QMP": {"version": {"qemu": {"micro": 0, "minor": 0, "major": 6}, "package": ""}, "capabilities": []}}"#;
+pub(super) const GREETING: &str = concat!(
+    r#"{"QMP": {"version": {"qemu": {"micro": 2, "minor": 0, "major": 10}, "#,
+    r#""package": "scripted"}, "capabilities": ["oob"]}}"#
+);
+pub(super) const GREETING_WITHOUT_OOB: &str = concat!(
+    r#"{"QMP": {"version": {"qemu": {"micro": 0, "minor": 0, "major": 6}, "#,
+    r#""package": ""}, "capabilities": []}}"#
+);
 
 /// A socket to connect to.
 pub(super) struct Server {

@@ -61,7 +61,8 @@ async fn a_late_reply_disturbs_no_later_call() {
         session.execute(Request::raw("query-block", Value::Null), Duration::from_millis(1)).await;
     insta::assert_snapshot!(
         late.unwrap_err(),
-        @"source: no answer to query-block within 1ms; QEMU may still carry it out. Is the process stopped or overloaded?"
+        @"source: no answer to query-block within 1ms; QEMU may still carry it out. Is the process \
+            stopped or overloaded?"
     );
     let late = peer.expect("query-block").await;
     let serve = async {
@@ -113,7 +114,8 @@ async fn an_error_reply_carries_class_and_text() {
     assert!(error.is_refusal());
     insta::assert_snapshot!(
         error,
-        @"source: QEMU refused query-status: The command query-status has not been found (CommandNotFound)"
+        @"source: QEMU refused query-status: The command query-status has not been found \
+            (CommandNotFound)"
     );
 }
 
@@ -135,8 +137,16 @@ async fn an_error_without_id_is_kept_and_disturbs_no_waiter() {
 #[tokio::test]
 async fn events_that_no_schema_knows_arrive_all_the_same() {
     let (session, mut notices, mut peer) = connected().await;
-    peer.line(r#"{"timestamp": {"seconds": 3, "microseconds": 5}, "event": "WARP", "data": {"factor": 9}}"#).await;
-    peer.line(r#"{"timestamp": {"seconds": 3, "microseconds": 5}, "event": "MIGRATION", "data": {"status": "warp"}}"#).await;
+    peer.line(concat!(
+        r#"{"timestamp": {"seconds": 3, "microseconds": 5}, "#,
+        r#""event": "WARP", "data": {"factor": 9}}"#
+    ))
+    .await;
+    peer.line(concat!(
+        r#"{"timestamp": {"seconds": 3, "microseconds": 5}, "#,
+        r#""event": "MIGRATION", "data": {"status": "warp"}}"#
+    ))
+    .await;
     peer.line(r#"{"event": "NO_TIME"}"#).await;
     peer.line(r#"{"timestamp": {"seconds": -1, "microseconds": -1}, "event": "NO_CLOCK"}"#).await;
     let seen = |event: qmp::Event| (event.name, event.data, event.qemu_us);
@@ -210,7 +220,8 @@ async fn a_line_without_end_ends_the_session_and_no_more_of_it_is_taken() {
     };
     let (closed, ()) = tokio::join!(notices.next(), flood);
     let closed = closed.unwrap_err();
-    insta::assert_snapshot!(closed, @"it sent a line of more than 1 MiB, which no QEMU does: it is broken, or means harm");
+    insta::assert_snapshot!(closed, @"it sent a line of more than 1 MiB, which no QEMU does: it is \
+        broken, or means harm");
     // What a socket buffers comes on top of the 1.
     assert!(taken < 6, "{taken} MiB were taken");
     assert!(matches!(session.execute(status(), DEADLINE).await, Err(QmpError::Closed { .. })));
@@ -234,16 +245,19 @@ async fn the_end_of_the_connection_reaches_every_caller_with_its_reason() {
         insta::allow_duplicates! {
             insta::assert_snapshot!(
                 call.unwrap_err(),
-                @"source: the QMP connection ended before query-status was answered: QEMU closed it (has the process ended?)"
+                @"source: the QMP connection ended before query-status was answered: QEMU closed \
+                    it (has the process ended?)"
             );
         }
     }
     assert_eq!(next_event(&mut notices).await.name, "SHUTDOWN");
-    insta::assert_snapshot!(notices.next().await.unwrap_err(), @"QEMU closed it (has the process ended?)");
+    insta::assert_snapshot!(notices.next().await.unwrap_err(),
+        @"QEMU closed it (has the process ended?)");
     assert!(notices.next().await.is_err(), "asked again, it says so again");
     insta::assert_snapshot!(
         session.execute(status(), DEADLINE).await.unwrap_err(),
-        @"source: the QMP connection ended before query-status was answered: QEMU closed it (has the process ended?)"
+        @"source: the QMP connection ended before query-status was answered: QEMU closed it (has \
+            the process ended?)"
     );
 }
 
@@ -266,20 +280,25 @@ async fn a_server_that_does_not_greet_is_told_from_one_that_is_no_qmp() {
     let silent = refused_connection(Duration::from_millis(50), async |_| ()).await;
     insta::assert_snapshot!(
         silent,
-        @"source: unix:QMP accepted the connection but sent no QMP greeting within 50ms; QMP serves one client a socket, so another client probably holds it. Close that client, or give the VM a second QMP socket (a second `-qmp` option)"
+        @"source: unix:QMP accepted the connection but sent no QMP greeting within 50ms; QMP \
+            serves one client a socket, so another client probably holds it. Close that client, or \
+            give the VM a second QMP socket (a second `-qmp` option)"
     );
     let monitor = refused_connection(DEADLINE, async |peer| {
         peer.line("QEMU 10.0.2 monitor - type 'help' for more information").await
     });
     insta::assert_snapshot!(
         monitor.await,
-        @"source: unix:QMP does not speak QMP: it sent `QEMU 10.0.2 monitor - type 'help' for more information`. Give the socket of QEMU's `-qmp` option (not the human monitor's, nor the migration socket)"
+        @"source: unix:QMP does not speak QMP: it sent `QEMU 10.0.2 monitor - type 'help' for more \
+            information`. Give the socket of QEMU's `-qmp` option (not the human monitor's, nor \
+            the migration socket)"
     );
     let event =
         refused_connection(DEADLINE, async |peer| peer.line(r#"{"event": "STOP"}"#).await).await;
-    insta::assert_snapshot!(
+    assert_eq!(
         event,
-        @r#"source: unix:QMP does not speak QMP: it sent `{"event": "STOP"}`. Give the socket of QEMU's `-qmp` option (not the human monitor's, nor the migration socket)"#
+        "source: unix:QMP does not speak QMP: it sent `{\"event\": \"STOP\"}`. Give the socket of \
+         QEMU's `-qmp` option (not the human monitor's, nor the migration socket)"
     );
 }
 
@@ -304,7 +323,8 @@ async fn a_server_that_is_not_there_is_named_with_what_to_do() {
     drop(server);
     insta::assert_snapshot!(
         text(&refused(connect().await), &endpoint),
-        @"destination: cannot connect to unix:QMP. There is no such socket: is QEMU running, with `-qmp unix:PATH,server=on,wait=off`?"
+        @"destination: cannot connect to unix:QMP. There is no such socket: is QEMU running, with \
+            `-qmp unix:PATH,server=on,wait=off`?"
     );
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(path.file_name().unwrap());
@@ -313,7 +333,8 @@ async fn a_server_that_is_not_there_is_named_with_what_to_do() {
     let refused = refused(Session::connect("destination", &endpoint, None, DEADLINE).await);
     insta::assert_snapshot!(
         text(&refused, &endpoint),
-        @"destination: cannot connect to unix:QMP. Nothing listens there (a plain file, or the socket of a QEMU that is gone); start QEMU with `-qmp ...,server=on,wait=off`"
+        @"destination: cannot connect to unix:QMP. Nothing listens there (a plain file, or the \
+            socket of a QEMU that is gone); start QEMU with `-qmp ...,server=on,wait=off`"
     );
 }
 
@@ -518,7 +539,8 @@ async fn over_tcp_everything_works_but_passing_descriptors() {
         let passed = session.execute_with_fd(request, OwnedFd::from(file), DEADLINE).await;
         insta::assert_snapshot!(
             passed.unwrap_err(),
-            @"destination: getfd needs a file descriptor passed along, which only a unix QMP socket can do"
+            @"destination: getfd needs a file descriptor passed along, which only a unix QMP \
+                socket can do"
         );
         assert_eq!(session.execute(status(), DEADLINE).await.unwrap(), r#"{"status":"running"}"#);
         assert_eq!(next_event(&mut notices).await.data, json!({"status": "active"}));
@@ -557,8 +579,8 @@ async fn the_tap_sees_every_line_both_ways_in_order_of_time() {
     assert!(lines.is_sorted_by_key(|(_, stamp, _)| stamp.mono_ns), "{lines:?}");
     let shown: Vec<String> =
         lines.iter().map(|(direction, _, line)| format!("{direction:?} {line}")).collect();
-    insta::assert_snapshot!(shown.join("\n"), @r#"
-    Received {"QMP": {"version": {"qemu": {"micro": 2, "minor": 0, "major": 10}, "package": "scripted"}, "capabilities": ["oob"]}}
+    assert_eq!(shown[0], format!("Received {}", super::server::GREETING));
+    insta::assert_snapshot!(shown[1..].join("\n"), @r#"
     Sent {"execute":"qmp_capabilities","arguments":{"enable":["oob"]},"id":1}
     Received {"return":{},"id":1}
     Sent {"execute":"query-status","id":2}
@@ -607,7 +629,8 @@ async fn query_migrate_reads_what_it_knows_and_says_what_it_cannot() {
         assert_eq!((info.status.unwrap().as_str(), ram.transferred), ("warp", Some(7)));
         insta::assert_snapshot!(
             session.query_migrate(DEADLINE).await.unwrap_err(),
-            @"source: the answer to query-migrate cannot be read: invalid type: sequence, expected an object at line 1 column 0"
+            @"source: the answer to query-migrate cannot be read: invalid type: sequence, expected \
+                an object at line 1 column 0"
         );
     };
     tokio::join!(calls, serve);
