@@ -10,6 +10,7 @@
     reason = "the test harness shows it with a failure, and with --nocapture"
 )]
 
+mod docs;
 mod faults;
 mod fuzzed;
 mod harness;
