@@ -154,7 +154,7 @@ fn happen(machine: &mut Machine, what: u8, how: u8, now_ns: u64) -> Vec<Effect> 
         10 => step(Input::Held(
             [Held::Waits, Held::Stopped, Held::Runs, Held::Stands][usize::from(how % 4)],
         )),
-        11 => step(if how.is_multiple_of(2) { Input::Released } else { Input::Quelled }),
+        11 => step(if how.is_multiple_of(2) { Input::Released } else { Input::StaleCopyStopped }),
         12 => step(Input::Hooked(if how.is_multiple_of(2) { Ok(()) } else { Err(text()) })),
         13 => step(Input::Interrupt),
         _ => step(Input::Tick),

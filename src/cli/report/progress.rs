@@ -35,9 +35,11 @@ impl ProgressLine {
                 self.format_transfer()
             ),
             Phase::Cancelling => format!("cancelling  {elapsed:>8}  the guest stays on the source"),
-            Phase::OtherSide => format!("completing  {elapsed:>8}  one side has finished"),
-            Phase::Alone => format!("completing  {elapsed:>8}  the source does not answer"),
-            Phase::Doubt => format!(
+            Phase::AwaitingPeer => format!("completing  {elapsed:>8}  one side has finished"),
+            Phase::PeerUnreachable => {
+                format!("completing  {elapsed:>8}  the source does not answer")
+            }
+            Phase::SplitBrain => format!(
                 "checking    {elapsed:>8}  the source failed; asking both sides who has the guest"
             ),
             Phase::Ended => format!("ended       {elapsed:>8}"),

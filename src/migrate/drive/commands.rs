@@ -1,4 +1,4 @@
-//! The machine's commands in QMP's words.
+//! Translates the commands of the machine to QMP requests.
 
 use super::driver::COMMAND_DEADLINE;
 use super::limit::Limit;
@@ -12,7 +12,8 @@ use std::time::Duration;
 
 const MIGRATE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// What is sent for a command, and to whom; `None` for what takes several, with looks in between (`hold`, `recover`).
+/// The QMP request for a command and the side that gets it. `None` for a command that takes several
+/// requests (see `hold` and `recover`).
 pub(super) fn request(command: Command, plan: &Plan) -> Option<(Side, Request)> {
     Some(match command {
         Command::StartPostcopy => {
@@ -27,17 +28,17 @@ pub(super) fn request(command: Command, plan: &Plan) -> Option<(Side, Request)> 
             }),
         ),
         Command::Release => (Side::Destination, Request::typed(&qapi::qmp::cont {})),
-        Command::Quell(side) => (side, Request::typed(&qapi::qmp::stop {})),
+        Command::StopStaleCopy(side) => (side, Request::typed(&qapi::qmp::stop {})),
         Command::Recover | Command::Hold => return None,
         Command::Listen => match &plan.listen {
             Listen::After(request) => (Side::Destination, request.clone()),
-            // The machine asks for it only where the plan has it.
+            // The machine sends this command only if the plan listens after the source has written.
             Listen::Already | Listen::Before(_) => return None,
         },
     })
 }
 
-/// Sends `migrate`; an ending if that is all.
+/// Sends `migrate`. Returns an ending if QEMU refused it or did not answer.
 pub(super) async fn begin(source: &Session, outgoing: Value) -> Option<Ending> {
     let (outcome, reason) =
         match source.execute(Request::raw("migrate", outgoing), MIGRATE_DEADLINE).await {

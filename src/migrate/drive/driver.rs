@@ -11,7 +11,7 @@ use super::machine::{Command, Effect, Ending, Held, Input, Machine, Phase};
 use super::prepare::{self, Own, Prepared};
 use super::recover::{Recoverer, Rejoin};
 use super::reopen::Lost;
-use super::tls::Given;
+use super::tls::InstalledTls;
 use super::{hold, reopen, settle};
 use crate::observe::Latest;
 use crate::plan::Plan;
@@ -109,7 +109,7 @@ pub struct Driver {
     /// Where a broken post-copy goes on.
     pub rejoin: Arc<dyn Rejoin>,
     /// TLS credentials that were made in both; none to start with.
-    pub given: Given,
+    pub installed_tls: InstalledTls,
 }
 
 impl std::fmt::Debug for Driver {
@@ -138,19 +138,19 @@ pub struct Report {
     /// What went wrong with hooks after the point of no return, which changes nothing.
     pub hook_problems: Vec<String>,
     /// What could not be made as it was before: a warning each.
-    pub left_behind: Vec<String>,
+    pub not_restored: Vec<String>,
 }
 
 /// A hook that runs.
 type RunningHook = tokio::task::JoinHandle<Result<(), String>>;
 
 /// What the loop hears of its own making.
-enum Heard {
+enum TaskResult {
     Refused(Command, String),
     Recovered,
     Held(Held),
     Released,
-    Quelled,
+    StaleCopyStopped,
     Hooked(Result<(), String>),
     Info(Side, Option<Box<MigrationInfo>>),
     Reopened(Side, Result<End, Lost>),
@@ -163,7 +163,7 @@ impl Driver {
     /// [`DriveError`]: the migration was not started.
     pub async fn prepare(&mut self, own: Own) -> Result<Prepared, DriveError> {
         let prepared = tokio::select! {
-            result = prepare::prepare(&self.plan, own, &mut self.given, &self.source.session, &self.destination.session) => result,
+            result = prepare::prepare(&self.plan, own, &mut self.installed_tls, &self.source.session, &self.destination.session) => result,
             () = self.interrupt.wait() => Err(DriveError::Interrupted),
         };
         if prepared.is_err() {
@@ -174,8 +174,8 @@ impl Driver {
 
     /// There will be no migration: takes back what was made for it.
     pub async fn give_up(&self) {
-        self.given
-            .take_back(&[self.source.session.clone(), self.destination.session.clone()])
+        self.installed_tls
+            .remove(&[self.source.session.clone(), self.destination.session.clone()])
             .await;
     }
 
@@ -205,7 +205,7 @@ impl Driver {
         let cancel_is_safe = self.plan.cancel_is_guarded || !self.plan.mode.allows_postcopy();
         let started = Stamp::now();
         let hooks = self.plan.hooks.clone();
-        let given = outgoing.is_some().then(|| self.given.clone());
+        let installed_tls = outgoing.is_some().then(|| self.installed_tls.clone());
         let limit = Limit::before(&self.plan, &self.source.session).await;
         let (ending, decisions, ends, mut hook_problems) =
             match tokio::spawn(self.drive(outgoing)).await {
@@ -234,13 +234,13 @@ impl Driver {
             hook_problems
                 .extend(hooks::run(Hook::OnFailure, &hooks, &ending.outcome.name()).await.err());
         }
-        let given = match given {
-            Some(given) => given,
-            None => Given::found(&sessions).await,
+        let installed_tls = match installed_tls {
+            Some(installed_tls) => installed_tls,
+            None => InstalledTls::find(&sessions).await,
         };
-        let mut left_behind =
-            Vec::from_iter(given.take_back_after(ending.outcome, &sessions).await);
-        left_behind.extend(limit.put_back_after(ending.outcome, &sessions[0]).await);
+        let mut not_restored =
+            Vec::from_iter(installed_tls.remove_after(ending.outcome, &sessions).await);
+        not_restored.extend(limit.restore_after(ending.outcome, &sessions[0]).await);
         Report {
             ending,
             started,
@@ -250,7 +250,7 @@ impl Driver {
             decisions,
             ends,
             hook_problems,
-            left_behind,
+            not_restored,
         }
     }
 
@@ -287,7 +287,7 @@ impl Driver {
 
         // What was asked before this may speak of an earlier migration: a VM that came here by one says `completed` until now.
         let accepted_ns = monotonic_ns();
-        let (heard_tx, mut heard) = mpsc::unbounded_channel();
+        let (result_sender, mut results) = mpsc::unbounded_channel();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut open = [true, true];
@@ -298,22 +298,23 @@ impl Driver {
             for effect in effects.drain(..) {
                 match effect {
                     Effect::Send(Command::Recover) => {
-                        self.recover(recoverer.clone(), heard_tx.clone())
+                        self.recover(recoverer.clone(), result_sender.clone())
                     }
-                    Effect::Send(Command::Hold) => self.hold(&held, &heard_tx),
+                    Effect::Send(Command::Hold) => self.hold(&held, &result_sender),
                     // What was never held must not be started: it may have been started with -S. Nor what stood on the source.
                     Effect::Send(Command::Release)
                         if !held.load(Ordering::Relaxed) || self.run_state_before != "running" =>
                     {
-                        let _ = heard_tx.send(Heard::Released);
+                        let _ = result_sender.send(TaskResult::Released);
                     }
-                    Effect::Send(command) => self.send(command, &heard_tx),
+                    Effect::Send(command) => self.send(command, &result_sender),
                     Effect::Decided(decision) => {
                         decisions += 1;
                         // What goes against the user's wish must not pass unseen.
-                        match decision.action.as_str() {
-                            "go-on" | "recover" => tracing::warn!("{}", decision.reason),
-                            action => tracing::info!(action, reason = %decision.reason, "decided"),
+                        if decision.action.is_warning() {
+                            tracing::warn!("{}", decision.reason);
+                        } else {
+                            tracing::info!(action = ?decision.action, reason = %decision.reason, "decided");
                         }
                         let stamp = Stamp::now();
                         self.sink.give(Entry::Decision(
@@ -323,34 +324,34 @@ impl Driver {
                     Effect::Hook(Hook::AfterSwitchover) => {
                         *after = Some(self.hook(Hook::AfterSwitchover, None))
                     }
-                    Effect::Hook(hook) => drop(self.hook(hook, Some(heard_tx.clone()))),
+                    Effect::Hook(hook) => drop(self.hook(hook, Some(result_sender.clone()))),
                     Effect::End(ending) => return (ending, decisions),
                 }
             }
             // Events first: a decision is made on the arrival of the event, whatever else is waiting.
             effects = tokio::select! {
                 biased;
-                notice = self.source.notices.next(), if open[0] => self.noticed(Side::Source, notice, &mut machine, &mut open, &heard_tx),
+                notice = self.source.notices.next(), if open[0] => self.noticed(Side::Source, notice, &mut machine, &mut open, &result_sender),
                 notice = self.destination.notices.next(), if open[1] => {
-                    self.noticed(Side::Destination, notice, &mut machine, &mut open, &heard_tx)
+                    self.noticed(Side::Destination, notice, &mut machine, &mut open, &result_sender)
                 }
-                Some(heard) = heard.recv() => match heard {
-                    Heard::Refused(command, text) => machine.step(&Input::Refused(command, text), monotonic_ns()),
-                    Heard::Held(held) => machine.step(&Input::Held(held), monotonic_ns()),
-                    Heard::Released => machine.step(&Input::Released, monotonic_ns()),
-                    Heard::Quelled => machine.step(&Input::Quelled, monotonic_ns()),
-                    Heard::Hooked(result) => machine.step(&Input::Hooked(result), monotonic_ns()),
-                    Heard::Recovered => machine.step(&Input::Recovered, monotonic_ns()),
-                    Heard::Info(side, Some(info)) => machine.step(&Input::Sample(side, &info), monotonic_ns()),
-                    Heard::Info(_, None) => Vec::new(),
-                    Heard::Reopened(side, result) => self.reopened(side, result, &mut machine, &mut open, &mut asked_ns),
+                Some(result) = results.recv() => match result {
+                    TaskResult::Refused(command, text) => machine.step(&Input::Refused(command, text), monotonic_ns()),
+                    TaskResult::Held(held) => machine.step(&Input::Held(held), monotonic_ns()),
+                    TaskResult::Released => machine.step(&Input::Released, monotonic_ns()),
+                    TaskResult::StaleCopyStopped => machine.step(&Input::StaleCopyStopped, monotonic_ns()),
+                    TaskResult::Hooked(result) => machine.step(&Input::Hooked(result), monotonic_ns()),
+                    TaskResult::Recovered => machine.step(&Input::Recovered, monotonic_ns()),
+                    TaskResult::Info(side, Some(info)) => machine.step(&Input::Sample(side, &info), monotonic_ns()),
+                    TaskResult::Info(_, None) => Vec::new(),
+                    TaskResult::Reopened(side, result) => self.reopened(side, result, &mut machine, &mut open, &mut asked_ns),
                 },
                 Some((side, reason)) = self.exits.recv() => machine.step(&Input::Exited(side, reason), monotonic_ns()),
                 () = self.interrupt.wait(), if !interrupted => {
                     interrupted = true;
                     machine.step(&Input::Interrupt, monotonic_ns())
                 }
-                _ = tick.tick() => self.ticked(&mut machine, &mut asked_ns, (started_ns, accepted_ns), &heard_tx),
+                _ = tick.tick() => self.ticked(&mut machine, &mut asked_ns, (started_ns, accepted_ns), &result_sender),
             };
         }
     }
@@ -362,7 +363,7 @@ impl Driver {
         notice: Result<Notice, Closed>,
         machine: &mut Machine,
         open: &mut [bool; 2],
-        heard: &mpsc::UnboundedSender<Heard>,
+        results: &mpsc::UnboundedSender<TaskResult>,
     ) -> Vec<Effect> {
         let now_ns = monotonic_ns();
         match notice {
@@ -391,10 +392,10 @@ impl Driver {
             Err(Closed(reason)) => {
                 open[usize::from(side == Side::Destination)] = false;
                 tracing::warn!(%side, reason, "the QMP connection ended");
-                let (lost, heard) = (self.end(side).session.clone(), heard.clone());
+                let (lost, results) = (self.end(side).session.clone(), results.clone());
                 tokio::spawn(async move {
                     let result = reopen::reopen(&lost, reason).await;
-                    let _ = heard.send(Heard::Reopened(side, result));
+                    let _ = results.send(TaskResult::Reopened(side, result));
                 });
                 Vec::new()
             }
@@ -436,7 +437,7 @@ impl Driver {
         machine: &mut Machine,
         asked_ns: &mut [u64; 2],
         (started_ns, accepted_ns): (u64, u64),
-        heard: &mpsc::UnboundedSender<Heard>,
+        results: &mpsc::UnboundedSender<TaskResult>,
     ) -> Vec<Effect> {
         let now_ns = monotonic_ns();
         let mut effects = machine.step(&Input::Tick, now_ns);
@@ -452,10 +453,10 @@ impl Driver {
                 }
             } else if now_ns.saturating_sub(asked_ns[index]) > ASK_AFTER_NS {
                 asked_ns[index] = now_ns;
-                let (session, heard) = (self.end(side).session.clone(), heard.clone());
+                let (session, results) = (self.end(side).session.clone(), results.clone());
                 tokio::spawn(async move {
                     let info = session.query_migrate(COMMAND_DEADLINE).await.ok().map(Box::new);
-                    let _ = heard.send(Heard::Info(side, info));
+                    let _ = results.send(TaskResult::Info(side, info));
                 });
             }
         }
@@ -469,30 +470,30 @@ impl Driver {
     }
 
     /// Runs a hook, and goes on seeing events meanwhile.
-    fn hook(&self, hook: Hook, heard: Option<mpsc::UnboundedSender<Heard>>) -> RunningHook {
+    fn hook(&self, hook: Hook, results: Option<mpsc::UnboundedSender<TaskResult>>) -> RunningHook {
         let hooks = self.plan.hooks.clone();
         tokio::spawn(async move {
             let result = hooks::run(hook, &hooks, "").await;
-            if let Some(heard) = heard {
-                let _ = heard.send(Heard::Hooked(result.clone()));
+            if let Some(results) = results {
+                let _ = results.send(TaskResult::Hooked(result.clone()));
             }
             result
         })
     }
 
-    fn hold(&self, held: &Arc<AtomicBool>, heard: &mpsc::UnboundedSender<Heard>) {
-        let (destination, told, heard) =
-            (self.destination.session.clone(), held.clone(), heard.clone());
+    fn hold(&self, held: &Arc<AtomicBool>, results: &mpsc::UnboundedSender<TaskResult>) {
+        let (destination, hold_sent, results) =
+            (self.destination.session.clone(), held.clone(), results.clone());
         tokio::spawn(async move {
             // All of it within one deadline, which is shorter than that of the cancel.
             let holding = tokio::time::timeout(
                 COMMAND_DEADLINE,
-                hold::hold(&destination, &told, COMMAND_DEADLINE),
+                hold::hold(&destination, &hold_sent, COMMAND_DEADLINE),
             );
-            let _ = heard.send(match holding.await {
-                Ok(Ok(held)) => Heard::Held(held),
-                Ok(Err(error)) => Heard::Refused(Command::Hold, error.to_string()),
-                Err(_) => Heard::Refused(
+            let _ = results.send(match holding.await {
+                Ok(Ok(held)) => TaskResult::Held(held),
+                Ok(Err(error)) => TaskResult::Refused(Command::Hold, error.to_string()),
+                Err(_) => TaskResult::Refused(
                     Command::Hold,
                     format!("no answer within {} s", COMMAND_DEADLINE.as_secs()),
                 ),
@@ -501,30 +502,30 @@ impl Driver {
     }
 
     /// An attempt takes seconds, and the loop goes on meanwhile.
-    fn recover(&self, recoverer: Recoverer, heard: mpsc::UnboundedSender<Heard>) {
+    fn recover(&self, recoverer: Recoverer, results: mpsc::UnboundedSender<TaskResult>) {
         let (source, destination) = (self.source.session.clone(), self.destination.session.clone());
         tokio::spawn(async move {
-            let _ = heard.send(match recoverer.attempt(&source, &destination).await {
-                Ok(()) => Heard::Recovered,
-                Err(error) => Heard::Refused(Command::Recover, error.to_string()),
+            let _ = results.send(match recoverer.attempt(&source, &destination).await {
+                Ok(()) => TaskResult::Recovered,
+                Err(error) => TaskResult::Refused(Command::Recover, error.to_string()),
             });
         });
     }
 
     /// Sends a command without waiting for its answer: the loop must go on seeing events.
-    fn send(&self, command: Command, heard: &mpsc::UnboundedSender<Heard>) {
+    fn send(&self, command: Command, results: &mpsc::UnboundedSender<TaskResult>) {
         let Some((side, request)) = commands::request(command, &self.plan) else { return };
-        let (session, heard) = (self.end(side).session.clone(), heard.clone());
+        let (session, results) = (self.end(side).session.clone(), results.clone());
         tokio::spawn(async move {
             let _ = match (session.execute(request, COMMAND_DEADLINE).await, command) {
-                (Ok(_), Command::Release) => heard.send(Heard::Released),
-                (Ok(_), Command::Quell(_)) => heard.send(Heard::Quelled),
+                (Ok(_), Command::Release) => results.send(TaskResult::Released),
+                (Ok(_), Command::StopStaleCopy(_)) => results.send(TaskResult::StaleCopyStopped),
                 // Told, it stops as soon as it can: its vCPU waits for a page that never comes, and `stop` for the vCPU.
-                (Err(QmpError::Deadline { .. }), Command::Quell(Side::Destination)) => {
-                    heard.send(Heard::Quelled)
+                (Err(QmpError::Deadline { .. }), Command::StopStaleCopy(Side::Destination)) => {
+                    results.send(TaskResult::StaleCopyStopped)
                 }
                 (Err(QmpError::Refused { description, .. }), _) => {
-                    heard.send(Heard::Refused(command, description))
+                    results.send(TaskResult::Refused(command, description))
                 }
                 // No answer: what it did shows in the status, which the loop watches with deadlines of its own.
                 (Err(error), _) => {

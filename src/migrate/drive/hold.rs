@@ -1,17 +1,18 @@
-//! A destination that waits for its guest is told to stay stopped when it has got it: the I/O of [`Command::Hold`](super::Command::Hold).
+//! Keeps a destination from starting its guest: the I/O of [`Command::Hold`](super::Command::Hold).
 
 use super::machine::Held;
 use qmp::{QmpError, Request, Session};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Tells it, and looks whether that came in time. `told` becomes true when there is something to be taken back.
+/// Sends `stop` to a destination that waits for its guest, then checks that the guest had not arrived
+/// meanwhile. `hold_sent` becomes true once `stop` is sent, because it must be undone later.
 ///
 /// # Errors
-/// [`QmpError`]: nothing is known of it then.
+/// [`QmpError`]: the state of the destination is then unknown.
 pub(super) async fn hold(
     destination: &Session,
-    told: &AtomicBool,
+    hold_sent: &AtomicBool,
     deadline: Duration,
 ) -> Result<Held, QmpError> {
     match destination.run_state(deadline).await?.as_str() {
@@ -19,7 +20,7 @@ pub(super) async fn hold(
         "running" => return Ok(Held::Runs),
         _ => return Ok(Held::Stands),
     }
-    told.store(true, Ordering::Relaxed);
+    hold_sent.store(true, Ordering::Relaxed);
     destination.execute(Request::typed(&qapi::qmp::stop {}), deadline).await?;
     let waits = destination.run_state(deadline).await? == "inmigrate";
     Ok(if waits { Held::Waits } else { Held::Stopped })

@@ -1,22 +1,23 @@
-//! Commands of the user's at the moments when a guest changes hosts: for network and storage that have to change with it.
+//! Runs the user's commands at the moments when the guest changes hosts, so that network and storage
+//! can change with it.
 
 use scenario::Hooks;
 use std::process::Stdio;
 use tokio::process::Command;
 
-/// A moment.
+/// The moment at which a command of the user runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
-    /// The guest is stopped on the source, and everything can still be taken back.
+    /// The guest is stopped on the source, and the migration can still be cancelled.
     BeforeSwitchover,
     /// The guest runs on the destination.
     AfterSwitchover,
-    /// It has ended, and the guest is not on the destination.
+    /// The migration has ended without completing on the destination.
     OnFailure,
 }
 
 impl Hook {
-    /// As in the scenario.
+    /// The key of the hook in the scenario.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -35,16 +36,18 @@ impl Hook {
     }
 }
 
-/// Runs it by `sh -c`, with its name and `outcome` in the environment; at once if there is none. What it prints goes where ours goes, to stderr.
+/// Runs the hook with `sh -c`, with its name and `outcome` in the environment. Returns at once if the
+/// scenario has no such hook. Its stdout is discarded, its stderr goes to ours.
 ///
 /// # Errors
-/// What went wrong, in a sentence. One that is not done by its deadline is killed.
+/// One sentence on what failed. A hook that exceeds `hooks.deadline` is killed.
 pub(super) async fn run(hook: Hook, hooks: &Hooks, outcome: &str) -> Result<(), String> {
     let Some(command) = hook.command(hooks) else { return Ok(()) };
     let name = hook.name();
     let mut shell = Command::new("sh");
     shell.args(["-c", command]).env("SWITCHOVER_HOOK", name).env("SWITCHOVER_OUTCOME", outcome);
-    // stdout is for results; and a group of its own, so that a Ctrl-C that is meant for us does not end it half way.
+    // Our stdout is for results. The hook gets its own process group, so that a Ctrl-C that is
+    // meant for us does not kill it halfway.
     shell.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true).process_group(0);
     let failed = |text: String| format!("the hook {name} ({command}) {text}");
     let mut child =
@@ -60,7 +63,7 @@ pub(super) async fn run(hook: Hook, hooks: &Hooks, outcome: &str) -> Result<(), 
     }
 }
 
-/// With everything that it started.
+/// Kills the hook and every process that it started.
 fn end_group(child: &tokio::process::Child) {
     if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
         let _ = nix::sys::signal::killpg(
@@ -84,7 +87,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_fails_or_hangs_says_so_and_one_that_is_not_there_succeeds() {
+    async fn reports_a_hook_that_fails_or_hangs_and_accepts_a_missing_one() {
         let after =
             async |command: &str| run(Hook::AfterSwitchover, &hooks(command), "completed").await;
         assert_eq!(

@@ -1,6 +1,7 @@
-//! The `downtime-limit` of a source that is told to finish: it is raised for this migration, and is as before afterwards.
+//! Raises the `downtime-limit` of a source that must finish pre-copy, and restores it afterwards.
 //!
-//! Takes a plan and the source's session; gives words on what could not be put back. Knows nothing of when it is raised.
+//! Takes a plan and the session of the source. Returns a warning if the limit was not restored. The
+//! machine decides when the limit is raised.
 
 use crate::plan::Plan;
 use model::policy::SwitchWhen;
@@ -13,29 +14,29 @@ use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// As far as it matters here.
+/// The part of `query-migrate-parameters` that is used here.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Parameters {
-    /// In ms.
+    /// In milliseconds.
     downtime_limit: u64,
 }
 
-/// The source's limit before the migration, where the plan may raise it.
+/// The limit of the source before the migration; `None` if the plan never raises it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limit(Option<Parameters>);
 
 impl Limit {
-    /// Asks for it, when all settings are made.
+    /// Reads the limit after all settings are applied.
     pub(super) async fn before(plan: &Plan, source: &Session) -> Limit {
         if plan.finish == SwitchWhen::Never {
             return Limit(None);
         }
         let asked = source.ask("query-migrate-parameters", Value::Null, DEADLINE).await;
-        Limit(asked.inspect_err(|error| tracing::warn!(%error, "downtime-limit will not be put back, as it is not known")).ok())
+        Limit(asked.inspect_err(|error| tracing::warn!(%error, "downtime-limit cannot be read and will not be restored")).ok())
     }
 
-    /// Raises it as high as it goes.
+    /// The request that raises the limit to QEMU's maximum.
     pub(super) fn raise() -> Request {
         Request::raw(
             "migrate-set-parameters",
@@ -43,11 +44,12 @@ impl Limit {
         )
     }
 
-    /// After a migration that ended so. What was not put back, if anything. A VM that completed may be migrated again by whoever has it next.
-    pub(super) async fn put_back_after(self, outcome: Outcome, source: &Session) -> Option<String> {
+    /// Restores the limit after a migration with this outcome. Returns a warning if that failed. It is
+    /// restored after `completed` too, because the VM may be migrated again.
+    pub(super) async fn restore_after(self, outcome: Outcome, source: &Session) -> Option<String> {
         let Parameters { downtime_limit } = self.0?;
         let why = match outcome {
-            // It may be under way still, and shall finish.
+            // The migration may still run, and must be able to finish.
             Outcome::Unknown => "it is not known whether the migration is over".to_owned(),
             Outcome::Lost => return None,
             _ => {

@@ -5,25 +5,26 @@
 //! and lose the guest (facts/qapi.md §6.3), so there already the request for post-copy is the point of no return.
 //! And nothing here ever continues a source: QEMU itself does so after a cancel or a failure.
 
-mod alone;
 mod cancel;
 mod deadlines;
-mod doubt;
-mod words;
+mod peer_unreachable;
+mod split_brain;
+mod types;
 
-pub use words::{Command, Decision, Effect, Ending, Held, Input, Phase};
+pub use types::{Command, Decision, DecisionAction, Effect, Ending, Held, Input, Phase};
 
 use super::hooks::Hook;
 use super::recovery::Recovery;
 use crate::plan::{Listen, Plan};
-use alone::{Out, SourceOut, without_source};
 use base::Side;
-use cancel::{Hold, WAS_HELD, Why};
-use doubt::Doubt;
+use cancel::WAS_HELD;
 use model::policy::{Action, Observation, Rules};
+use peer_unreachable::outcome_without_source;
 use qmp::{Event, MigrationInfo, Status};
 use record::Outcome;
 use scenario::MAX_DOWNTIME;
+use split_brain::SplitBrain;
+use types::{CancelReason, DestinationHold, SideLoss, SourceLoss};
 
 /// The state of one migration.
 #[derive(Clone, Debug)]
@@ -42,8 +43,8 @@ pub struct Machine {
     may_stand_ns: u64,
     seen: Observation,
     /// Asked for a cancel that had to be put off, and why.
-    wants_out: Option<(Why, String)>,
-    why: Option<(Why, String)>,
+    wants_out: Option<(CancelReason, String)>,
+    why: Option<(CancelReason, String)>,
     postcopy_happened: bool,
     source_done: bool,
     destination_done: bool,
@@ -53,9 +54,9 @@ pub struct Machine {
     has_hook: bool,
     /// The command for after the switchover is still to be run.
     has_hook_after: bool,
-    source_out: Option<SourceOut>,
-    destination_out: Option<Out>,
-    hold: Hold,
+    source_loss: Option<SourceLoss>,
+    destination_loss: Option<SideLoss>,
+    hold: DestinationHold,
     hold_refused: bool,
     was_held: bool,
     /// The source waits in pre-switchover: nothing of its devices was sent.
@@ -72,7 +73,7 @@ pub struct Machine {
     resumed: bool,
     /// What the source said while there was no connection was missed.
     missed: bool,
-    doubt: Doubt,
+    split_brain: SplitBrain,
 }
 
 impl Machine {
@@ -101,9 +102,9 @@ impl Machine {
             recovery: Recovery::new(plan.recovery),
             has_hook: plan.hooks.before_switchover.is_some(),
             has_hook_after: plan.hooks.after_switchover.is_some(),
-            source_out: None,
-            destination_out: None,
-            hold: if plan.confirms { Hold::Held } else { Hold::No },
+            source_loss: None,
+            destination_loss: None,
+            hold: if plan.confirms { DestinationHold::Held } else { DestinationHold::No },
             hold_refused: false,
             was_held: plan.confirms,
             waits: false,
@@ -114,7 +115,7 @@ impl Machine {
             source_started_again: false,
             resumed: false,
             missed: false,
-            doubt: Doubt::default(),
+            split_brain: SplitBrain::default(),
         }
     }
 
@@ -153,17 +154,19 @@ impl Machine {
             Input::Recovered if self.recovery.is_trying() => {
                 self.recovery.succeeded();
                 self.progress_ns = now_ns;
-                self.note("recovered", "post-copy goes on", &mut effects);
+                self.note(DecisionAction::Recovered, "post-copy goes on", &mut effects);
             }
             Input::Reopened(side) => self.reopened(*side, now_ns, &mut effects),
             Input::Gone(side, reason) => self.gone(*side, reason, now_ns, &mut effects),
             Input::Exited(side, reason) => self.exited(*side, reason, now_ns, &mut effects),
-            Input::Released if self.hold == Hold::Releasing => self.released(now_ns, &mut effects),
-            Input::Quelled => self.quelled(&mut effects),
+            Input::Released if self.hold == DestinationHold::Releasing => {
+                self.released(now_ns, &mut effects)
+            }
+            Input::StaleCopyStopped => self.stale_copy_stopped(&mut effects),
             Input::Held(held) => self.held(*held, now_ns, &mut effects),
             Input::Hooked(result) => self.hooked(result, now_ns, &mut effects),
             Input::Interrupt => {
-                self.cancel(Why::User, "interrupted".to_owned(), now_ns, &mut effects)
+                self.cancel(CancelReason::User, "interrupted".to_owned(), now_ns, &mut effects)
             }
             Input::Released | Input::Recovered | Input::Tick => {}
         }
@@ -190,7 +193,7 @@ impl Machine {
                 self.resumed = true;
                 self.switched_over(effects);
                 // Held, it is somebody else's doing.
-                if self.hold != Hold::Asked {
+                if self.hold != DestinationHold::Asked {
                     self.released(now_ns, effects);
                 }
             }
@@ -233,7 +236,7 @@ impl Machine {
         self.recovery.saw(side, status, now_ns);
         if status.is_postcopy()
             && side == Side::Source
-            && self.destination_out.is_some_and(Out::is_for_good)
+            && self.destination_loss.is_some_and(SideLoss::is_for_good)
             && !self.destination_done
         {
             self.end(
@@ -253,7 +256,7 @@ impl Machine {
                 self.enter(Phase::Switchover, now_ns);
                 self.waits = true;
                 if self.has_hook {
-                    self.note("hook", "the source is ready to switch over", effects);
+                    self.note(DecisionAction::Hook, "the source is ready to switch over", effects);
                     effects.push(Effect::Hook(Hook::BeforeSwitchover));
                 } else {
                     self.go_on("the source is ready to switch over", effects);
@@ -270,7 +273,9 @@ impl Machine {
                 self.source_let_go = true;
                 self.let_run(effects);
             }
-            (Side::Source, Status::Completed) if self.destination_out == Some(Out::Exited) => {
+            (Side::Source, Status::Completed)
+                if self.destination_loss == Some(SideLoss::Exited) =>
+            {
                 self.end(
                     Outcome::Lost,
                     "the source handed over to a destination whose process ended".to_owned(),
@@ -303,7 +308,7 @@ impl Machine {
 
     /// Lets a source that waits for it switch over.
     fn go_on(&mut self, reason: &str, effects: &mut Vec<Effect>) {
-        self.note("continue", reason, effects);
+        self.note(DecisionAction::Continue, reason, effects);
         self.sent_continue = true;
         self.waits = false;
         effects.push(Effect::Send(Command::Continue));
@@ -317,10 +322,10 @@ impl Machine {
     }
 
     fn done(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
-        if self.phase == Phase::Doubt && self.source_out.is_none() {
-            self.quell(now_ns, effects);
-        } else if self.destination_done && (self.source_done || self.source_out.is_some()) {
-            if self.hold != Hold::No {
+        if self.phase == Phase::SplitBrain && self.source_loss.is_none() {
+            self.stop_stale_copy(now_ns, effects);
+        } else if self.destination_done && (self.source_done || self.source_loss.is_some()) {
+            if self.hold != DestinationHold::No {
                 self.release(now_ns, effects);
                 return;
             }
@@ -340,11 +345,11 @@ impl Machine {
                 (None, _, true) => "completed by post-copy".to_owned(),
                 (None, _, false) => "completed by pre-copy".to_owned(),
             };
-            let reason = match self.source_out.as_ref().filter(|_| !self.source_done) {
-                Some(SourceOut::Exited(why)) => {
+            let reason = match self.source_loss.as_ref().filter(|_| !self.source_done) {
+                Some(SourceLoss::Exited(why)) => {
                     format!("{reason}, by the destination's word (source: {why})")
                 }
-                Some(SourceOut::Gone(why)) => {
+                Some(SourceLoss::Gone(why)) => {
                     format!(
                         "{reason}, by the destination's word; the source cannot be asked ({why}). If the stream broke as well, it may run its \
                          guest too: stop it when it can be reached, and never continue it"
@@ -353,11 +358,11 @@ impl Machine {
                 None => reason,
             };
             self.end(Outcome::Completed, reason, effects);
-        } else if self.phase != Phase::OtherSide {
-            self.enter(Phase::OtherSide, now_ns);
+        } else if self.phase != Phase::AwaitingPeer {
+            self.enter(Phase::AwaitingPeer, now_ns);
             if self.source_done && std::mem::take(&mut self.listens_after) {
                 self.told_to_listen = true;
-                self.note("listen", "the source has written everything", effects);
+                self.note(DecisionAction::Listen, "the source has written everything", effects);
                 effects.push(Effect::Send(Command::Listen));
             }
         }
@@ -365,15 +370,15 @@ impl Machine {
 
     /// The destination has the guest, and may run it.
     fn is_elsewhere(&self) -> bool {
-        self.destination_done && self.hold != Hold::Held
+        self.destination_done && self.hold != DestinationHold::Held
     }
 
     /// The source goes on by itself: because we cancelled, for our reason, or for the one given.
     fn stopped(&mut self, otherwise: Outcome, because: String, effects: &mut Vec<Effect>) {
         let (outcome, reason) = match self.why.take() {
-            Some((Why::GaveUp, reason)) => (Outcome::NotConverged, reason),
-            Some((Why::User, reason)) => (Outcome::Cancelled, reason),
-            Some((Why::Trouble, reason)) => (Outcome::Failed, reason),
+            Some((CancelReason::GaveUp, reason)) => (Outcome::NotConverged, reason),
+            Some((CancelReason::User, reason)) => (Outcome::Cancelled, reason),
+            Some((CancelReason::Trouble, reason)) => (Outcome::Failed, reason),
             None => (otherwise, because),
         };
         self.end(outcome, reason, effects);
@@ -382,29 +387,29 @@ impl Machine {
     /// A side failed. In post-copy that is the end of the guest; before, QEMU itself lets the source run on.
     fn failed(&mut self, side: Side, error: Option<&str>, now_ns: u64, effects: &mut Vec<Effect>) {
         if side == Side::Destination {
-            self.destination_out = Some(Out::Failed);
+            self.destination_loss = Some(SideLoss::Failed);
         }
         let text = error.map_or_else(
             || format!("{side}: the migration failed"),
             |error| format!("{side}: {error}"),
         );
-        if let Some(out) = &self.source_out {
-            let (outcome, reason) = without_source(out, &text);
+        if let Some(out) = &self.source_loss {
+            let (outcome, reason) = outcome_without_source(out, &text);
             self.end(outcome, reason, effects);
-        } else if self.phase == Phase::Doubt {
+        } else if self.phase == Phase::SplitBrain {
             // Again from the source; or it is the destination's word, which is awaited.
             if side == Side::Destination {
                 self.guest_is_on_source(effects);
             }
         } else if side == Side::Source && !self.source_done && self.may_be_elsewhere() {
-            self.begin_doubt(text, now_ns, effects);
+            self.begin_split_brain(text, now_ns, effects);
         } else if self.postcopy_happened {
             self.end(Outcome::Lost, format!("post-copy failed: {text}"), effects);
         } else if side == Side::Source && !self.source_done {
             // QEMU's text is in a sample only; the driver asks for it when it reads both sides at the end.
             self.stopped(Outcome::Failed, text, effects);
         } else if !self.source_done {
-            self.cancel(Why::Trouble, text, now_ns, effects);
+            self.cancel(CancelReason::Trouble, text, now_ns, effects);
         } else {
             self.end(
                 Outcome::Unknown,
@@ -417,17 +422,19 @@ impl Machine {
     fn refused(&mut self, command: Command, text: &str, now_ns: u64, effects: &mut Vec<Effect>) {
         match command {
             // QEMU refuses a cancel once post-copy has begun (10.0 and later): then we are past the point of no return.
-            Command::Cancel if self.phase == Phase::Cancelling && self.hold != Hold::Asked => {
+            Command::Cancel
+                if self.phase == Phase::Cancelling && self.hold != DestinationHold::Asked =>
+            {
                 self.take_back(&format!("QEMU refused to cancel: {text}"), now_ns, effects);
             }
             Command::Hold => self.not_held(text, now_ns, effects),
-            Command::Quell(_) if self.is_quelling() => {
-                self.end_doubt_unknown(
+            Command::StopStaleCopy(_) if self.is_stopping_stale_copy() => {
+                self.end_split_brain_unknown(
                     &format!("BOTH RUN, and one could not be stopped ({text})"),
                     effects,
                 );
             }
-            Command::Release if self.hold == Hold::Releasing => {
+            Command::Release if self.hold == DestinationHold::Releasing => {
                 let reason = format!(
                     "the destination has the guest, and is stopped: {text}. Continue it there, never on the source"
                 );
@@ -442,19 +449,27 @@ impl Machine {
             Command::StartPostcopy if !self.postcopy_happened => {
                 // A migration that is already over refuses too; its status says so next.
                 self.seen.postcopy_asked = true;
-                self.note("none", &format!("QEMU refused to start post-copy: {text}"), effects);
+                self.note(
+                    DecisionAction::None,
+                    &format!("QEMU refused to start post-copy: {text}"),
+                    effects,
+                );
             }
             Command::Finish => {
                 self.may_stand_ns = self.limit_ns;
                 self.note(
-                    "none",
+                    DecisionAction::None,
                     &format!("QEMU refused to raise downtime-limit: {text}"),
                     effects,
                 );
             }
             Command::Recover if self.recovery.is_trying() => {
                 self.recovery.failed(text, now_ns);
-                self.note("none", &format!("the attempt to recover failed: {text}"), effects);
+                self.note(
+                    DecisionAction::None,
+                    &format!("the attempt to recover failed: {text}"),
+                    effects,
+                );
             }
             // "not in expected state": somebody else continued it, or it failed; the status says which.
             _ => {}
@@ -467,7 +482,7 @@ impl Machine {
             return;
         }
         if let Err(text) = result {
-            self.cancel(Why::Trouble, text.clone(), now_ns, effects);
+            self.cancel(CancelReason::Trouble, text.clone(), now_ns, effects);
         }
         if self.phase == Phase::Switchover {
             self.go_on("the hook is done", effects);
@@ -482,18 +497,20 @@ impl Machine {
         self.seen.active_us = self.active_ns.map(|active| now_ns.saturating_sub(active) / 1000);
         match self.rules.decide(&self.seen) {
             Some((Action::StartPostcopy, reason)) => {
-                self.note("start-postcopy", &reason, effects);
+                self.note(DecisionAction::StartPostcopy, &reason, effects);
                 self.seen.postcopy_asked = true;
                 self.sent_postcopy = true;
                 effects.push(Effect::Send(Command::StartPostcopy));
             }
             Some((Action::Finish, reason)) => {
-                self.note("finish", &reason, effects);
+                self.note(DecisionAction::Finish, &reason, effects);
                 self.seen.finish_asked = true;
                 self.may_stand_ns = MAX_DOWNTIME.0 * 1000;
                 effects.push(Effect::Send(Command::Finish));
             }
-            Some((Action::GiveUp, reason)) => self.cancel(Why::GaveUp, reason, now_ns, effects),
+            Some((Action::GiveUp, reason)) => {
+                self.cancel(CancelReason::GaveUp, reason, now_ns, effects)
+            }
             None => {}
         }
     }
@@ -502,12 +519,8 @@ impl Machine {
         (self.phase, self.since_ns) = (phase, now_ns);
     }
 
-    fn note(&self, action: &str, reason: &str, effects: &mut Vec<Effect>) {
-        let decision = Decision {
-            action: action.to_owned(),
-            reason: reason.to_owned(),
-            observation: self.seen,
-        };
+    fn note(&self, action: DecisionAction, reason: &str, effects: &mut Vec<Effect>) {
+        let decision = Decision { action, reason: reason.to_owned(), observation: self.seen };
         effects.push(Effect::Decided(decision));
     }
 

@@ -68,7 +68,7 @@ enum Happening {
     /// The source started its guest again.
     RunsAgain,
     /// The source was stopped.
-    Quelled,
+    StaleCopyStopped,
     /// The hook is done, or failed.
     Hooked(bool),
     Gone(Side),
@@ -79,8 +79,8 @@ enum Happening {
     Wait(u64),
 }
 use Happening::{
-    Answered, Exited, Gone, Hooked, Interrupt, Pass, Quelled, Recovered, Refused, Released,
-    Reopened, Resumed, RunsAgain, Sampled, Wait,
+    Answered, Exited, Gone, Hooked, Interrupt, Pass, Recovered, Refused, Released, Reopened,
+    Resumed, RunsAgain, Sampled, StaleCopyStopped, Wait,
 };
 
 fn event(name: &str, data: serde_json::Value) -> Event {
@@ -104,7 +104,7 @@ fn step(machine: &mut Machine, happening: Happening, now_ns: u64) -> Vec<Effect>
         Recovered => machine.step(&Input::Recovered, now_ns),
         Answered(held) => machine.step(&Input::Held(held), now_ns),
         Released => machine.step(&Input::Released, now_ns),
-        Quelled => machine.step(&Input::Quelled, now_ns),
+        StaleCopyStopped => machine.step(&Input::StaleCopyStopped, now_ns),
         RunsAgain => machine.step(&Input::Event(Source, &event("RESUME", json!({}))), now_ns),
         Resumed => machine.step(&Input::Event(Destination, &event("RESUME", json!({}))), now_ns),
         Hooked(well) => {
@@ -144,8 +144,8 @@ struct Watched {
     destination_runs: bool,
     destination_resumed: bool,
     source_started_again: bool,
-    quell_unanswered: bool,
-    quelled: Option<Side>,
+    stop_unanswered: bool,
+    stopped_copy: Option<Side>,
     listening: bool,
     recovering_ns: Option<u64>,
     hook_runs: bool,
@@ -175,8 +175,8 @@ impl Watched {
             destination_runs: false,
             destination_resumed: false,
             source_started_again: false,
-            quell_unanswered: false,
-            quelled: None,
+            stop_unanswered: false,
+            stopped_copy: None,
             listening: false,
             recovering_ns: None,
             hook_runs: false,
@@ -214,7 +214,7 @@ impl Watched {
             Hooked(_) => self.hook_runs = false,
             Refused(Command::Recover) | Recovered => self.recovering_ns = None,
             Refused(Command::Hold) => self.hold_unanswered = false,
-            Refused(Command::Quell(_)) | Quelled => self.quell_unanswered = false,
+            Refused(Command::StopStaleCopy(_)) | StaleCopyStopped => self.stop_unanswered = false,
             Answered(held) => {
                 self.destination_runs |= self.hold_unanswered && held == Held::Runs;
                 self.held |= self.hold_unanswered && matches!(held, Held::Waits | Held::Stopped);
@@ -227,8 +227,8 @@ impl Watched {
             }
             Gone(side) => self.source_gone |= side == Source,
             // What was sent to it may not have arrived, and is to be sent again.
-            Reopened(Source) => (self.cancel_unanswered, self.quell_unanswered) = (false, false),
-            Reopened(Destination) => self.quell_unanswered = false,
+            Reopened(Source) => (self.cancel_unanswered, self.stop_unanswered) = (false, false),
+            Reopened(Destination) => self.stop_unanswered = false,
             _ => {}
         }
         let effects = step(&mut self.machine, happening, self.now_ns);
@@ -299,7 +299,7 @@ impl Watched {
                     );
                     self.held = false;
                 }
-                Effect::Send(Command::Quell(side)) => {
+                Effect::Send(Command::StopStaleCopy(side)) => {
                     assert!(
                         self.source_failed && self.destination_is_seen_to_run(),
                         "a guest was stopped at {happening:?}"
@@ -312,8 +312,8 @@ impl Watched {
                         },
                         "the {side} was stopped at {happening:?}"
                     );
-                    assert!(!self.quell_unanswered, "stopped twice");
-                    (self.quell_unanswered, self.quelled) = (true, Some(*side));
+                    assert!(!self.stop_unanswered, "stopped twice");
+                    (self.stop_unanswered, self.stopped_copy) = (true, Some(*side));
                 }
                 Effect::Send(Command::Continue) => {
                     let ready = Status::PreSwitchover;
@@ -374,10 +374,11 @@ impl Watched {
         match ending.outcome {
             Outcome::Completed => {
                 assert!(!self.held, "completed, and the guest stands: {ending:?}");
-                let quelled =
-                    happening == Quelled && self.source_failed && self.destination_is_seen_to_run();
+                let is_copy_stopped = happening == StaleCopyStopped
+                    && self.source_failed
+                    && self.destination_is_seen_to_run();
                 assert!(
-                    quelled
+                    is_copy_stopped
                         || self.destination_completed
                             && (self.source_completed || self.source_exited || self.source_gone),
                     "{ending:?}"
@@ -395,7 +396,8 @@ impl Watched {
                 let there =
                     self.destination_completed && !self.held && !self.destination_over && !stands;
                 // What was there was stopped, and is not the whole of it.
-                let abandoned = happening == Quelled && self.quelled == Some(Destination);
+                let abandoned =
+                    happening == StaleCopyStopped && self.stopped_copy == Some(Destination);
                 let elsewhere = self.postcopy_seen && !abandoned
                     || self.source_completed
                     || self.source_exited
@@ -451,8 +453,8 @@ fn alphabet(watched: &Watched) -> Vec<Happening> {
         let answers = [Held::Waits, Held::Stopped, Held::Runs, Held::Stands];
         all.extend(answers.map(Answered));
     }
-    if watched.quell_unanswered {
-        all.extend([Quelled, Refused(Command::Quell(Source))]);
+    if watched.stop_unanswered {
+        all.extend([StaleCopyStopped, Refused(Command::StopStaleCopy(Source))]);
     }
     if watched.hook_runs {
         all.extend([Hooked(true), Hooked(false)]);
@@ -573,8 +575,8 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         Command::Finish,
         Command::Hold,
         Command::Release,
-        Command::Quell(Source),
-        Command::Quell(Destination),
+        Command::StopStaleCopy(Source),
+        Command::StopStaleCopy(Destination),
         Command::Cancel,
         Command::Continue,
         Command::Listen,
@@ -589,7 +591,7 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         1 => Just(Resumed),
         1 => Just(Released),
         1 => Just(RunsAgain),
-        1 => Just(Quelled),
+        1 => Just(StaleCopyStopped),
         1 => held.prop_map(Answered),
         1 => side.clone().prop_map(Gone),
         1 => side.clone().prop_map(Reopened),
@@ -639,7 +641,7 @@ proptest! {
         // A destination that was held has to be started again.
         watched.tell(&[Answered(Held::Stopped), Resumed]);
         // And a source that starts its guest again, while the destination runs it, has to be stopped.
-        watched.tell(&[Wait(3), Quelled]);
+        watched.tell(&[Wait(3), StaleCopyStopped]);
         prop_assert!(watched.ending.is_some(), "{:?}", watched.machine);
     }
 
@@ -769,37 +771,37 @@ fn where_both_have_the_guest_the_source_is_stopped_when_the_destination_is_seen_
     const RUNS: Happening = Answered(Held::Runs);
     let late = [ACTIVE, STOPPED, SOURCE_FAILED, RunsAgain];
     let after = |story: &[Happening]| precopy(&[&late, story].concat());
-    insta::assert_snapshot!(after(&[RUNS, DESTINATION_DONE, Quelled]), @"[Hold Quell(Source)] completed: completed, by the destination's word; the source had not heard of it (source: the migration failed), started the guest again, and was stopped: both ran for a moment. Never continue the source");
+    insta::assert_snapshot!(after(&[RUNS, DESTINATION_DONE, StaleCopyStopped]), @"[Hold StopStaleCopy(Source)] completed: completed, by the destination's word; the source had not heard of it (source: the migration failed), started the guest again, and was stopped: both ran for a moment. Never continue the source");
     insta::assert_snapshot!(after(&[HELD]), @"[Hold] failed: source: the migration failed");
     insta::assert_snapshot!(after(&[Answered(Held::Stopped)]), @"[Hold] failed: source: the migration failed");
     insta::assert_snapshot!(after(&[DESTINATION_DONE, Answered(Held::Stands)]), @"[Hold] failed: source: the migration failed");
-    insta::assert_snapshot!(after(&[RUNS, DESTINATION_DONE, Refused(Command::Quell(Source))]), @"[Hold Quell(Source)] unknown: source: the migration failed, and started its guest again; the destination may run it too: BOTH RUN, and one could not be stopped (QEMU's words). Look at both with query-status, and stop the source if the destination runs");
-    insta::assert_snapshot!(after(&[DESTINATION_DONE, RUNS, Wait(30)]), @"[Hold Quell(Source)] unknown: source: the migration failed, and started its guest again; the destination may run it too: it could not be found out in time. Look at both with query-status, and stop the source if the destination runs");
+    insta::assert_snapshot!(after(&[RUNS, DESTINATION_DONE, Refused(Command::StopStaleCopy(Source))]), @"[Hold StopStaleCopy(Source)] unknown: source: the migration failed, and started its guest again; the destination may run it too: BOTH RUN, and one could not be stopped (QEMU's words). Look at both with query-status, and stop the source if the destination runs");
+    insta::assert_snapshot!(after(&[DESTINATION_DONE, RUNS, Wait(30)]), @"[Hold StopStaleCopy(Source)] unknown: source: the migration failed, and started its guest again; the destination may run it too: it could not be found out in time. Look at both with query-status, and stop the source if the destination runs");
     insta::assert_snapshot!(after(&[Refused(Command::Hold), Wait(30)]), @"[Hold] unknown: source: the migration failed, and started its guest again; the destination may run it too: it could not be found out in time. Look at both with query-status, and stop the source if the destination runs. The destination was told not to start the guest by itself: if the source says completed, continue it there");
-    insta::assert_snapshot!(after(&[Refused(Command::Hold), Reopened(Destination), RUNS, DESTINATION_DONE, Quelled]), @"[Hold Hold Quell(Source)] completed: completed, by the destination's word; the source had not heard of it (source: the migration failed), started the guest again, and was stopped: both ran for a moment. Never continue the source");
+    insta::assert_snapshot!(after(&[Refused(Command::Hold), Reopened(Destination), RUNS, DESTINATION_DONE, StaleCopyStopped]), @"[Hold Hold StopStaleCopy(Source)] completed: completed, by the destination's word; the source had not heard of it (source: the migration failed), started the guest again, and was stopped: both ran for a moment. Never continue the source");
     insta::assert_snapshot!(after(&[Gone(Destination)]), @"[Hold] unknown: source: the migration failed, and started its guest again; the destination may run it too: destination: the QMP connection ended: QEMU closed it. Look at both with query-status, and stop the source if the destination runs. The destination was told not to start the guest by itself: if the source says completed, continue it there");
-    insta::assert_snapshot!(after(&[RUNS, DESTINATION_DONE, Gone(Source)]), @"[Hold Quell(Source)] unknown: source: the migration failed, and started its guest again; the destination may run it too: source: the QMP connection ended: QEMU closed it. Look at both with query-status, and stop the source if the destination runs");
-    insta::assert_snapshot!(after(&[RUNS, DESTINATION_DONE, Reopened(Source), Quelled]), @"[Hold Quell(Source) Quell(Source)] completed: completed, by the destination's word; the source had not heard of it (source: the migration failed), started the guest again, and was stopped: both ran for a moment. Never continue the source");
+    insta::assert_snapshot!(after(&[RUNS, DESTINATION_DONE, Gone(Source)]), @"[Hold StopStaleCopy(Source)] unknown: source: the migration failed, and started its guest again; the destination may run it too: source: the QMP connection ended: QEMU closed it. Look at both with query-status, and stop the source if the destination runs");
+    insta::assert_snapshot!(after(&[RUNS, DESTINATION_DONE, Reopened(Source), StaleCopyStopped]), @"[Hold StopStaleCopy(Source) StopStaleCopy(Source)] completed: completed, by the destination's word; the source had not heard of it (source: the migration failed), started the guest again, and was stopped: both ran for a moment. Never continue the source");
     insta::assert_snapshot!(after(&[Exited(Destination)]), @"[Hold] failed: source: the migration failed");
     insta::assert_snapshot!(after(&[Exited(Source), RUNS, DESTINATION_DONE]), @"[Hold] completed: completed by pre-copy, by the destination's word (source: QEMU was killed)");
     // Its RESUME may be missed, or come later.
-    insta::assert_snapshot!(precopy(&[ACTIVE, STOPPED, DESTINATION_DONE, SOURCE_FAILED, RUNS, Wait(3), Quelled]), @"[Hold Quell(Source)] completed: completed, by the destination's word; the source had not heard of it (source: the migration failed), started the guest again, and was stopped: both ran for a moment. Never continue the source");
-    insta::assert_snapshot!(precopy(&[ACTIVE, STOPPED, DESTINATION_DONE, SOURCE_FAILED, RUNS, RunsAgain, Quelled]), @"[Hold Quell(Source)] completed: completed, by the destination's word; the source had not heard of it (source: the migration failed), started the guest again, and was stopped: both ran for a moment. Never continue the source");
+    insta::assert_snapshot!(precopy(&[ACTIVE, STOPPED, DESTINATION_DONE, SOURCE_FAILED, RUNS, Wait(3), StaleCopyStopped]), @"[Hold StopStaleCopy(Source)] completed: completed, by the destination's word; the source had not heard of it (source: the migration failed), started the guest again, and was stopped: both ran for a moment. Never continue the source");
+    insta::assert_snapshot!(precopy(&[ACTIVE, STOPPED, DESTINATION_DONE, SOURCE_FAILED, RUNS, RunsAgain, StaleCopyStopped]), @"[Hold StopStaleCopy(Source)] completed: completed, by the destination's word; the source had not heard of it (source: the migration failed), started the guest again, and was stopped: both ran for a moment. Never continue the source");
     // In post-copy the destination has everything when it says so.
     let post = [ACTIVE, Pass(2), POSTCOPY, SOURCE_FAILED, RunsAgain, RUNS];
     let after = |story: &[Happening]| hybrid(&[&post, story].concat());
-    insta::assert_snapshot!(after(&[DESTINATION_DONE, Quelled]), @"[StartPostcopy Hold Quell(Source)] completed: completed, by the destination's word; the source had not heard of it (source: the migration failed), started the guest again, and was stopped: both ran for a moment. Never continue the source");
+    insta::assert_snapshot!(after(&[DESTINATION_DONE, StaleCopyStopped]), @"[StartPostcopy Hold StopStaleCopy(Source)] completed: completed, by the destination's word; the source had not heard of it (source: the migration failed), started the guest again, and was stopped: both ran for a moment. Never continue the source");
     insta::assert_snapshot!(after(&[DESTINATION_FAILED]), @"[StartPostcopy Hold] lost: post-copy failed: source: the migration failed");
     insta::assert_snapshot!(after(&[Wait(30)]), @"[StartPostcopy Hold] unknown: source: the migration failed, and started its guest again; the destination may run it too: it has the guest, but not all of its memory, and the source goes on from where it stood at the switchover. Look at both with query-status, and stop the source if the destination runs");
-    insta::assert_snapshot!(after(&[DESTINATION_DONE, Exited(Destination)]), @"[StartPostcopy Hold Quell(Source)] unknown: destination: QEMU was killed, after it had the guest; and the source (source: the migration failed) was told to stop, at where it stood at the switchover");
+    insta::assert_snapshot!(after(&[DESTINATION_DONE, Exited(Destination)]), @"[StartPostcopy Hold StopStaleCopy(Source)] unknown: destination: QEMU was killed, after it had the guest; and the source (source: the migration failed) was told to stop, at where it stood at the switchover");
     // Since 10.2: the destination's word that it has started the guest may be lost.
     const UNACKNOWLEDGED: [Happening; 5] =
         [ACTIVE, Pass(2), Happening::Status(Source, "postcopy-device"), RunsAgain, SOURCE_FAILED];
     let after = |story: &[Happening]| hybrid(&[&UNACKNOWLEDGED, story].concat());
     let paused = Happening::Status(Destination, "postcopy-paused");
-    insta::assert_snapshot!(after(&[RUNS, paused, Quelled]), @"[StartPostcopy Hold Quell(Destination)] failed: source: the migration failed, and goes on from where the guest stood at the switchover; the destination, which had started it and will never have all of it, was told to stop: both ran for a moment. End the destination");
-    insta::assert_snapshot!(after(&[RUNS, paused, Refused(Command::Quell(Destination))]), @"[StartPostcopy Hold Quell(Destination)] unknown: source: the migration failed, and started its guest again; the destination may run it too: BOTH RUN, and one could not be stopped (QEMU's words). Look at both with query-status, and stop the source if the destination runs");
-    insta::assert_snapshot!(after(&[RUNS, paused, Reopened(Destination), Quelled]), @"[StartPostcopy Hold Quell(Destination) Quell(Destination)] failed: source: the migration failed, and goes on from where the guest stood at the switchover; the destination, which had started it and will never have all of it, was told to stop: both ran for a moment. End the destination");
+    insta::assert_snapshot!(after(&[RUNS, paused, StaleCopyStopped]), @"[StartPostcopy Hold StopStaleCopy(Destination)] failed: source: the migration failed, and goes on from where the guest stood at the switchover; the destination, which had started it and will never have all of it, was told to stop: both ran for a moment. End the destination");
+    insta::assert_snapshot!(after(&[RUNS, paused, Refused(Command::StopStaleCopy(Destination))]), @"[StartPostcopy Hold StopStaleCopy(Destination)] unknown: source: the migration failed, and started its guest again; the destination may run it too: BOTH RUN, and one could not be stopped (QEMU's words). Look at both with query-status, and stop the source if the destination runs");
+    insta::assert_snapshot!(after(&[RUNS, paused, Reopened(Destination), StaleCopyStopped]), @"[StartPostcopy Hold StopStaleCopy(Destination) StopStaleCopy(Destination)] failed: source: the migration failed, and goes on from where the guest stood at the switchover; the destination, which had started it and will never have all of it, was told to stop: both ran for a moment. End the destination");
     insta::assert_snapshot!(after(&[HELD]), @"[StartPostcopy Hold] lost: post-copy failed: source: the migration failed");
     // Before anything of the devices was sent, there is nothing to ask.
     insta::assert_snapshot!(precopy(&[ACTIVE, SOURCE_FAILED]), @"[] failed: source: the migration failed");
@@ -900,10 +902,10 @@ fn a_broken_post_copy_is_tried_again_and_then_left_as_it_is() {
     );
     insta::assert_snapshot!(
         hybrid(&[ACTIVE, Pass(2), POSTCOPY, PAUSED, Wait(1), refused, Wait(1), refused, Wait(2)]),
-        @"[StartPostcopy Recover Recover] unknown: post-copy lost its channel, and 2 attempts to recover it failed, the last one: QEMU's words. The guest is on the destination and stops at the first page that is missing; it needs the source. Keep both QEMUs, and when there is a way between them: `switchover recover`"
+        @"[StartPostcopy Recover Recover] unknown: post-copy lost its channel, and 2 attempts to recover it failed, the last one: QEMU's words. The guest is on the destination and stops at the first page that is missing; it needs the source. Keep both QEMUs, and run `switchover recover` when the network between them works again"
     );
-    insta::assert_snapshot!(hybrid(&[ACTIVE, Pass(2), POSTCOPY, Wait(61), Wait(61), Wait(2), Wait(61), Wait(61)]), @"[StartPostcopy Recover Recover] unknown: post-copy sends nothing, and 2 attempts to recover it failed, the last one: it did not come to an end. The guest is on the destination and stops at the first page that is missing; it needs the source. Keep both QEMUs, and when there is a way between them: `switchover recover`");
-    insta::assert_snapshot!(hybrid(&[ACTIVE, Pass(2), POSTCOPY, PAUSED, Interrupt]), @"[StartPostcopy] unknown: post-copy lost its channel, and you asked to leave. The guest is on the destination and stops at the first page that is missing; it needs the source. Keep both QEMUs, and when there is a way between them: `switchover recover`");
+    insta::assert_snapshot!(hybrid(&[ACTIVE, Pass(2), POSTCOPY, Wait(61), Wait(61), Wait(2), Wait(61), Wait(61)]), @"[StartPostcopy Recover Recover] unknown: post-copy sends nothing, and 2 attempts to recover it failed, the last one: it had no result in time. The guest is on the destination and stops at the first page that is missing; it needs the source. Keep both QEMUs, and run `switchover recover` when the network between them works again");
+    insta::assert_snapshot!(hybrid(&[ACTIVE, Pass(2), POSTCOPY, PAUSED, Interrupt]), @"[StartPostcopy] unknown: post-copy lost its channel, and you interrupted. The guest is on the destination and stops at the first page that is missing; it needs the source. Keep both QEMUs, and run `switchover recover` when the network between them works again");
     insta::assert_snapshot!(
         hybrid(&[ACTIVE, Pass(2), POSTCOPY, PAUSED, Wait(1), Exited(Destination)]),
         @"[StartPostcopy Recover] lost: destination: QEMU was killed"

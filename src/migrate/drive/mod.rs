@@ -1,11 +1,15 @@
-//! Performing a migration, and keeping its promises whatever happens.
+//! Performs a migration and keeps the safety rules whatever happens.
 //!
-//! Takes a plan, rules and two sessions; gives an [`Ending`]: how it went and where the guest is. Holds the safety rules of
-//! ARCHITECTURE.md. Knows nothing of the lab.
+//! Takes a plan, its rules and two QMP sessions. Returns a [`Report`] with the outcome and the place
+//! of the guest. The safety rules in ARCHITECTURE.md are enforced here. This module does not depend
+//! on the lab.
 //!
-//! Map: `machine` what to do next, a pure function of what was seen · `driver` the one loop that sees and does · `commands` in QMP's words ·
-//! `prepare` the settings, in order · `hold` a destination that must not start its guest · `hooks` commands of the user's · `limit` a downtime-limit that is raised · `reopen` a connection that
-//! ended · `settle` what is checked before an ending is said · `tls` credentials, made and taken back · `recovery` when a broken post-copy is tried again, `recover` how.
+//! Modules: `machine` decides what to do next, as a pure function of the inputs. `driver` is the
+//! loop that receives inputs and performs effects. `commands` translates commands to QMP.
+//! `prepare` applies the settings in order. `hold` keeps a destination from starting its guest.
+//! `hooks` runs the user's commands. `limit` raises and restores the downtime limit. `reopen`
+//! reconnects a QMP session. `settle` checks an ending before it is reported. `tls` installs and
+//! removes credentials. `recovery` decides when to retry a broken post-copy, `recover` does it.
 
 mod commands;
 mod driver;
@@ -26,40 +30,40 @@ mod world_tests;
 
 pub use driver::{Driver, End, Interrupt, Progress, Report, RunStates};
 pub use hooks::Hook;
-pub use machine::{Command, Decision, Effect, Ending, Held, Input, Machine, Phase};
+pub use machine::{Command, Decision, DecisionAction, Effect, Ending, Held, Input, Machine, Phase};
 pub use prepare::{Own, Prepared};
 pub use recover::{RecoverError, Recoverer, Rejoin};
-pub use tls::Given;
+pub use tls::InstalledTls;
 
 use base::Side;
 use qmp::QmpError;
 
-/// What can go wrong before the migration starts. The guest runs on, on the source.
+/// An error before the migration starts. The guest keeps running on the source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DriveError {
-    /// A setting was refused or not answered.
+    /// QEMU refused a setting or did not answer.
     #[error("{side}: {what} could not be set up; the migration was not started")]
     Prepare {
-        /// Which side.
+        /// The side that failed.
         side: Side,
-        /// What was tried.
+        /// The step that failed.
         what: &'static str,
-        /// QEMU's word.
+        /// The error of the QMP command.
         source: QmpError,
     },
-    /// A socket of ours, or a FIFO.
+    /// Our own socket or FIFO for the stream could not be created or connected.
     #[error("the stream to {uri} could not be set up; the migration was not started")]
     Socket {
-        /// Where to.
+        /// The migration URI.
         uri: String,
-        /// Why.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// It does not wait for one.
+    /// The destination already has a guest instead of waiting for one.
     #[error("destination: it has a guest already; the migration was not started")]
     HasGuest,
-    /// The user interrupted.
+    /// The user interrupted the preparation.
     #[error("interrupted before the migration was started")]
     Interrupted,
 }

@@ -1,8 +1,8 @@
-//! The settings of both sides, in the order that QEMU wants (facts/qemu.md §4.1): the destination's capabilities and
-//! parameters, the source's, then `migrate-incoming`; `migrate` itself belongs to the driver.
+//! Applies the settings of both sides in the order that QEMU requires: the capabilities and parameters
+//! of the destination, those of the source, then `migrate-incoming`. The driver sends `migrate`.
 
 use super::machine::Held;
-use super::{DriveError, Given, hold};
+use super::{DriveError, InstalledTls, hold};
 use crate::plan::{Listen, PASSED, Plan, Settings, Sockets, Stream, Uri};
 use crate::sockets::Address;
 use base::Side;
@@ -17,38 +17,39 @@ use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Ready for `migrate`.
+/// Two sides that are ready for `migrate`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prepared {
-    /// Arguments of `migrate`.
+    /// The arguments of `migrate`.
     pub outgoing: Value,
-    /// Just before `migrate-incoming` was sent: the destination stamped its first event after that, by its own clock.
+    /// The time just before `migrate-incoming` was sent; `None` if it was not sent. The first event of
+    /// the destination has a later time stamp, by the clock of the destination.
     pub incoming_asked: Option<Stamp>,
 }
 
-/// Sockets of ours for the stream, where the plan wants such.
+/// Our own sockets for the migration stream, if the plan needs any.
 #[derive(Debug)]
 pub struct Own {
-    /// The source's and the destination's end, connected.
+    /// The connected ends of the source and of the destination.
     pub ends: Option<[OwnedFd; 2]>,
-    /// Options for one that is still to be connected.
+    /// The options of a socket that is connected later.
     pub options: Socket,
 }
 
-/// Makes all settings.
+/// Applies all settings.
 ///
 /// # Errors
 /// [`DriveError`]; the migration was not started.
 pub(super) async fn prepare(
     plan: &Plan,
     own: Own,
-    given: &mut Given,
+    installed_tls: &mut InstalledTls,
     source: &Session,
     destination: &Session,
 ) -> Result<Prepared, DriveError> {
     if let Some(tls) = &plan.tls {
-        given.give(tls, Side::Destination, destination).await?;
-        given.give(tls, Side::Source, source).await?;
+        installed_tls.install(tls, Side::Destination, destination).await?;
+        installed_tls.install(tls, Side::Source, source).await?;
     }
     apply(Side::Destination, &plan.destination, destination).await?;
     apply(Side::Source, &plan.source, source).await?;
@@ -74,7 +75,7 @@ pub(super) async fn prepare(
     if plan.confirms {
         let failed = |source| DriveError::Prepare {
             side: Side::Destination,
-            what: "holding its guest back (stop)",
+            what: "keeping its guest stopped (stop)",
             source,
         };
         if hold::hold(destination, &AtomicBool::new(false), DEADLINE).await.map_err(failed)?
@@ -102,7 +103,7 @@ pub(super) async fn prepare(
     Ok(Prepared { outgoing, incoming_asked })
 }
 
-/// Connects to where the destination listens.
+/// Connects to the address at which the destination listens.
 async fn connect(
     stream: &Stream,
     actual: Option<&str>,
@@ -126,7 +127,7 @@ fn own_socket(stream: &Stream, source: io::Error) -> DriveError {
 
 async fn pass(side: Side, session: &Session, socket: OwnedFd) -> Result<(), DriveError> {
     let failed =
-        |source| DriveError::Prepare { side, what: "taking a socket of ours (getfd)", source };
+        |source| DriveError::Prepare { side, what: "receiving our socket (getfd)", source };
     let request = Request::raw("getfd", json!({ "fdname": PASSED }));
     session.execute_with_fd(request, socket, DEADLINE).await.map_err(failed).map(drop)
 }
@@ -139,7 +140,8 @@ async fn apply(side: Side, settings: &Settings, session: &Session) -> Result<(),
             .iter()
             .map(|(name, on)| json!({"capability": name, "state": on}))
             .collect();
-        // Raw, not qapi's typed request: its closed enum cannot name what newer and older QEMUs have.
+        // A raw request, because the closed enum of qapi cannot name the capabilities of newer and
+        // older QEMUs.
         let request = Request::raw("migrate-set-capabilities", json!({ "capabilities": list }));
         session.execute(request, DEADLINE).await.map_err(failed("capabilities"))?;
     }

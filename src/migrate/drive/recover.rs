@@ -1,7 +1,8 @@
-//! One attempt to bring a broken post-copy back: both sides paused, the destination listens, the source resumes.
+//! Makes one attempt to resume a broken post-copy: pause both sides, let the destination listen, resume
+//! on the source.
 //!
-//! Takes sessions and somebody who knows the way; gives success, or what went wrong. Commands to the destination that can go out of band do:
-//! its main loop may itself wait for a page that is missing (facts/qemu.md §4.5).
+//! Takes the two sessions and a [`Rejoin`], which knows the addresses. Commands to the destination go
+//! out of band where QEMU allows it, because its main loop may itself wait for a missing page.
 
 use crate::plan::Uri;
 use base::Side;
@@ -14,24 +15,24 @@ use tokio::sync::Mutex;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
-/// Polls until both sides are paused.
-const PAUSING: u32 = 250;
-/// Polls until the source goes on.
-const RESUMING: u32 = 500;
-/// Since 9.1 the source leaves `postcopy-paused` at once (`postcopy-recover-setup`); before, it does when it is connected. One that is still so
-/// after this many polls is so again.
-const STILL: u32 = 100;
+/// The maximum number of polls until both sides are paused.
+const MAX_PAUSE_POLLS: u32 = 250;
+/// The maximum number of polls until the source resumes.
+const MAX_RESUME_POLLS: u32 = 500;
+/// Since 9.1 the source leaves `postcopy-paused` at once, for `postcopy-recover-setup`. Before 9.1 it
+/// leaves when it is connected. A source that is still paused after this many polls has failed again.
+const MAX_STILL_PAUSED_POLLS: u32 = 100;
 const LEAVES_AT_ONCE: QemuVersion = QemuVersion::new(9, 1, 0);
 
-/// Where a broken post-copy goes on.
+/// The addresses that a recovery uses.
 pub trait Rejoin: std::fmt::Debug + Send + Sync {
-    /// Where the destination shall listen at the attempt with this number, from 1: a migration URI.
+    /// The migration URI on which the destination listens at this attempt. The first attempt is 1.
     fn incoming(&self, attempt: u32) -> String;
 
-    /// What the source shall connect to, where the destination listens at `listening`.
+    /// The migration URI to which the source connects when the destination listens on `listening`.
     ///
     /// # Errors
-    /// If there is no way to it.
+    /// Fails if the destination cannot be reached from the source.
     fn outgoing(&self, listening: &str) -> io::Result<String>;
 }
 
@@ -39,47 +40,47 @@ pub trait Rejoin: std::fmt::Debug + Send + Sync {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecoverError {
-    /// A command was refused or not answered.
+    /// QEMU refused a command or did not answer.
     #[error("{what}: {source}")]
     Qmp {
-        /// What was tried.
+        /// The step that failed.
         what: &'static str,
-        /// QEMU's word.
+        /// The error of the QMP command.
         source: QmpError,
     },
-    /// A side is in no state to be recovered from.
-    #[error("the {side} is in state {status}, which is none to recover from")]
+    /// A side is in a state from which post-copy cannot be recovered.
+    #[error("the {side} is in state {status}, from which post-copy cannot be recovered")]
     State {
-        /// Which side.
+        /// The side.
         side: Side,
-        /// Its state.
+        /// Its migration status.
         status: Status,
     },
-    /// `migrate-pause` did not help.
+    /// The sides did not both pause, although `migrate-pause` was sent.
     #[error("the two sides do not both pause (source {source_is}, destination {destination_is})")]
     Pause {
-        /// The source's state.
+        /// The status of the source.
         source_is: Status,
-        /// The destination's.
+        /// The status of the destination.
         destination_is: Status,
     },
-    /// There is no way between them.
-    #[error("no way to {uri}: {source}")]
-    Way {
-        /// Where the destination listens.
+    /// The source cannot reach the destination.
+    #[error("the source cannot reach {uri}: {source}")]
+    Unreachable {
+        /// The URI on which the destination listens.
         uri: String,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
-    /// The source tried, and is paused again.
+    /// The source tried to resume and is paused again.
     #[error("the source could not connect, or the connection broke again{}", .0.as_deref().map(|text| format!(" ({text})")).unwrap_or_default())]
     Again(Option<String>),
-    /// Nothing happened.
-    #[error("the source is in state {0} and does not go on")]
+    /// The source did not change state in time.
+    #[error("the source is in state {0} and does not resume")]
     Silent(Status),
 }
 
-/// Makes attempts. Cheap to clone; one attempt at a time.
+/// Makes recovery attempts, one at a time. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct Recoverer {
     rejoin: Arc<dyn Rejoin>,
@@ -89,21 +90,21 @@ pub struct Recoverer {
 #[derive(Debug, Default)]
 struct Made {
     attempts: u32,
-    /// Where the destination listens since an attempt that went no further.
+    /// The URI on which the destination still listens after an attempt that failed later.
     listening: Option<String>,
 }
 
 impl Recoverer {
-    /// One that knows the way.
+    /// A recoverer that uses these addresses.
     #[must_use]
     pub fn new(rejoin: Arc<dyn Rejoin>) -> Recoverer {
         Recoverer { rejoin, made: Arc::default() }
     }
 
-    /// One attempt. A side that has not noticed is paused first.
+    /// Makes one attempt. A side that has not noticed the break is paused first.
     ///
     /// # Errors
-    /// [`RecoverError`]; it can be tried again.
+    /// [`RecoverError`]; the attempt can be repeated.
     pub async fn attempt(
         &self,
         source: &Session,
@@ -115,18 +116,18 @@ impl Recoverer {
             return Ok(());
         }
         let listening = self.listen(&mut made, destination).await?;
-        let way = |source| RecoverError::Way { uri: listening.clone(), source };
-        let uri = self.rejoin.outgoing(&listening).map_err(way)?;
+        let unreachable = |source| RecoverError::Unreachable { uri: listening.clone(), source };
+        let uri = self.rejoin.outgoing(&listening).map_err(unreachable)?;
         let resume = Request::raw("migrate", json!({ "uri": uri, "resume": true }));
         let failed =
             |source| RecoverError::Qmp { what: "resuming on the source (migrate)", source };
         source.execute(resume, DEADLINE).await.map_err(failed)?;
-        resumed(source).await?;
+        wait_until_resumed(source).await?;
         made.listening = None;
         Ok(())
     }
 
-    /// Gives the URI at which the destination listens.
+    /// Lets the destination listen and returns the URI.
     async fn listen(&self, made: &mut Made, destination: &Session) -> Result<String, RecoverError> {
         let uri = self.rejoin.incoming(made.attempts);
         let recover = Request::typed(&qapi::qmp::migrate_recover { uri: uri.clone() });
@@ -136,8 +137,8 @@ impl Recoverer {
         };
         let listening = match (destination.execute(recover, DEADLINE).await, made.listening.take())
         {
-            (Ok(_), _) => actual(destination, uri).await?,
-            // Older QEMUs listen once: an earlier attempt got so far, and they listen there still.
+            (Ok(_), _) => resolve_port(destination, uri).await?,
+            // Older QEMUs listen only once, and still listen since an earlier attempt.
             (Err(error), Some(earlier)) if error.is_refusal() => earlier,
             (Err(error), _) => return Err(failed(error)),
         };
@@ -146,21 +147,23 @@ impl Recoverer {
     }
 }
 
-/// migrate-recover refuses a side that is not paused, and a side that sees no error never is by itself.
+/// Pauses both sides. `migrate-recover` needs a paused side, and a side that sees no error never
+/// pauses by itself.
 async fn pause_both(source: &Session, destination: &Session) -> Result<Both, RecoverError> {
     let mut states = [Status::None, Status::None];
-    for poll in 0..PAUSING {
+    for poll in 0..MAX_PAUSE_POLLS {
         for (index, (side, session)) in
             [(Side::Source, source), (Side::Destination, destination)].into_iter().enumerate()
         {
-            states[index] = look(session).await?.status.unwrap_or(Status::None);
+            states[index] = query(session).await?.status.unwrap_or(Status::None);
             match &states[index] {
-                // The first time round nothing is forced: the other side's error may be on its way.
+                // Nothing is forced in the first round, because the error may still be on its
+                // way to the other side.
                 Status::PostcopyActive | Status::PostcopyRecover | Status::PostcopyRecoverSetup
                     if poll > 0 =>
                 {
                     let pause = Request::typed(&qapi::qmp::migrate_pause {});
-                    // Refused where it has just changed state by itself, which the next look shows.
+                    // Refused if the side just changed state by itself; the next poll shows that.
                     let _ = session.execute(pause, DEADLINE).await;
                 }
                 status if status.is_postcopy() || *status == Status::Completed => {}
@@ -179,28 +182,28 @@ async fn pause_both(source: &Session, destination: &Session) -> Result<Both, Rec
     Err(RecoverError::Pause { source_is, destination_is })
 }
 
-/// With the port that it got, where it was to choose one.
-async fn actual(destination: &Session, uri: String) -> Result<String, RecoverError> {
+/// The URI with the port that QEMU chose, if `uri` let it choose one.
+async fn resolve_port(destination: &Session, uri: String) -> Result<String, RecoverError> {
     if !uri.ends_with(":0") {
         return Ok(uri);
     }
-    let addresses = look(destination).await?.socket_address.unwrap_or_default();
-    // 7.2 keeps those of before.
+    let addresses = query(destination).await?.socket_address.unwrap_or_default();
+    // 7.2 keeps the earlier addresses in the list.
     let actual = addresses.last().and_then(Uri::of_socket_address);
     Ok(Uri { outgoing: uri.clone(), incoming: uri }.resolved(actual.as_deref()))
 }
 
-async fn resumed(source: &Session) -> Result<(), RecoverError> {
+async fn wait_until_resumed(source: &Session) -> Result<(), RecoverError> {
     let mut last = MigrationInfo::default();
     let (mut left, mut still) = (source.greeting().version >= LEAVES_AT_ONCE, 0);
-    for _ in 0..RESUMING {
-        last = look(source).await?;
+    for _ in 0..MAX_RESUME_POLLS {
+        last = query(source).await?;
         match last.status {
             Some(Status::PostcopyActive | Status::Completed) => return Ok(()),
             Some(Status::PostcopyPaused) => still += 1,
             _ => left = true,
         }
-        if still > 0 && left || still > STILL {
+        if still > 0 && left || still > MAX_STILL_PAUSED_POLLS {
             return Err(RecoverError::Again(last.error_desc));
         }
         tokio::time::sleep(POLL).await;
@@ -208,13 +211,13 @@ async fn resumed(source: &Session) -> Result<(), RecoverError> {
     Err(RecoverError::Silent(last.status.unwrap_or(Status::None)))
 }
 
-async fn look(session: &Session) -> Result<MigrationInfo, RecoverError> {
+async fn query(session: &Session) -> Result<MigrationInfo, RecoverError> {
     let failed =
         |source| RecoverError::Qmp { what: "asking for its state (query-migrate)", source };
     session.query_migrate(DEADLINE).await.map_err(failed)
 }
 
-/// What both sides are.
+/// The common state of both sides.
 #[derive(PartialEq)]
 enum Both {
     Paused,

@@ -1,41 +1,43 @@
-//! When a broken post-copy is tried again, and when that is given up: pure, a part of the [`Machine`](super::Machine).
+//! Decides when to retry a broken post-copy and when to give up. This is a pure part of the
+//! [`Machine`](super::Machine).
 //!
-//! QEMU keeps both sides in `postcopy-paused`: the guest runs on, on the destination, until it touches a page that is missing. Nothing is lost
-//! until one of the two ends, so nothing is hurried either.
+//! QEMU keeps both sides in `postcopy-paused`. The guest runs on the destination until it touches a
+//! page that is missing. Nothing is lost until one of the two processes ends, so there is no hurry.
 
 use crate::plan::RecoveryRules;
 use base::Side;
 use qmp::Status;
 
-/// Post-copy that lost its channel may have lost it with a QEMU; that its process ended is known a moment later, and says more.
+/// The wait after post-copy lost its channel. If a QEMU exited, its exit is reported a moment later,
+/// and explains more than the lost channel.
 const GRACE_NS: u64 = 500_000_000;
 /// The longest pause between two attempts.
-const LONGEST_NS: u64 = 2_000_000_000;
-/// An attempt that says nothing by then has failed.
+const MAX_BACKOFF_NS: u64 = 2_000_000_000;
+/// An attempt without a result after this time has failed.
 const ATTEMPT_NS: u64 = 30_000_000_000;
 
-/// What is to be done about it.
+/// What to do about a broken post-copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// Nothing now.
+    /// Do nothing now.
     Nothing,
-    /// An attempt, for this reason.
+    /// Make an attempt, for this reason.
     Try(String),
-    /// It is given up, for this reason.
+    /// Give up, for this reason.
     GiveUp(String),
 }
 
-/// The state of it.
+/// The state of the recovery.
 #[derive(Clone, Debug)]
 pub(super) struct Recovery {
     rules: RecoveryRules,
-    /// Since when each side is paused.
+    /// The time since which each side, source first, is paused.
     paused_ns: [Option<u64>; 2],
-    made: u32,
-    /// An attempt is under way since.
+    attempts_made: u32,
+    /// The start of the attempt that is under way.
     trying_ns: Option<u64>,
     not_before_ns: u64,
-    last_words: Option<String>,
+    last_error: Option<String>,
 }
 
 impl Recovery {
@@ -43,27 +45,27 @@ impl Recovery {
         Recovery {
             rules,
             paused_ns: [None; 2],
-            made: 0,
+            attempts_made: 0,
             trying_ns: None,
             not_before_ns: 0,
-            last_words: None,
+            last_error: None,
         }
     }
 
-    /// A side is in this state.
+    /// Takes the migration status of a side.
     pub(super) fn saw(&mut self, side: Side, status: &Status, now_ns: u64) {
         let since = &mut self.paused_ns[usize::from(side == Side::Destination)];
         match status {
             Status::PostcopyPaused => {
                 since.get_or_insert(now_ns);
             }
-            // Somebody recovered it, or it never was.
+            // Somebody else recovered post-copy, or it was never broken.
             Status::PostcopyActive | Status::Completed => *since = None,
             _ => {}
         }
     }
 
-    /// The attempt brought it back: all attempts are there again for the next time.
+    /// The attempt succeeded. The count of attempts starts again at zero.
     pub(super) fn succeeded(&mut self) {
         *self = Recovery::new(self.rules);
     }
@@ -73,29 +75,31 @@ impl Recovery {
         self.paused_ns.iter().any(Option::is_some)
     }
 
-    /// Whether this side is.
+    /// Whether this side is known to be paused.
     pub(super) fn is_paused_on(&self, side: Side) -> bool {
         self.paused_ns[usize::from(side == Side::Destination)].is_some()
     }
 
-    /// Whether there is an attempt under way.
+    /// Whether an attempt is under way.
     pub(super) fn is_trying(&self) -> bool {
         self.trying_ns.is_some()
     }
 
-    /// The attempt failed.
+    /// The attempt failed with this error.
     pub(super) fn failed(&mut self, text: &str, now_ns: u64) {
         self.trying_ns = None;
-        self.last_words = Some(text.to_owned());
-        let doublings = self.made.saturating_sub(1).min(16);
-        let pause_ns = (self.rules.backoff.0 * 1000).saturating_mul(1 << doublings).min(LONGEST_NS);
+        self.last_error = Some(text.to_owned());
+        let doublings = self.attempts_made.saturating_sub(1).min(16);
+        let pause_ns =
+            (self.rules.backoff.0 * 1000).saturating_mul(1 << doublings).min(MAX_BACKOFF_NS);
         self.not_before_ns = now_ns + pause_ns;
     }
 
-    /// What is due. `stalled`: post-copy is not paused, but sends nothing either. `wanted`: the user has not asked to leave.
+    /// Returns what to do now. `stalled` means that post-copy is not paused but sends nothing. `wanted`
+    /// means that the user has not asked to stop.
     pub(super) fn due(&mut self, stalled: bool, wanted: bool, now_ns: u64) -> Due {
         if self.trying_ns.is_some_and(|since_ns| now_ns.saturating_sub(since_ns) > ATTEMPT_NS) {
-            self.failed("it did not come to an end", now_ns);
+            self.failed("it had no result in time", now_ns);
         }
         let paused = self.paused_ns.iter().flatten().min();
         let ripe =
@@ -103,31 +107,37 @@ impl Recovery {
         if !ripe || self.trying_ns.is_some() || now_ns < self.not_before_ns {
             return Due::Nothing;
         }
-        if self.made >= self.rules.attempts || !wanted {
+        if self.attempts_made >= self.rules.attempts || !wanted {
             return Due::GiveUp(self.given_up(stalled, wanted));
         }
-        self.made += 1;
+        self.attempts_made += 1;
         self.trying_ns = Some(now_ns);
         let broken = if stalled { "post-copy sends nothing" } else { "post-copy lost its channel" };
         let before = self
-            .last_words
+            .last_error
             .as_ref()
             .map_or_else(String::new, |words| format!(" (the last one: {words})"));
-        Due::Try(format!("{broken}; attempt {} of {}{before}", self.made, self.rules.attempts))
+        Due::Try(format!(
+            "{broken}; attempt {} of {}{before}",
+            self.attempts_made, self.rules.attempts
+        ))
     }
 
     fn given_up(&self, stalled: bool, wanted: bool) -> String {
         let what = if stalled { "post-copy sends nothing" } else { "post-copy lost its channel" };
-        let tried = match (&self.last_words, wanted) {
-            (_, false) => "you asked to leave".to_owned(),
+        let tried = match (&self.last_error, wanted) {
+            (_, false) => "you interrupted".to_owned(),
             (Some(words), _) => {
-                format!("{} attempts to recover it failed, the last one: {words}", self.made)
+                format!(
+                    "{} attempts to recover it failed, the last one: {words}",
+                    self.attempts_made
+                )
             }
-            (None, _) => "it is not to be recovered (recovery.attempts)".to_owned(),
+            (None, _) => "recovery is off (recovery.attempts = 0)".to_owned(),
         };
         format!(
             "{what}, and {tried}. The guest is on the destination and stops at the first page that is missing; it needs the source. Keep both \
-             QEMUs, and when there is a way between them: `switchover recover`"
+             QEMUs, and run `switchover recover` when the network between them works again"
         )
     }
 }
@@ -171,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn when_it_goes_on_all_attempts_are_there_again() {
+    fn restores_all_attempts_after_a_success() {
         let mut recovery = recovery(1);
         recovery.saw(Side::Source, &Status::PostcopyPaused, SECOND);
         recovery.saw(Side::Destination, &Status::PostcopyPaused, SECOND);
@@ -185,11 +195,11 @@ mod tests {
     }
 
     #[test]
-    fn a_user_who_wants_to_leave_and_one_who_wants_no_attempts_get_none() {
+    fn makes_no_attempt_after_an_interrupt_or_with_zero_attempts_allowed() {
         let mut leaves = recovery(5);
         leaves.saw(Side::Source, &Status::PostcopyPaused, SECOND);
         assert!(
-            matches!(leaves.due(false, false, 2 * SECOND), Due::GiveUp(text) if text.contains("asked to leave"))
+            matches!(leaves.due(false, false, 2 * SECOND), Due::GiveUp(text) if text.contains("you interrupted"))
         );
         let mut none = recovery(0);
         none.saw(Side::Destination, &Status::PostcopyPaused, SECOND);
@@ -199,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_that_says_nothing_has_failed_by_and_by() {
+    fn fails_an_attempt_that_has_no_result_in_time() {
         let mut recovery = recovery(2);
         recovery.saw(Side::Source, &Status::PostcopyPaused, SECOND);
         assert!(matches!(recovery.due(false, true, 2 * SECOND), Due::Try(_)));

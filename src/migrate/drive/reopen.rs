@@ -1,4 +1,4 @@
-//! A QMP connection that ended, made again. A QEMU lives on without its monitor, and so does its migration.
+//! Reconnects a QMP connection that ended. QEMU and its migration continue without a monitor.
 
 use super::driver::End;
 use qmp::{QmpError, Session};
@@ -7,69 +7,71 @@ use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(100);
-/// For so long in all.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Where nothing listens any more, so often: a proxy may start again, a QEMU that has ended does not.
-const REFUSALS: u32 = 10;
-/// Where QEMU had connected to us: the end of its process is known a moment later, and says more.
+/// The limit for all attempts together.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Attempts that may be refused because nothing listens. A proxy may restart; a QEMU that has ended
+/// does not.
+const MAX_REFUSALS: u32 = 10;
+/// The wait when QEMU had connected to us. The exit of its process is reported a moment later, and
+/// explains more than the lost connection.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// Why there is no connection again, in a sentence.
+/// Why the connection was not restored, with one sentence for the user.
 #[derive(Debug)]
 pub(super) enum Lost {
-    /// The process has ended.
+    /// The process of QEMU has ended.
     Exited(String),
-    /// It may live.
+    /// The process may live.
     Gone(String),
 }
 
-/// Connects to the QEMU behind `lost` once more.
+/// Reconnects to the QEMU of the session `lost`.
 ///
 /// # Errors
-/// [`Lost`]; its sentence begins with `reason`, for which it ended.
+/// [`Lost`], whose sentence begins with `reason`, the reason why the connection ended.
 pub(super) async fn reopen(lost: &Session, reason: String) -> Result<End, Lost> {
-    match tokio::time::timeout(PATIENCE, attempts(lost)).await {
+    match tokio::time::timeout(TOTAL_TIMEOUT, attempts(lost)).await {
         Ok(Ok(end)) => Ok(end),
-        Ok(Err(Why::Ended)) => Err(Lost::Exited("the QEMU process has ended".to_owned())),
-        Ok(Err(Why::Failed(why))) => Err(Lost::Gone(format!("{reason}; {why}"))),
-        Ok(Err(Why::NoWay)) => Err(Lost::Gone(reason)),
+        Ok(Err(AttemptError::Ended)) => Err(Lost::Exited("the QEMU process has ended".to_owned())),
+        Ok(Err(AttemptError::Failed(why))) => Err(Lost::Gone(format!("{reason}; {why}"))),
+        Ok(Err(AttemptError::NoAddress)) => Err(Lost::Gone(reason)),
         Err(_) => Err(Lost::Gone(format!(
-            "{reason}; it could not be made again within {} s",
-            PATIENCE.as_secs()
+            "{reason}; it could not be reopened within {} s",
+            TOTAL_TIMEOUT.as_secs()
         ))),
     }
 }
 
-enum Why {
-    /// Nothing listens, and the process that did is no more.
+enum AttemptError {
+    /// Nothing listens, and the process that listened has exited.
     Ended,
     Failed(String),
-    /// QEMU had connected to us.
-    NoWay,
+    /// QEMU had connected to us, so we cannot reconnect.
+    NoAddress,
 }
 
-async fn attempts(lost: &Session) -> Result<End, Why> {
+async fn attempts(lost: &Session) -> Result<End, AttemptError> {
     let mut refusals = 0;
     loop {
         tokio::time::sleep(PAUSE).await;
         match lost.reconnect(DEADLINE).await {
             None => {
                 tokio::time::sleep(GRACE).await;
-                return Err(Why::NoWay);
+                return Err(AttemptError::NoAddress);
             }
-            // A VM that was started anew is not the one that was migrated.
+            // A VM that was restarted is not the VM that was migrated.
             Some(Ok((session, _))) if is_another(lost, &session) => {
-                return Err(Why::Failed("another process listens there now".to_owned()));
+                return Err(AttemptError::Failed("another process listens there now".to_owned()));
             }
             Some(Ok((session, notices))) => return Ok(End { session, notices }),
             Some(Err(error)) => {
                 refusals += u32::from(nothing_listens(&error));
-                // Whoever listened may have been another than QEMU, which still does then.
+                // A proxy may have listened instead of QEMU. Its process then still lives.
                 if nothing_listens(&error) && lost.peer_has_ended() {
-                    return Err(Why::Ended);
+                    return Err(AttemptError::Ended);
                 }
-                if refusals >= REFUSALS {
-                    return Err(Why::Failed(error.to_string()));
+                if refusals >= MAX_REFUSALS {
+                    return Err(AttemptError::Failed(error.to_string()));
                 }
             }
         }

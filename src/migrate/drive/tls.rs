@@ -1,6 +1,7 @@
-//! The credentials objects of both sides: made before a migration, taken back after it.
+//! Installs the TLS credentials objects on both sides before a migration and removes them after it.
 //!
-//! Takes a plan's [`Tls`] and sessions; leaves a VM as it was. Knows nothing of files: each QEMU reads its own.
+//! Takes the [`Tls`] of a plan and the sessions. Leaves each VM as it was. Each QEMU reads its own
+//! credential files; this module does not.
 
 use super::DriveError;
 use crate::plan::{OBJECT, Tls};
@@ -12,11 +13,11 @@ use serde_json::{Map, Value, json};
 use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(5);
-/// A server without dh-params.pem makes Diffie-Hellman parameters first: up to a second and more on 7.2 and 10.0, none on 11.1
-/// (`qcrypto_tls_creds_get_dh_params_file`).
-const MAKING: Duration = Duration::from_secs(60);
+/// A server without dh-params.pem first generates Diffie-Hellman parameters. That takes a second or
+/// more on 7.2 and 10.0, and nothing on 11.1 (`qcrypto_tls_creds_get_dh_params_file`).
+const CREATE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The parameters of a side that a migration with TLS changes.
+/// The migration parameters that a migration with TLS changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 struct Parameters {
@@ -34,13 +35,14 @@ impl Parameters {
     }
 }
 
-/// What was given to the two sides, and how they were before.
+/// The sides on which credentials were installed, with their parameters before that.
 #[derive(Clone, Debug, Default)]
-pub struct Given([Option<Parameters>; 2]);
+pub struct InstalledTls([Option<Parameters>; 2]);
 
-impl Given {
-    /// Makes a side's object. What it was before is noted first: whoever drops this has it taken back.
-    pub(super) async fn give(
+impl InstalledTls {
+    /// Creates the credentials object on one side. The old parameters are stored before that, so that
+    /// `remove` can restore them even if this future is dropped.
+    pub(super) async fn install(
         &mut self,
         tls: &Tls,
         side: Side,
@@ -53,18 +55,18 @@ impl Given {
             before = Parameters::default();
         }
         self.0[index(side)] = Some(before);
-        // One of a driver that died. Mostly there is none, which QEMU says.
+        // Delete the object of a driver that died. Usually there is none, and QEMU refuses.
         let _ = session.execute(delete(), DEADLINE).await;
         session
-            .execute(tls.object(side), MAKING)
+            .execute(tls.object(side), CREATE_TIMEOUT)
             .await
             .map_err(failed("its TLS credentials (object-add)"))?;
         Ok(())
     }
 
-    /// What a driver that died gave them, as far as can be seen.
-    pub(super) async fn found(sessions: &[Session; 2]) -> Given {
-        let mut found = Given::default();
+    /// Finds credentials that a driver that died installed, by the object that `tls-creds` names.
+    pub(super) async fn find(sessions: &[Session; 2]) -> InstalledTls {
+        let mut found = InstalledTls::default();
         for (slot, session) in found.0.iter_mut().zip(sessions) {
             *slot = Parameters::of(session)
                 .await
@@ -75,8 +77,8 @@ impl Given {
         found
     }
 
-    /// After a migration that ended so. What could not be taken back, if anything.
-    pub(super) async fn take_back_after(
+    /// Removes the credentials after a migration with this outcome. Returns a warning if they remain.
+    pub(super) async fn remove_after(
         &self,
         outcome: Outcome,
         sessions: &[Session; 2],
@@ -89,22 +91,23 @@ impl Given {
                 "the TLS credentials `{OBJECT}` are still in both QEMUs: going on with this migration would need them"
             ));
         }
-        self.take_back(sessions).await;
+        self.remove(sessions).await;
         None
     }
 
-    /// Sets the parameters as they were, and deletes the objects. A QEMU that is gone has none.
-    pub(super) async fn take_back(&self, sessions: &[Session; 2]) {
+    /// Restores the parameters and deletes the objects. Failures are only logged, because a QEMU that
+    /// has exited has neither.
+    pub(super) async fn remove(&self, sessions: &[Session; 2]) {
         for (before, session) in self.0.iter().zip(sessions) {
             let Some(before) = before else { continue };
-            // Their default is "", and null is not taken by all versions.
+            // Their default is "", and not every version accepts null.
             let value = |text: &Option<String>| text.clone().unwrap_or_default().into();
             let names = [("tls-creds", &before.tls_creds), ("tls-hostname", &before.tls_hostname)];
             let parameters =
                 Map::from_iter(names.map(|(name, text)| (name.to_owned(), value(text))));
             for request in [Request::raw("migrate-set-parameters", parameters.into()), delete()] {
                 if let Err(error) = session.execute(request, DEADLINE).await {
-                    tracing::debug!(side = session.side(), %error, "TLS credentials not taken back");
+                    tracing::debug!(side = session.side(), %error, "the TLS credentials were not removed");
                 }
             }
         }

@@ -26,7 +26,7 @@ enum Said {
     Refused(Command),
     Held(Held),
     Released,
-    Quelled,
+    StaleCopyStopped,
     Recovered,
 }
 
@@ -328,9 +328,9 @@ impl World {
                 }
                 self.destination.say(Said::Released);
             }
-            Command::Quell(side) => {
+            Command::StopStaleCopy(side) => {
                 self.side(side).vm = Vm::Stopped;
-                self.side(side).say(Said::Quelled);
+                self.side(side).say(Said::StaleCopyStopped);
             }
             Command::Recover
                 if self.source.state == "postcopy-paused"
@@ -460,7 +460,7 @@ impl World {
             Said::Refused(command) => self.step_machine(&Input::Refused(command, "no".to_owned())),
             Said::Held(held) => self.step_machine(&Input::Held(held)),
             Said::Released => self.step_machine(&Input::Released),
-            Said::Quelled => self.step_machine(&Input::Quelled),
+            Said::StaleCopyStopped => self.step_machine(&Input::StaleCopyStopped),
             Said::Recovered => self.step_machine(&Input::Recovered),
         }
     }
@@ -474,7 +474,7 @@ impl World {
                         Command::Hold
                             | Command::Release
                             | Command::Listen
-                            | Command::Quell(Side::Destination)
+                            | Command::StopStaleCopy(Side::Destination)
                     );
                     let qemu = self.side(if to { Side::Destination } else { Side::Source });
                     if qemu.heard && qemu.alive {

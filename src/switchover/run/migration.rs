@@ -8,7 +8,7 @@ use base::clock::{Stamp, monotonic_ns};
 use base::units::SampleRate;
 use lab::Route;
 use lab::link::Totals;
-use migrate::drive::{Driver, End, Given, Interrupt, Progress, Report};
+use migrate::drive::{Driver, End, InstalledTls, Interrupt, Progress, Report};
 use migrate::observe::{Latest, Sampler, SharedSampler};
 use migrate::plan::{Ground, OLDEST, Plan, Refused, Support, adopt, plan};
 use qmp::{BlockingSession, Session};
@@ -132,7 +132,7 @@ pub(super) async fn migrate(
         run_state_before: state_to_have_again(&supports[0].run_state),
         progress,
         on_state: Box::new(|_| ()),
-        given: Given::default(),
+        installed_tls: InstalledTls::default(),
         rejoin: path.again(scenario, &plan, network.as_ref(), local.as_ref()),
     };
     let (outgoing, incoming_asked) = if adopts {

@@ -269,7 +269,7 @@ fn warnings(summary: &Summary, seen: &Seen, digests: &[Digest]) -> Vec<String> {
         seen.migrations.iter().flat_map(|migration| migration.report.hook_problems.iter().cloned()),
     );
     warnings
-        .extend(seen.migrations.iter().flat_map(|migration| migration.report.left_behind.clone()));
+        .extend(seen.migrations.iter().flat_map(|migration| migration.report.not_restored.clone()));
     warnings.extend(distrust(summary));
     let mut warn = |text: String| warnings.push(text);
     if summary.guest.integrity == Integrity::Corrupt {

@@ -3,7 +3,7 @@
 use super::server::{Peer, Server, served};
 use base::Side;
 use base::units::Micros;
-use migrate::drive::{Driver, End, Given, Interrupt, Progress, Rejoin, Report, RunStates};
+use migrate::drive::{Driver, End, InstalledTls, Interrupt, Progress, Rejoin, Report, RunStates};
 use migrate::observe::Latest;
 use migrate::plan::{Listen, Plan, RecoveryRules, Settings, Stream};
 use model::policy::{GiveUpWhen, SwitchWhen};
@@ -89,7 +89,7 @@ async fn start(plan: Plan) -> Running {
         progress: Box::new(progress),
         on_state: Box::new(|_| ()),
         rejoin: Arc::new(Elsewhere),
-        given: Given::default(),
+        installed_tls: InstalledTls::default(),
     };
     let migration = tokio::spawn(driver.migrate(json!({"uri": "unix:/nowhere"})));
     Running {
@@ -299,7 +299,7 @@ async fn a_limit_that_was_raised_is_put_back_when_it_comes_to_nothing() {
     running.record.discard();
     waiting.abort();
     insta::assert_snapshot!(words(&report), @"cancelled: interrupted");
-    assert_eq!(report.left_behind, [""; 0]);
+    assert_eq!(report.not_restored, [""; 0]);
 }
 
 #[tokio::test]
@@ -315,7 +315,7 @@ async fn a_limit_that_cannot_be_put_back_is_said() {
     running.record.discard();
     waiting.abort();
     insta::assert_snapshot!(words(&report), @"failed: source: the migration failed");
-    insta::assert_snapshot!(report.left_behind.join("\n"),
+    insta::assert_snapshot!(report.not_restored.join("\n"),
         @"source: downtime-limit may still be 2000s, to which it was raised to let pre-copy finish \
         (source: QEMU refused migrate-set-parameters: not today (GenericError)); before it was 77 \
         ms");

@@ -4,46 +4,25 @@
 //! becomes of the source meanwhile; and a source that is cancelled starts its guest too. So the destination is held first. `stop` in run state
 //! `inmigrate` clears `autostart` (qmp_stop in QEMU's monitor/qmp-cmds.c), and a guest that arrives then stays stopped.
 
-use super::alone::{Out, SourceOut};
-use super::{Command, Effect, Held, Machine, Phase};
+use super::types::{CancelReason, DestinationHold, SideLoss, SourceLoss};
+use super::{Command, DecisionAction, Effect, Held, Machine, Phase};
 use record::Outcome;
-
-/// Why a cancel is under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
-    GaveUp,
-    User,
-    Trouble,
-}
 
 /// What a person has to know who finds the two.
 pub(super) const WAS_HELD: &str = ". The destination was told not to start the guest by itself: if the source says completed, continue it there";
-
-/// What the destination was told about starting its guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hold {
-    /// Nothing: it starts its guest when it has it.
-    No,
-    /// It was told to stay stopped.
-    Asked,
-    /// It stays stopped: for a cancel, or until the source says that it is done.
-    Held,
-    /// It was told to start its guest after all, and has not confirmed it.
-    Releasing,
-}
 
 impl Machine {
     /// Cancels, or notes that it is too late.
     pub(super) fn cancel(
         &mut self,
-        why: Why,
+        why: CancelReason,
         reason: String,
         now_ns: u64,
         effects: &mut Vec<Effect>,
     ) {
         let may_have_begun = self.seen.postcopy_asked && !self.cancel_is_guarded;
         match self.phase {
-            Phase::Cancelling | Phase::Doubt | Phase::Ended => {}
+            Phase::Cancelling | Phase::SplitBrain | Phase::Ended => {}
             Phase::Precopy | Phase::Switchover
                 if !may_have_begun && !self.source_done && !self.hold_refused =>
             {
@@ -52,13 +31,13 @@ impl Machine {
             Phase::Precopy
             | Phase::Switchover
             | Phase::Postcopy
-            | Phase::OtherSide
-            | Phase::Alone => {
+            | Phase::AwaitingPeer
+            | Phase::PeerUnreachable => {
                 if self.wants_out.is_none() {
                     let note = format!(
                         "{reason}; not cancelled: past the point of no return, only the destination can have the guest"
                     );
-                    self.note("go-on", &note, effects);
+                    self.note(DecisionAction::GoOn, &note, effects);
                     self.wants_out = Some((why, reason));
                 }
             }
@@ -67,12 +46,12 @@ impl Machine {
 
     pub(super) fn begin_cancel(
         &mut self,
-        why: Why,
+        why: CancelReason,
         reason: String,
         now_ns: u64,
         effects: &mut Vec<Effect>,
     ) {
-        if self.destination_out == Some(Out::Gone) && !self.needs_no_hold() {
+        if self.destination_loss == Some(SideLoss::Gone) && !self.needs_no_hold() {
             let reason = format!(
                 "{reason}; not cancelled: the destination cannot be asked, and would start the guest too if it gets everything meanwhile. The \
                  migration goes on by itself. If the destination is no more: `switchover cancel`"
@@ -80,13 +59,13 @@ impl Machine {
             self.end(Outcome::Unknown, reason, effects);
             return;
         }
-        self.note("cancel", &reason, effects);
+        self.note(DecisionAction::Cancel, &reason, effects);
         self.why = Some((why, reason));
         self.enter(Phase::Cancelling, now_ns);
         if self.needs_no_hold() {
             effects.push(Effect::Send(Command::Cancel));
         } else {
-            self.hold = Hold::Asked;
+            self.hold = DestinationHold::Asked;
             self.was_held = true;
             effects.push(Effect::Send(Command::Hold));
         }
@@ -94,12 +73,14 @@ impl Machine {
 
     /// There is nobody to be held; or nothing that could start yet.
     fn needs_no_hold(&self) -> bool {
-        self.destination_out.is_some_and(Out::is_for_good) || self.waits || self.hold == Hold::Held
+        self.destination_loss.is_some_and(SideLoss::is_for_good)
+            || self.waits
+            || self.hold == DestinationHold::Held
     }
 
     /// The cancel may not have arrived.
     pub(super) fn cancel_again(&mut self, effects: &mut Vec<Effect>) {
-        if self.hold != Hold::Asked && self.needs_no_hold() {
+        if self.hold != DestinationHold::Asked && self.needs_no_hold() {
             effects.push(Effect::Send(Command::Cancel));
         }
     }
@@ -109,7 +90,7 @@ impl Machine {
         if !std::mem::take(&mut self.hold_refused) {
             return;
         }
-        if self.phase == Phase::Doubt {
+        if self.phase == Phase::SplitBrain {
             self.ask_destination(effects);
         } else if matches!(self.phase, Phase::Precopy | Phase::Switchover)
             && let Some((why, reason)) = self.wants_out.take()
@@ -120,19 +101,19 @@ impl Machine {
 
     pub(super) fn held(&mut self, held: Held, now_ns: u64, effects: &mut Vec<Effect>) {
         match (self.hold, held) {
-            (Hold::Asked, held) if self.phase == Phase::Doubt => {
-                self.held_in_doubt(held, now_ns, effects)
+            (DestinationHold::Asked, held) if self.phase == Phase::SplitBrain => {
+                self.hold_answered_in_split_brain(held, now_ns, effects)
             }
-            (Hold::Asked, Held::Waits) if self.phase == Phase::Cancelling => {
+            (DestinationHold::Asked, Held::Waits) if self.phase == Phase::Cancelling => {
                 self.send_cancel(now_ns, effects)
             }
-            (Hold::Asked, Held::Runs | Held::Stands) => {
-                self.hold = Hold::No;
+            (DestinationHold::Asked, Held::Runs | Held::Stands) => {
+                self.hold = DestinationHold::No;
                 self.come_too_late(now_ns, effects);
             }
             // Also where it waited when it was asked, and both sides said completed before the answer came.
-            (Hold::Asked, _) => {
-                self.hold = Hold::Held;
+            (DestinationHold::Asked, _) => {
+                self.hold = DestinationHold::Held;
                 self.come_too_late(now_ns, effects);
             }
             _ => {}
@@ -140,23 +121,23 @@ impl Machine {
     }
 
     fn send_cancel(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
-        self.hold = Hold::Held;
+        self.hold = DestinationHold::Held;
         self.enter(Phase::Cancelling, now_ns);
         effects.push(Effect::Send(Command::Cancel));
     }
 
     /// The destination cannot be held; or has not said that it is, and may be by and by. So it is let go at once: one command follows the other.
     pub(super) fn not_held(&mut self, text: &str, now_ns: u64, effects: &mut Vec<Effect>) {
-        if self.hold != Hold::Asked {
+        if self.hold != DestinationHold::Asked {
             return;
         }
-        if self.phase == Phase::Doubt {
-            self.not_held_in_doubt(effects);
+        if self.phase == Phase::SplitBrain {
+            self.hold_failed_in_split_brain(effects);
             return;
         }
-        self.hold = Hold::No;
-        if !self.destination_out.is_some_and(Out::is_for_good) {
-            self.hold = Hold::Held;
+        self.hold = DestinationHold::No;
+        if !self.destination_loss.is_some_and(SideLoss::is_for_good) {
+            self.hold = DestinationHold::Held;
             self.let_run(effects);
         }
         match self.phase {
@@ -166,7 +147,7 @@ impl Machine {
             Phase::Cancelling => {
                 self.hold_refused = true;
                 self.note(
-                    "go-on",
+                    DecisionAction::GoOn,
                     &format!("not cancelled: the destination cannot be held: {text}"),
                     effects,
                 );
@@ -190,16 +171,16 @@ impl Machine {
 
     /// What was held, and shall have the guest after all, starts it.
     pub(super) fn let_run(&mut self, effects: &mut Vec<Effect>) {
-        if self.hold == Hold::Held {
-            self.hold = Hold::Releasing;
+        if self.hold == DestinationHold::Held {
+            self.hold = DestinationHold::Releasing;
             effects.push(Effect::Send(Command::Release));
         }
     }
 
     /// It was told to start it, or has done so.
     pub(super) fn released(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
-        if std::mem::replace(&mut self.hold, Hold::No) == Hold::Releasing
-            && self.phase == Phase::OtherSide
+        if std::mem::replace(&mut self.hold, DestinationHold::No) == DestinationHold::Releasing
+            && self.phase == Phase::AwaitingPeer
         {
             self.done(now_ns, effects);
         }
@@ -211,24 +192,24 @@ impl Machine {
         self.enter(phase, now_ns);
         self.progress_ns = now_ns;
         self.wants_out = self.why.take();
-        self.note("go-on", reason, effects);
+        self.note(DecisionAction::GoOn, reason, effects);
         self.let_run(effects);
     }
 
     /// Both sides say completed, and the guest stands on the destination because we held it; or we do not know yet whether we do.
     pub(super) fn release(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
-        if self.phase != Phase::OtherSide {
-            self.enter(Phase::OtherSide, now_ns);
+        if self.phase != Phase::AwaitingPeer {
+            self.enter(Phase::AwaitingPeer, now_ns);
         }
-        if self.hold == Hold::Held
-            && matches!(self.source_out, Some(SourceOut::Gone(_)))
+        if self.hold == DestinationHold::Held
+            && matches!(self.source_loss, Some(SourceLoss::Gone(_)))
             && !self.source_done
         {
             let reason = "the destination has the guest and does not start it, and the source cannot be asked whether it goes on by itself";
             self.end(Outcome::Unknown, reason.to_owned(), effects);
-        } else if self.hold == Hold::Held {
+        } else if self.hold == DestinationHold::Held {
             self.note(
-                "release",
+                DecisionAction::Release,
                 "the source is done, and the destination has the guest and waits for a word",
                 effects,
             );

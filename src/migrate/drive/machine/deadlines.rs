@@ -1,7 +1,7 @@
 //! What is done when nothing happens: every phase comes to an end by itself.
 
-use super::cancel::{Hold, Why};
-use super::{Command, Effect, Machine, Phase};
+use super::types::{CancelReason, DestinationHold};
+use super::{Command, DecisionAction, Effect, Machine, Phase};
 use crate::drive::recovery::Due;
 use record::Outcome;
 
@@ -10,7 +10,7 @@ const CANCEL_DEADLINE_NS: u64 = 15_000_000_000;
 /// Stopped for switchover, and it does not come about.
 const SWITCHOVER_DEADLINE_NS: u64 = 30_000_000_000;
 /// One side is done, the other says nothing.
-pub(super) const OTHER_SIDE_DEADLINE_NS: u64 = 20_000_000_000;
+pub(super) const PEER_TIMEOUT_NS: u64 = 20_000_000_000;
 /// Asked for, post-copy neither begins nor fails.
 const UNBEGUN_NS: u64 = 60_000_000_000;
 
@@ -21,10 +21,10 @@ impl Machine {
         let switchover_ns = SWITCHOVER_DEADLINE_NS.saturating_add(self.may_stand_ns);
         match self.phase {
             Phase::Ended => {}
-            Phase::Doubt => self.watch_doubt(now_ns, effects),
-            Phase::Alone => {
-                if let Some(out) = self.source_out.clone() {
-                    self.watch_alone(&out, now_ns, effects);
+            Phase::SplitBrain => self.watch_split_brain(now_ns, effects),
+            Phase::PeerUnreachable => {
+                if let Some(out) = self.source_loss.clone() {
+                    self.watch_peer_unreachable(&out, now_ns, effects);
                 }
             }
             // A source that is done has nothing to recover with.
@@ -41,9 +41,9 @@ impl Machine {
                 let reason =
                     format!("stopped for switchover for {seconds} s without getting anywhere");
                 if self.cancel_is_guarded && !self.source_done && !self.hold_refused {
-                    self.begin_cancel(Why::Trouble, reason, now_ns, effects);
+                    self.begin_cancel(CancelReason::Trouble, reason, now_ns, effects);
                 } else {
-                    self.cancel(Why::Trouble, reason, now_ns, effects);
+                    self.cancel(CancelReason::Trouble, reason, now_ns, effects);
                 }
                 if self.phase == Phase::Switchover && over(2 * switchover_ns) {
                     let seconds = 2 * seconds;
@@ -64,11 +64,11 @@ impl Machine {
                 self.end(Outcome::Unknown, reason.to_owned(), effects);
             }
             // It does not start the guest, so the source may have it again.
-            Phase::OtherSide if over(OTHER_SIDE_DEADLINE_NS) && self.may_go_back() => {
+            Phase::AwaitingPeer if over(PEER_TIMEOUT_NS) && self.may_go_back() => {
                 let reason = "the destination says completed, the source does not, and nobody runs the guest".to_owned();
-                self.begin_cancel(Why::Trouble, reason, now_ns, effects);
+                self.begin_cancel(CancelReason::Trouble, reason, now_ns, effects);
             }
-            Phase::OtherSide if over(OTHER_SIDE_DEADLINE_NS) => {
+            Phase::AwaitingPeer if over(PEER_TIMEOUT_NS) => {
                 let reason = if self.source_done {
                     "the source says completed, the destination does not"
                 } else {
@@ -83,7 +83,7 @@ impl Machine {
 
     /// The destination does not start the guest, and nothing was cancelled yet.
     pub(super) fn may_go_back(&self) -> bool {
-        self.hold == Hold::Held
+        self.hold == DestinationHold::Held
             && !self.source_done
             && !self.postcopy_happened
             && self.why.is_none()
@@ -95,7 +95,7 @@ impl Machine {
             Due::Nothing => {}
             Due::Try(reason) => {
                 self.progress_ns = now_ns;
-                self.note("recover", &reason, effects);
+                self.note(DecisionAction::Recover, &reason, effects);
                 effects.push(Effect::Send(Command::Recover));
             }
             Due::GiveUp(reason) => self.end(Outcome::Unknown, reason, effects),

@@ -4,9 +4,8 @@
 //! everything, does so too. In post-copy as well, where that guest is long out of date (seen on 10.0.2 and 11.1.3: docs/explanation/faults.md). So the
 //! destination is held, which also tells whether it has the guest. Where it runs it, the source is stopped, and never continued.
 
-use super::alone::Out;
-use super::cancel::Hold;
-use super::{Command, Effect, Held, Machine, Phase};
+use super::types::{DestinationHold, SideLoss};
+use super::{Command, DecisionAction, Effect, Held, Machine, Phase};
 use base::Side;
 use record::Outcome;
 
@@ -17,7 +16,7 @@ const DEADLINE_NS: u64 = 20_000_000_000;
 
 /// What is known of it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Doubt {
+pub(super) struct SplitBrain {
     /// In QEMU's words.
     text: String,
     since_ns: u64,
@@ -32,28 +31,33 @@ impl Machine {
     /// The destination may have everything, or get it by and by.
     pub(super) fn may_be_elsewhere(&self) -> bool {
         let sent = self.in_device || self.postcopy_happened || self.missed;
-        self.destination_done || sent && !self.destination_out.is_some_and(Out::is_for_good)
+        self.destination_done || sent && !self.destination_loss.is_some_and(SideLoss::is_for_good)
     }
 
     /// The source failed.
-    pub(super) fn begin_doubt(&mut self, text: String, now_ns: u64, effects: &mut Vec<Effect>) {
+    pub(super) fn begin_split_brain(
+        &mut self,
+        text: String,
+        now_ns: u64,
+        effects: &mut Vec<Effect>,
+    ) {
         self.note(
-            "none",
+            DecisionAction::None,
             &format!("{text}; whether the destination has the guest too is asked there"),
             effects,
         );
-        self.doubt = Doubt {
+        self.split_brain = SplitBrain {
             text,
             since_ns: now_ns,
             source_runs: self.source_started_again,
-            ..Doubt::default()
+            ..SplitBrain::default()
         };
-        self.enter(Phase::Doubt, now_ns);
-        if self.destination_done && self.resumed && self.hold == Hold::No {
-            self.doubt.destination_runs = true;
-            self.quell(now_ns, effects);
-        } else if self.destination_out == Some(Out::Gone) {
-            self.end_doubt_unknown("the destination cannot be asked", effects);
+        self.enter(Phase::SplitBrain, now_ns);
+        if self.destination_done && self.resumed && self.hold == DestinationHold::No {
+            self.split_brain.destination_runs = true;
+            self.stop_stale_copy(now_ns, effects);
+        } else if self.destination_loss == Some(SideLoss::Gone) {
+            self.end_split_brain_unknown("the destination cannot be asked", effects);
         } else {
             self.ask_destination(effects);
         }
@@ -62,51 +66,64 @@ impl Machine {
     /// Holds it, unless it is held, or is about to be.
     pub(super) fn ask_destination(&mut self, effects: &mut Vec<Effect>) {
         match self.hold {
-            Hold::Held => self.guest_is_on_source(effects),
-            Hold::Asked => {}
-            Hold::No | Hold::Releasing => {
-                (self.hold, self.was_held) = (Hold::Asked, true);
+            DestinationHold::Held => self.guest_is_on_source(effects),
+            DestinationHold::Asked => {}
+            DestinationHold::No | DestinationHold::Releasing => {
+                (self.hold, self.was_held) = (DestinationHold::Asked, true);
                 effects.push(Effect::Send(Command::Hold));
             }
         }
     }
 
     /// The destination's answer.
-    pub(super) fn held_in_doubt(&mut self, held: Held, now_ns: u64, effects: &mut Vec<Effect>) {
+    pub(super) fn hold_answered_in_split_brain(
+        &mut self,
+        held: Held,
+        now_ns: u64,
+        effects: &mut Vec<Effect>,
+    ) {
         self.was_held = matches!(held, Held::Waits | Held::Stopped);
-        self.hold = if self.was_held { Hold::Held } else { Hold::No };
+        self.hold = if self.was_held { DestinationHold::Held } else { DestinationHold::No };
         match held {
             Held::Waits | Held::Stopped | Held::Stands => self.guest_is_on_source(effects),
             Held::Runs => {
-                self.doubt.destination_runs = true;
-                self.quell(now_ns, effects);
+                self.split_brain.destination_runs = true;
+                self.stop_stale_copy(now_ns, effects);
             }
         }
     }
 
     /// A side can no longer be asked. What has the guest and was seen to run it, need not be.
-    pub(super) fn gone_in_doubt(&mut self, side: Side, reason: &str, effects: &mut Vec<Effect>) {
-        let is_known = self.doubt.destination_runs && self.destination_done;
+    pub(super) fn unreachable_in_split_brain(
+        &mut self,
+        side: Side,
+        reason: &str,
+        effects: &mut Vec<Effect>,
+    ) {
+        let is_known = self.split_brain.destination_runs && self.destination_done;
         if side == Side::Source || !is_known {
-            self.end_doubt_unknown(&format!("{side}: the QMP connection ended: {reason}"), effects);
+            self.end_split_brain_unknown(
+                &format!("{side}: the QMP connection ended: {reason}"),
+                effects,
+            );
         }
     }
 
     /// No answer. It is asked again when it says something.
-    pub(super) fn not_held_in_doubt(&mut self, effects: &mut Vec<Effect>) {
-        self.hold = Hold::No;
-        match self.destination_out {
+    pub(super) fn hold_failed_in_split_brain(&mut self, effects: &mut Vec<Effect>) {
+        self.hold = DestinationHold::No;
+        match self.destination_loss {
             Some(out) if out.is_for_good() && !self.destination_done => {
                 self.guest_is_on_source(effects)
             }
-            Some(_) => self.end_doubt_unknown("the destination cannot be asked", effects),
+            Some(_) => self.end_split_brain_unknown("the destination cannot be asked", effects),
             None => self.hold_refused = true,
         }
     }
 
     /// It will not run on the destination.
     pub(super) fn guest_is_on_source(&mut self, effects: &mut Vec<Effect>) {
-        let text = std::mem::take(&mut self.doubt.text);
+        let text = std::mem::take(&mut self.split_brain.text);
         if self.source_done {
             self.end(
                 Outcome::Unknown,
@@ -124,15 +141,16 @@ impl Machine {
     /// Since 10.2 before it says that it failed.
     pub(super) fn source_starts_again(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
         self.source_started_again = true;
-        if self.phase == Phase::Doubt {
-            self.doubt.source_runs = true;
-            self.quell(now_ns, effects);
+        if self.phase == Phase::SplitBrain {
+            self.split_brain.source_runs = true;
+            self.stop_stale_copy(now_ns, effects);
         }
     }
 
     /// Stops one of them when both run: the one that has not all of the guest, or not the newest.
-    pub(super) fn quell(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
-        let Doubt { since_ns, source_runs, destination_runs, told_to_stop, .. } = self.doubt;
+    pub(super) fn stop_stale_copy(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
+        let SplitBrain { since_ns, source_runs, destination_runs, told_to_stop, .. } =
+            self.split_brain;
         if !destination_runs || told_to_stop.is_some() {
             return;
         }
@@ -150,22 +168,22 @@ impl Machine {
         } else {
             return;
         };
-        self.doubt.told_to_stop = Some(side);
-        self.note("quell", reason, effects);
-        effects.push(Effect::Send(Command::Quell(side)));
+        self.split_brain.told_to_stop = Some(side);
+        self.note(DecisionAction::StopStaleCopy, reason, effects);
+        effects.push(Effect::Send(Command::StopStaleCopy(side)));
     }
 
     /// One was told to stop.
-    pub(super) fn is_quelling(&self) -> bool {
-        self.phase == Phase::Doubt && self.doubt.told_to_stop.is_some()
+    pub(super) fn is_stopping_stale_copy(&self) -> bool {
+        self.phase == Phase::SplitBrain && self.split_brain.told_to_stop.is_some()
     }
 
-    pub(super) fn quelled(&mut self, effects: &mut Vec<Effect>) {
-        if !self.is_quelling() {
+    pub(super) fn stale_copy_stopped(&mut self, effects: &mut Vec<Effect>) {
+        if !self.is_stopping_stale_copy() {
             return;
         }
-        let text = std::mem::take(&mut self.doubt.text);
-        if self.doubt.told_to_stop == Some(Side::Source) {
+        let text = std::mem::take(&mut self.split_brain.text);
+        if self.split_brain.told_to_stop == Some(Side::Source) {
             self.switched_over(effects);
             let reason = format!(
                 "completed, by the destination's word; the source had not heard of it ({text}), started the guest again, and was stopped: both \
@@ -188,45 +206,49 @@ impl Machine {
     }
 
     /// What was sent to it may not have arrived.
-    pub(super) fn quell_again(&mut self, side: Side, now_ns: u64, effects: &mut Vec<Effect>) {
-        if self.doubt.told_to_stop == Some(side) {
-            self.doubt.told_to_stop = None;
+    pub(super) fn resend_stop(&mut self, side: Side, now_ns: u64, effects: &mut Vec<Effect>) {
+        if self.split_brain.told_to_stop == Some(side) {
+            self.split_brain.told_to_stop = None;
         }
-        self.quell(now_ns, effects);
+        self.stop_stale_copy(now_ns, effects);
     }
 
-    pub(super) fn watch_doubt(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
-        self.quell(now_ns, effects);
-        if now_ns.saturating_sub(self.doubt.since_ns) <= DEADLINE_NS {
+    pub(super) fn watch_split_brain(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
+        self.stop_stale_copy(now_ns, effects);
+        if now_ns.saturating_sub(self.split_brain.since_ns) <= DEADLINE_NS {
             return;
         }
         let lacks_pages =
-            self.doubt.destination_runs && !self.destination_done && self.postcopy_happened;
+            self.split_brain.destination_runs && !self.destination_done && self.postcopy_happened;
         let why = if lacks_pages {
             "it has the guest, but not all of its memory, and the source goes on from where it stood at the switchover"
         } else {
             "it could not be found out in time"
         };
-        self.end_doubt_unknown(why, effects);
+        self.end_split_brain_unknown(why, effects);
     }
 
-    pub(super) fn end_doubt_unknown(&mut self, why: &str, effects: &mut Vec<Effect>) {
+    pub(super) fn end_split_brain_unknown(&mut self, why: &str, effects: &mut Vec<Effect>) {
         let reason = format!(
             "{}, and started its guest again; the destination may run it too: {why}. Look at both with query-status, and stop the source \
              if the destination runs",
-            self.doubt.text
+            self.split_brain.text
         );
         self.end(Outcome::Unknown, reason, effects);
     }
 
     /// The destination's process ended, in doubt.
-    pub(super) fn destination_ended_in_doubt(&mut self, reason: &str, effects: &mut Vec<Effect>) {
-        let stopped = self.doubt.told_to_stop == Some(Side::Source);
+    pub(super) fn destination_exited_in_split_brain(
+        &mut self,
+        reason: &str,
+        effects: &mut Vec<Effect>,
+    ) {
+        let stopped = self.split_brain.told_to_stop == Some(Side::Source);
         if self.destination_done || stopped {
             let what = if stopped { "was told to stop" } else { "goes on" };
             let reason = format!(
                 "destination: {reason}, after it had the guest; and the source ({}) {what}, at where it stood at the switchover",
-                self.doubt.text
+                self.split_brain.text
             );
             self.end(Outcome::Unknown, reason, effects);
         } else {
