@@ -1,7 +1,8 @@
-//! The one loop that sees everything and alone sends what changes a VM.
+//! The loop of a migration. It is the only sender of commands that change a VM.
 //!
-//! Events, answers, samples, signals and ends of processes arrive here in one order, go through the [`Machine`], and its
-//! effects go out. The loop runs as a task of its own: should it panic, the session is still there to cancel with.
+//! Events, answers, samples, signals and process exits arrive here in one order and go through the
+//! [`Machine`], whose effects the loop performs. The loop runs as its own task. If it panics, the
+//! session is still available for a cancel.
 
 use super::DriveError;
 use super::commands;
@@ -27,30 +28,31 @@ use tokio::sync::{mpsc, watch};
 
 pub(super) const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
 pub(super) const TICK: Duration = Duration::from_millis(20);
-/// A side that no sampler has reported for this long is asked by the loop itself.
-const ASK_AFTER_NS: u64 = 500_000_000;
-/// One QEMU to drive.
+/// The loop itself queries a side from which no sample came for this long.
+const QUERY_AFTER_NS: u64 = 500_000_000;
+
+/// The connection to one QEMU.
 #[derive(Debug)]
 pub struct End {
-    /// Its session.
+    /// The QMP session.
     pub session: Session,
-    /// What it says unasked.
+    /// The events of the session.
     pub notices: Notices,
 }
 
-/// Turns true when the user wants out.
+/// A flag that becomes true when the user asks to stop.
 #[derive(Clone, Debug)]
 pub struct Interrupt(pub watch::Receiver<bool>);
 
 impl Interrupt {
-    /// One that never comes.
+    /// An interrupt that never comes.
     #[must_use]
     pub fn never() -> Interrupt {
         // The sender is dropped: `wait` then never resolves.
         Interrupt(watch::channel(false).1)
     }
 
-    /// Resolves when it comes.
+    /// Waits for the interrupt.
     pub async fn wait(&mut self) {
         if self.0.wait_for(|wanted| *wanted).await.is_err() {
             std::future::pending::<()>().await;
@@ -58,57 +60,57 @@ impl Interrupt {
     }
 }
 
-/// How far it is, for whoever shows it.
+/// The progress of a migration, for display.
 #[derive(Clone, Debug)]
 pub struct Progress {
-    /// Where the machine stands.
+    /// The phase of the machine.
     pub phase: Phase,
-    /// Since `migrate`, µs.
+    /// Time since `migrate` was sent, in microseconds.
     pub elapsed_us: u64,
     /// The last MIGRATION_PASS.
     pub pass: u64,
-    /// The latest sample of the source, if there is a new one.
+    /// The latest sample of the source; `None` if there is no new one.
     pub source: Option<MigrationInfo>,
 }
 
-/// Where the guest is, by both sides' `query-status` at the end. `None` where a side does not answer.
+/// The run states of both sides at the end, from `query-status`. `None` if a side does not answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunStates {
-    /// The source's run state.
+    /// The run state of the source.
     pub source: Option<String>,
-    /// The destination's.
+    /// The run state of the destination.
     pub destination: Option<String>,
 }
 
-/// One migration to perform.
+/// Performs one migration.
 pub struct Driver {
-    /// Which migration of the run, from 1.
+    /// The number of the migration in the run, from 1.
     pub migration: u32,
-    /// What to do.
+    /// The plan to carry out.
     pub plan: Plan,
-    /// Where the guest runs.
+    /// The QEMU on which the guest runs.
     pub source: End,
-    /// Where it shall run.
+    /// The QEMU to which the guest moves.
     pub destination: End,
-    /// Where everything that is learnt goes.
+    /// Records all events and decisions.
     pub sink: Sink,
     /// The latest samples, source and destination.
     pub latest: [Latest; 2],
     /// The last MIGRATION_PASS, for a sampler that shares the session.
     pub pass: Arc<AtomicU64>,
-    /// The user's way out.
+    /// The user's request to stop.
     pub interrupt: Interrupt,
-    /// Ends of processes, where we started them.
+    /// The exits of processes that we started.
     pub exits: mpsc::UnboundedReceiver<(Side, String)>,
-    /// The run state that the source had before, and must have again if the guest stays.
+    /// The run state of the source before the migration, which it must have again if the guest stays.
     pub run_state_before: String,
-    /// Called every 20 ms.
+    /// Called every 20 ms with the progress.
     pub progress: Box<dyn FnMut(&Progress) + Send>,
     /// Called with each state of the source, when its event arrives.
     pub on_state: Box<dyn FnMut(&str) + Send>,
-    /// Where a broken post-copy goes on.
+    /// The addresses for resuming a broken post-copy.
     pub rejoin: Arc<dyn Rejoin>,
-    /// TLS credentials that were made in both; none to start with.
+    /// The TLS credentials installed on both sides; none at the start.
     pub installed_tls: InstalledTls,
 }
 
@@ -118,33 +120,33 @@ impl std::fmt::Debug for Driver {
     }
 }
 
-/// What is known when it is over.
+/// The result of a migration.
 #[derive(Debug)]
 pub struct Report {
-    /// How it went.
+    /// The outcome and its reason.
     pub ending: Ending,
-    /// Just before `migrate` was sent.
+    /// The time just before `migrate` was sent.
     pub started: Stamp,
-    /// When the ending was known.
+    /// The time when the loop ended.
     pub ended: Stamp,
-    /// Where the guest is.
+    /// The run states of both sides, which show where the guest is.
     pub run_states: RunStates,
-    /// The last answers of both sides.
+    /// The last `query-migrate` answers of both sides.
     pub last: [Option<MigrationInfo>; 2],
-    /// Decisions made.
+    /// The number of decisions.
     pub decisions: u64,
-    /// Both sides, to go on with; `None` if our loop broke.
+    /// Both connections, for further use; `None` if our loop panicked.
     pub ends: Option<[End; 2]>,
-    /// What went wrong with hooks after the point of no return, which changes nothing.
+    /// Failures of hooks after the point of no return, which do not change the outcome.
     pub hook_problems: Vec<String>,
-    /// What could not be made as it was before: a warning each.
+    /// One warning for each setting that could not be restored.
     pub not_restored: Vec<String>,
 }
 
-/// A hook that runs.
+/// The task of a hook that runs.
 type RunningHook = tokio::task::JoinHandle<Result<(), String>>;
 
-/// What the loop hears of its own making.
+/// The results of tasks that the loop spawned.
 enum TaskResult {
     Refused(Command, String),
     Recovered,
@@ -157,7 +159,7 @@ enum TaskResult {
 }
 
 impl Driver {
-    /// Makes all settings.
+    /// Applies all settings.
     ///
     /// # Errors
     /// [`DriveError`]: the migration was not started.
@@ -172,34 +174,37 @@ impl Driver {
         prepared
     }
 
-    /// There will be no migration: takes back what was made for it.
+    /// Removes what [`Driver::prepare`] installed, when there will be no migration.
     pub async fn give_up(&self) {
         self.installed_tls
             .remove(&[self.source.session.clone(), self.destination.session.clone()])
             .await;
     }
 
-    /// Migrates; `outgoing` are the arguments of `migrate`. Whatever happens, the report says where the guest is:
+    /// Migrates; `outgoing` are the arguments of `migrate`. The report always says where the guest is:
     ///
-    /// `Completed`: on the destination. `NotConverged`, `Cancelled`, `Failed`: running on the source (or in the state it had).
-    /// `Lost`: nowhere. `Unknown`: both QEMUs are left as they are.
+    /// - `Completed`: on the destination.
+    /// - `NotConverged`, `Cancelled`, `Failed`: on the source, in the run state that it had.
+    /// - `Lost`: on neither side.
+    /// - `Unknown`: not known; both QEMUs are left as they are.
     pub async fn migrate(self, outgoing: Value) -> Report {
-        self.see_through(Some(outgoing)).await
+        self.run_to_report(Some(outgoing)).await
     }
 
-    /// Sees a migration through that somebody else began; the report is as that of [`Driver::migrate`].
+    /// Takes over a migration that another driver started. Returns a report as [`Driver::migrate`].
     pub async fn adopt(mut self) -> Report {
         if self.plan.confirms {
-            // Held by the first driver, or now. What runs there already needs no word of ours.
+            // The first driver held the destination, or we do now. A guest that already runs there
+            // does not need to be released.
             let held =
                 hold::hold(&self.destination.session, &AtomicBool::new(false), COMMAND_DEADLINE)
                     .await;
             self.plan.confirms = matches!(held, Ok(Held::Waits | Held::Stopped | Held::Stands));
         }
-        self.see_through(None).await
+        self.run_to_report(None).await
     }
 
-    async fn see_through(self, outgoing: Option<Value>) -> Report {
+    async fn run_to_report(self, outgoing: Option<Value>) -> Report {
         let sessions = [self.source.session.clone(), self.destination.session.clone()];
         let before = self.run_state_before.clone();
         let cancel_is_safe = self.plan.cancel_is_guarded || !self.plan.mode.allows_postcopy();
@@ -220,7 +225,7 @@ impl Driver {
                 ),
             };
         let ended = Stamp::now();
-        // One may have been made again meanwhile.
+        // A session may have been reopened meanwhile.
         let sessions = ends.as_ref().map_or(sessions, |[source, destination]| {
             [source.session.clone(), destination.session.clone()]
         });
@@ -254,10 +259,11 @@ impl Driver {
         }
     }
 
-    /// The loop. Gives the ending, how many decisions it took, both sides, and what went wrong with the hook for after the switchover.
+    /// Runs the loop. Returns the ending, the number of decisions, both connections, and the failure
+    /// of the hook after the switchover, if any.
     async fn drive(mut self, outgoing: Option<Value>) -> (Ending, u64, [End; 2], Option<String>) {
         let mut after = None;
-        let (ending, decisions) = self.drive_to_the_end(outgoing, &mut after).await;
+        let (ending, decisions) = self.run_loop(outgoing, &mut after).await;
         let problem = match after {
             Some(after) => after.await.unwrap_or_else(|broke| Err(broke.to_string())).err(),
             None => None,
@@ -265,7 +271,7 @@ impl Driver {
         (ending, decisions, [self.source, self.destination], problem)
     }
 
-    async fn drive_to_the_end(
+    async fn run_loop(
         &mut self,
         outgoing: Option<Value>,
         after: &mut Option<RunningHook>,
@@ -285,7 +291,8 @@ impl Driver {
             return (ending, decisions);
         }
 
-        // What was asked before this may speak of an earlier migration: a VM that came here by one says `completed` until now.
+        // An older sample may describe an earlier migration: a VM that arrived by one reports
+        // `completed` until now.
         let accepted_ns = monotonic_ns();
         let (result_sender, mut results) = mpsc::unbounded_channel();
         let mut tick = tokio::time::interval(TICK);
@@ -301,7 +308,8 @@ impl Driver {
                         self.recover(recoverer.clone(), result_sender.clone())
                     }
                     Effect::Send(Command::Hold) => self.hold(&held, &result_sender),
-                    // What was never held must not be started: it may have been started with -S. Nor what stood on the source.
+                    // A destination that was never held must not be continued, because it may have been
+                    // started with -S. Nor must a guest that was stopped on the source.
                     Effect::Send(Command::Release)
                         if !held.load(Ordering::Relaxed) || self.run_state_before != "running" =>
                     {
@@ -310,7 +318,7 @@ impl Driver {
                     Effect::Send(command) => self.send(command, &result_sender),
                     Effect::Decided(decision) => {
                         decisions += 1;
-                        // What goes against the user's wish must not pass unseen.
+                        // The user must see a decision that goes against their wish.
                         if decision.action.is_warning() {
                             tracing::warn!("{}", decision.reason);
                         } else {
@@ -328,7 +336,7 @@ impl Driver {
                     Effect::End(ending) => return (ending, decisions),
                 }
             }
-            // Events first: a decision is made on the arrival of the event, whatever else is waiting.
+            // Events come first, so that a decision is made as soon as its event arrives.
             effects = tokio::select! {
                 biased;
                 notice = self.source.notices.next(), if open[0] => self.noticed(Side::Source, notice, &mut machine, &mut open, &result_sender),
@@ -356,7 +364,7 @@ impl Driver {
         }
     }
 
-    /// Records what a side said, and lets the machine see it.
+    /// Records a notice of one side and passes it to the machine.
     fn noticed(
         &mut self,
         side: Side,
@@ -381,7 +389,7 @@ impl Driver {
                         machine.step(&Input::Event(side, event), now_ns)
                     }
                     Notice::Unknown { line, .. } => {
-                        tracing::warn!(%side, line, "a line that is no QMP message we know; kept in events.jsonl");
+                        tracing::warn!(%side, line, "unknown QMP message; kept in events.jsonl");
                         Vec::new()
                     }
                 };
@@ -402,7 +410,7 @@ impl Driver {
         }
     }
 
-    /// What was missed meanwhile shows in the state, which is asked for at the next tick.
+    /// Handles the result of a reconnect. The next tick queries the state, which shows what was missed.
     fn reopened(
         &mut self,
         side: Side,
@@ -451,7 +459,7 @@ impl Driver {
                 if side == Side::Source {
                     latest_source = Some(info);
                 }
-            } else if now_ns.saturating_sub(asked_ns[index]) > ASK_AFTER_NS {
+            } else if now_ns.saturating_sub(asked_ns[index]) > QUERY_AFTER_NS {
                 asked_ns[index] = now_ns;
                 let (session, results) = (self.end(side).session.clone(), results.clone());
                 tokio::spawn(async move {
@@ -469,7 +477,7 @@ impl Driver {
         effects
     }
 
-    /// Runs a hook, and goes on seeing events meanwhile.
+    /// Runs a hook as a task, so that the loop continues to receive events.
     fn hook(&self, hook: Hook, results: Option<mpsc::UnboundedSender<TaskResult>>) -> RunningHook {
         let hooks = self.plan.hooks.clone();
         tokio::spawn(async move {
@@ -485,7 +493,7 @@ impl Driver {
         let (destination, hold_sent, results) =
             (self.destination.session.clone(), held.clone(), results.clone());
         tokio::spawn(async move {
-            // All of it within one deadline, which is shorter than that of the cancel.
+            // One deadline for all requests, which is shorter than that of the cancel.
             let holding = tokio::time::timeout(
                 COMMAND_DEADLINE,
                 hold::hold(&destination, &hold_sent, COMMAND_DEADLINE),
@@ -501,7 +509,7 @@ impl Driver {
         });
     }
 
-    /// An attempt takes seconds, and the loop goes on meanwhile.
+    /// Makes a recovery attempt as a task, because it takes seconds.
     fn recover(&self, recoverer: Recoverer, results: mpsc::UnboundedSender<TaskResult>) {
         let (source, destination) = (self.source.session.clone(), self.destination.session.clone());
         tokio::spawn(async move {
@@ -512,7 +520,7 @@ impl Driver {
         });
     }
 
-    /// Sends a command without waiting for its answer: the loop must go on seeing events.
+    /// Sends a command without waiting for its answer, so that the loop continues to receive events.
     fn send(&self, command: Command, results: &mpsc::UnboundedSender<TaskResult>) {
         let Some((side, request)) = commands::request(command, &self.plan) else { return };
         let (session, results) = (self.end(side).session.clone(), results.clone());
@@ -520,16 +528,18 @@ impl Driver {
             let _ = match (session.execute(request, COMMAND_DEADLINE).await, command) {
                 (Ok(_), Command::Release) => results.send(TaskResult::Released),
                 (Ok(_), Command::StopStaleCopy(_)) => results.send(TaskResult::StaleCopyStopped),
-                // Told, it stops as soon as it can: its vCPU waits for a page that never comes, and `stop` for the vCPU.
+                // It stops as soon as it can. Its vCPU waits for a page that never comes, and
+                // `stop` waits for the vCPU.
                 (Err(QmpError::Deadline { .. }), Command::StopStaleCopy(Side::Destination)) => {
                     results.send(TaskResult::StaleCopyStopped)
                 }
                 (Err(QmpError::Refused { description, .. }), _) => {
                     results.send(TaskResult::Refused(command, description))
                 }
-                // No answer: what it did shows in the status, which the loop watches with deadlines of its own.
+                // Without an answer, the status shows what the command did. The machine has its own
+                // deadlines for that.
                 (Err(error), _) => {
-                    tracing::warn!(%error, ?command, "not answered");
+                    tracing::warn!(%error, ?command, "a QMP command was not answered");
                     return;
                 }
                 (Ok(_), _) => return,

@@ -1,9 +1,10 @@
-//! What to do next, as a pure function: `step(input, now)` changes the state and gives effects. No clock, no socket.
+//! Decides what to do next, as a pure function: `step(input, now)` changes the state and returns
+//! effects. It reads no clock and touches no socket.
 //!
-//! The safety rules live here, in two places that everything passes through. [`Machine::cancel`]: nothing is cancelled once
-//! post-copy may have begun, because the source's memory is then no longer the whole guest; and 7.2 would obey such a cancel
-//! and lose the guest (facts/qapi.md §6.3), so there already the request for post-copy is the point of no return.
-//! And nothing here ever continues a source: QEMU itself does so after a cancel or a failure.
+//! The safety rules are enforced here. [`Machine::cancel`] cancels nothing once post-copy may have
+//! begun, because the memory of the source is then no longer the whole guest. QEMU 7.2 obeys such a
+//! cancel and loses the guest, so there the request for post-copy is already the point of no return.
+//! The machine never continues a source. QEMU itself does that after a cancel or a failure.
 
 mod cancel;
 mod deadlines;
@@ -31,18 +32,19 @@ use types::{CancelReason, DestinationHold, SideLoss, SourceLoss};
 pub struct Machine {
     rules: Rules,
     cancel_is_guarded: bool,
-    /// The destination is still to be told to listen.
+    /// `migrate-incoming` must still be sent, after the source has written everything.
     listens_after: bool,
-    told_to_listen: bool,
+    listen_sent: bool,
     phase: Phase,
     since_ns: u64,
     started_ns: u64,
     active_ns: Option<u64>,
-    /// By the downtime-limit that was set, and by the one that holds now: until it has sent the rest of RAM, QEMU answers nothing.
+    /// The downtime-limit that was set. QEMU answers nothing until it has sent the rest of RAM.
     limit_ns: u64,
-    may_stand_ns: u64,
+    /// The downtime-limit that is in force, which [`Command::Finish`] raises.
+    max_stop_ns: u64,
     seen: Observation,
-    /// Asked for a cancel that had to be put off, and why.
+    /// A cancel that was wanted but could not be sent.
     wants_out: Option<(CancelReason, String)>,
     why: Option<(CancelReason, String)>,
     postcopy_happened: bool,
@@ -52,45 +54,45 @@ pub struct Machine {
     stalled_after_ns: u64,
     recovery: Recovery,
     has_hook: bool,
-    /// The command for after the switchover is still to be run.
+    /// The hook after the switchover must still run.
     has_hook_after: bool,
     source_loss: Option<SourceLoss>,
     destination_loss: Option<SideLoss>,
     hold: DestinationHold,
     hold_refused: bool,
     was_held: bool,
-    /// The source waits in pre-switchover: nothing of its devices was sent.
+    /// The source waits in pre-switchover and has sent no device state.
     waits: bool,
-    /// It sends its devices, or has sent them.
+    /// The source sends its device state or has sent it.
     in_device: bool,
     sent_postcopy: bool,
     sent_continue: bool,
-    /// The guest runs on the destination, by the source's word.
+    /// The source reported that the guest runs on the destination.
     source_let_go: bool,
-    /// After it was stopped for its switchover.
+    /// The source started its guest again after it was stopped for the switchover.
     source_started_again: bool,
-    /// The destination started its guest.
+    /// The destination sent RESUME, so it started its guest.
     resumed: bool,
-    /// What the source said while there was no connection was missed.
+    /// Events of the source may be missing, because the connection was interrupted.
     missed: bool,
     split_brain: SplitBrain,
 }
 
 impl Machine {
-    /// A migration about to start.
+    /// A machine for a migration that is about to start.
     #[must_use]
     pub fn new(plan: &Plan) -> Machine {
         Machine {
             rules: Rules { switch: plan.switch, finish: plan.finish, give_up: plan.give_up },
             cancel_is_guarded: plan.cancel_is_guarded,
             listens_after: matches!(plan.listen, Listen::After(_)),
-            told_to_listen: false,
+            listen_sent: false,
             phase: Phase::Precopy,
             since_ns: 0,
             started_ns: 0,
             active_ns: None,
             limit_ns: plan.downtime_limit.0.saturating_mul(1000),
-            may_stand_ns: plan.downtime_limit.0.saturating_mul(1000),
+            max_stop_ns: plan.downtime_limit.0.saturating_mul(1000),
             seen: Observation::default(),
             wants_out: None,
             why: None,
@@ -119,7 +121,8 @@ impl Machine {
         }
     }
 
-    /// A migration that somebody else began. Whether post-copy was asked for cannot be known: where it may have been, it counts as asked for.
+    /// A machine for a migration that another driver started. Whether post-copy was asked for is
+    /// unknown, so it counts as asked for if the mode allows it.
     #[must_use]
     pub fn adopting(plan: &Plan) -> Machine {
         let mut machine = Machine::new(plan);
@@ -128,19 +131,19 @@ impl Machine {
         machine
     }
 
-    /// Where it stands.
+    /// The current phase.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// What is known of pre-copy.
+    /// What is known about pre-copy.
     #[must_use]
     pub fn observation(&self) -> Observation {
         self.seen
     }
 
-    /// Takes what was seen at `now_ns`; gives what to do, in order.
+    /// Takes an input that arrived at `now_ns` and returns the effects, in order.
     pub fn step(&mut self, input: &Input<'_>, now_ns: u64) -> Vec<Effect> {
         if self.phase == Phase::Ended {
             return Vec::new();
@@ -192,12 +195,12 @@ impl Machine {
             ("RESUME", Side::Destination) => {
                 self.resumed = true;
                 self.switched_over(effects);
-                // Held, it is somebody else's doing.
+                // If a hold is under way, somebody else started the guest.
                 if self.hold != DestinationHold::Asked {
                     self.released(now_ns, effects);
                 }
             }
-            // A guest that powers off or is shut down while migrating ends the matter in its own way: noted by its process.
+            // A guest that powers off during a migration ends its process, which is an input of its own.
             _ => {}
         }
     }
@@ -247,7 +250,7 @@ impl Machine {
             return;
         }
         match (side, status) {
-            // Its last words, but for one, are overtaken: there is no guest on it any more.
+            // Later reports of a source that has exited are outdated, except that it completed.
             (Side::Source, status) if self.is_source_dead() && *status != Status::Completed => {}
             (Side::Source, Status::Active) => {
                 self.active_ns.get_or_insert(now_ns);
@@ -268,7 +271,7 @@ impl Machine {
                     self.enter(Phase::Switchover, now_ns);
                 }
             }
-            // Since 10.2 it may still take the guest back in postcopy-device, before.
+            // Since 10.2 the source may still resume the guest before this, in postcopy-device.
             (Side::Source, Status::PostcopyActive | Status::PostcopyPaused) => {
                 self.source_let_go = true;
                 self.let_run(effects);
@@ -290,12 +293,13 @@ impl Machine {
                 self.destination_done = true;
                 self.done(now_ns, effects);
             }
-            // 7.2 obeys a cancel in post-copy: the source runs on, and so may the destination.
+            // 7.2 obeys a cancel in post-copy. The source then runs the guest, and so may the
+            // destination.
             (Side::Source, Status::Cancelled)
                 if self.postcopy_happened || self.source_done || self.is_elsewhere() =>
             {
-                let reason = "somebody else cancelled it after the destination had taken over: the guest may be on either side, or on \
-                              both. Stop both before doing anything";
+                let reason = "somebody else cancelled it after the destination had taken over: the guest \
+                              may be on either side, or on both. Stop both before doing anything";
                 self.end(Outcome::Unknown, reason.to_owned(), effects);
             }
             (Side::Source, Status::Cancelled) => {
@@ -306,7 +310,7 @@ impl Machine {
         }
     }
 
-    /// Lets a source that waits for it switch over.
+    /// Lets a source that waits in pre-switchover switch over.
     fn go_on(&mut self, reason: &str, effects: &mut Vec<Effect>) {
         self.note(DecisionAction::Continue, reason, effects);
         self.sent_continue = true;
@@ -314,7 +318,7 @@ impl Machine {
         effects.push(Effect::Send(Command::Continue));
     }
 
-    /// The guest runs on the destination.
+    /// Runs the hook after the switchover once, when the guest runs on the destination.
     fn switched_over(&mut self, effects: &mut Vec<Effect>) {
         if std::mem::take(&mut self.has_hook_after) {
             effects.push(Effect::Hook(Hook::AfterSwitchover));
@@ -329,7 +333,7 @@ impl Machine {
                 self.release(now_ns, effects);
                 return;
             }
-            // Its RESUME may have been missed.
+            // The RESUME event may have been missed.
             self.switched_over(effects);
             let reason = match (
                 self.why.as_ref().or(self.wants_out.as_ref()),
@@ -361,19 +365,20 @@ impl Machine {
         } else if self.phase != Phase::AwaitingPeer {
             self.enter(Phase::AwaitingPeer, now_ns);
             if self.source_done && std::mem::take(&mut self.listens_after) {
-                self.told_to_listen = true;
+                self.listen_sent = true;
                 self.note(DecisionAction::Listen, "the source has written everything", effects);
                 effects.push(Effect::Send(Command::Listen));
             }
         }
     }
 
-    /// The destination has the guest, and may run it.
+    /// Whether the destination has the guest and may run it.
     fn is_elsewhere(&self) -> bool {
         self.destination_done && self.hold != DestinationHold::Held
     }
 
-    /// The source goes on by itself: because we cancelled, for our reason, or for the one given.
+    /// Ends a migration whose guest stays on the source. If we cancelled, our reason counts, otherwise
+    /// the outcome and reason that are passed.
     fn stopped(&mut self, otherwise: Outcome, because: String, effects: &mut Vec<Effect>) {
         let (outcome, reason) = match self.why.take() {
             Some((CancelReason::GaveUp, reason)) => (Outcome::NotConverged, reason),
@@ -384,7 +389,8 @@ impl Machine {
         self.end(outcome, reason, effects);
     }
 
-    /// A side failed. In post-copy that is the end of the guest; before, QEMU itself lets the source run on.
+    /// Handles the failure of a side. In post-copy the guest is lost. Before that, QEMU itself
+    /// continues the guest on the source.
     fn failed(&mut self, side: Side, error: Option<&str>, now_ns: u64, effects: &mut Vec<Effect>) {
         if side == Side::Destination {
             self.destination_loss = Some(SideLoss::Failed);
@@ -397,7 +403,8 @@ impl Machine {
             let (outcome, reason) = outcome_without_source(out, &text);
             self.end(outcome, reason, effects);
         } else if self.phase == Phase::SplitBrain {
-            // Again from the source; or it is the destination's word, which is awaited.
+            // The source repeats itself, or this is the answer of the destination that we wait
+            // for.
             if side == Side::Destination {
                 self.guest_is_on_source(effects);
             }
@@ -406,7 +413,7 @@ impl Machine {
         } else if self.postcopy_happened {
             self.end(Outcome::Lost, format!("post-copy failed: {text}"), effects);
         } else if side == Side::Source && !self.source_done {
-            // QEMU's text is in a sample only; the driver asks for it when it reads both sides at the end.
+            // QEMU's error text is only in a sample. The driver reads one from both sides at the end.
             self.stopped(Outcome::Failed, text, effects);
         } else if !self.source_done {
             self.cancel(CancelReason::Trouble, text, now_ns, effects);
@@ -421,7 +428,8 @@ impl Machine {
 
     fn refused(&mut self, command: Command, text: &str, now_ns: u64, effects: &mut Vec<Effect>) {
         match command {
-            // QEMU refuses a cancel once post-copy has begun (10.0 and later): then we are past the point of no return.
+            // QEMU 10.0 and later refuse a cancel once post-copy has begun, which is past the point
+            // of no return.
             Command::Cancel
                 if self.phase == Phase::Cancelling && self.hold != DestinationHold::Asked =>
             {
@@ -440,14 +448,14 @@ impl Machine {
                 );
                 self.end(Outcome::Unknown, reason, effects);
             }
-            Command::Listen if self.told_to_listen => {
+            Command::Listen if self.listen_sent => {
                 let reason = format!(
                     "the source has written everything, and the destination does not read it: {text}"
                 );
                 self.end(Outcome::Unknown, reason, effects);
             }
             Command::StartPostcopy if !self.postcopy_happened => {
-                // A migration that is already over refuses too; its status says so next.
+                // A migration that has ended refuses too. Its status follows.
                 self.seen.postcopy_asked = true;
                 self.note(
                     DecisionAction::None,
@@ -456,7 +464,7 @@ impl Machine {
                 );
             }
             Command::Finish => {
-                self.may_stand_ns = self.limit_ns;
+                self.max_stop_ns = self.limit_ns;
                 self.note(
                     DecisionAction::None,
                     &format!("QEMU refused to raise downtime-limit: {text}"),
@@ -471,12 +479,13 @@ impl Machine {
                     effects,
                 );
             }
-            // "not in expected state": somebody else continued it, or it failed; the status says which.
+            // "not in expected state": somebody else continued it or it failed. The status follows.
             _ => {}
         }
     }
 
-    /// A failed hook is a reason to cancel; where that is no longer safe, the guest must go on to the destination all the same.
+    /// Handles the result of the hook before the switchover. A failure cancels the migration. If that
+    /// is no longer safe, the switchover continues.
     fn hooked(&mut self, result: &Result<(), String>, now_ns: u64, effects: &mut Vec<Effect>) {
         if self.phase != Phase::Switchover {
             return;
@@ -505,7 +514,7 @@ impl Machine {
             Some((Action::Finish, reason)) => {
                 self.note(DecisionAction::Finish, &reason, effects);
                 self.seen.finish_asked = true;
-                self.may_stand_ns = MAX_DOWNTIME.0 * 1000;
+                self.max_stop_ns = MAX_DOWNTIME.0 * 1000;
                 effects.push(Effect::Send(Command::Finish));
             }
             Some((Action::GiveUp, reason)) => {

@@ -1,24 +1,24 @@
-//! What is done when nothing happens: every phase comes to an end by itself.
+//! Time limits: every phase ends by itself, even if nothing happens.
 
 use super::types::{CancelReason, DestinationHold};
 use super::{Command, DecisionAction, Effect, Machine, Phase};
 use crate::drive::recovery::Due;
 use record::Outcome;
 
-/// A cancel must be done by then.
-const CANCEL_DEADLINE_NS: u64 = 15_000_000_000;
-/// Stopped for switchover, and it does not come about.
-const SWITCHOVER_DEADLINE_NS: u64 = 30_000_000_000;
-/// One side is done, the other says nothing.
+/// The limit for the source to confirm a cancel.
+const CANCEL_TIMEOUT_NS: u64 = 15_000_000_000;
+/// The limit for a switchover, beyond the downtime-limit.
+const SWITCHOVER_TIMEOUT_NS: u64 = 30_000_000_000;
+/// The limit for one side to complete after the other has.
 pub(super) const PEER_TIMEOUT_NS: u64 = 20_000_000_000;
-/// Asked for, post-copy neither begins nor fails.
-const UNBEGUN_NS: u64 = 60_000_000_000;
+/// The limit for post-copy to begin or fail after it was asked for.
+const POSTCOPY_START_TIMEOUT_NS: u64 = 60_000_000_000;
 
 impl Machine {
     pub(super) fn watch_deadlines(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
         let here_ns = now_ns.saturating_sub(self.since_ns);
         let over = |deadline| here_ns > deadline;
-        let switchover_ns = SWITCHOVER_DEADLINE_NS.saturating_add(self.may_stand_ns);
+        let switchover_ns = SWITCHOVER_TIMEOUT_NS.saturating_add(self.max_stop_ns);
         match self.phase {
             Phase::Ended => {}
             Phase::SplitBrain => self.watch_split_brain(now_ns, effects),
@@ -27,15 +27,15 @@ impl Machine {
                     self.watch_peer_unreachable(&out, now_ns, effects);
                 }
             }
-            // A source that is done has nothing to recover with.
+            // A source that has completed cannot recover post-copy.
             _ if !self.source_done && (self.recovery.is_paused() || self.is_stalled(now_ns)) => {
                 self.recover(now_ns, effects)
             }
-            Phase::Cancelling if over(CANCEL_DEADLINE_NS) => {
+            Phase::Cancelling if over(CANCEL_TIMEOUT_NS) => {
                 let reason = "the migration was cancelled, but the source has not confirmed it; see query-migrate and query-status there";
                 self.end(Outcome::Unknown, reason.to_owned(), effects);
             }
-            // The state can stay `device` when starting post-copy fails (facts/qemu.md §4.4).
+            // QEMU can stay in state `device` when starting post-copy fails.
             Phase::Switchover if over(switchover_ns) => {
                 let seconds = switchover_ns / 1_000_000_000;
                 let reason =
@@ -53,17 +53,18 @@ impl Machine {
                     self.end(Outcome::Unknown, reason, effects);
                 }
             }
-            // The cancel that was refused said that it had begun, or it could not be cancelled; and then nothing came of it.
+            // A cancel was refused because post-copy had begun, or could not be sent, and then
+            // nothing happened.
             Phase::Precopy | Phase::Postcopy
                 if self.is_unbegun()
-                    && over(SWITCHOVER_DEADLINE_NS)
-                    && self.silent_for(UNBEGUN_NS, now_ns) =>
+                    && over(SWITCHOVER_TIMEOUT_NS)
+                    && self.silent_for(POSTCOPY_START_TIMEOUT_NS, now_ns) =>
             {
                 let reason = "post-copy was asked for and neither begins nor fails; this QEMU would lose the guest if it were cancelled \
                               now. See query-migrate on both sides";
                 self.end(Outcome::Unknown, reason.to_owned(), effects);
             }
-            // It does not start the guest, so the source may have it again.
+            // The destination is held and does not start the guest, so the source may continue it.
             Phase::AwaitingPeer if over(PEER_TIMEOUT_NS) && self.may_go_back() => {
                 let reason = "the destination says completed, the source does not, and nobody runs the guest".to_owned();
                 self.begin_cancel(CancelReason::Trouble, reason, now_ns, effects);
@@ -81,7 +82,7 @@ impl Machine {
         }
     }
 
-    /// The destination does not start the guest, and nothing was cancelled yet.
+    /// Whether the source may continue the guest: the destination is held and nothing was cancelled.
     pub(super) fn may_go_back(&self) -> bool {
         self.hold == DestinationHold::Held
             && !self.source_done
@@ -89,7 +90,7 @@ impl Machine {
             && self.why.is_none()
     }
 
-    /// Brings a broken post-copy back, or says what is left to do.
+    /// Tries to resume a broken post-copy, or ends with advice.
     fn recover(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
         match self.recovery.due(!self.recovery.is_paused(), self.wants_out.is_none(), now_ns) {
             Due::Nothing => {}
@@ -102,7 +103,7 @@ impl Machine {
         }
     }
 
-    /// The guest is on the destination, and gets nothing.
+    /// Whether the guest is on the destination and receives no pages.
     fn is_stalled(&self, now_ns: u64) -> bool {
         self.phase == Phase::Postcopy
             && self.postcopy_happened

@@ -1,4 +1,4 @@
-//! What a side means that can no longer be asked, or is no more.
+//! Handles a side whose QMP connection or process ended.
 
 use super::deadlines::PEER_TIMEOUT_NS;
 use super::types::{CancelReason, DestinationHold, SideLoss, SourceLoss};
@@ -7,11 +7,12 @@ use base::Side;
 use record::Outcome;
 
 impl Machine {
-    /// What was on its way may be lost, so it is said again; QEMU refuses what it has done already. The state is asked for by the driver.
+    /// Sends the last command again after a reconnect, because it may be lost. QEMU refuses what it
+    /// has already done. The driver queries the state.
     pub(super) fn reopened(&mut self, side: Side, now_ns: u64, effects: &mut Vec<Effect>) {
         self.note(
             DecisionAction::None,
-            &format!("{side}: the QMP connection had ended, and was made again"),
+            &format!("{side}: the QMP connection had ended and was reopened"),
             effects,
         );
         if side == Side::Destination {
@@ -42,7 +43,8 @@ impl Machine {
         }
     }
 
-    /// A source that cannot be asked may have handed over: the destination knows.
+    /// Handles a side that cannot be asked any more. If it is the source, only the destination knows
+    /// whether it has the guest.
     pub(super) fn gone(
         &mut self,
         side: Side,
@@ -59,7 +61,8 @@ impl Machine {
             (Side::Source, _) => {
                 self.without_source(SourceLoss::Gone(reason.to_owned()), now_ns, effects)
             }
-            // The migration goes on without it, and cannot be cancelled: nobody holds the destination. The source's word comes.
+            // The migration continues. It cannot be cancelled, because the destination cannot be
+            // held. The source will report the result.
             (Side::Destination, Phase::Precopy | Phase::Switchover)
                 if !self.source_done && self.wants_out.is_none() =>
             {
@@ -69,7 +72,7 @@ impl Machine {
                     effects,
                 );
             }
-            // It has said all there is to say; the source's word comes.
+            // The destination has completed. The source will report the result.
             (Side::Destination, Phase::AwaitingPeer)
                 if self.destination_done && self.hold == DestinationHold::No => {}
             (Side::Destination, Phase::Cancelling) => {}
@@ -103,7 +106,7 @@ impl Machine {
                     outcome_without_source(out, &format!("destination: {reason}"));
                 self.end(outcome, reason, effects);
             }
-            // It had not started the guest, so the source may have it again.
+            // The destination had not started the guest, so the source may continue it.
             (Side::Destination, None) if self.may_go_back() => {
                 self.begin_cancel(
                     CancelReason::Trouble,
@@ -135,7 +138,7 @@ impl Machine {
         }
     }
 
-    /// All that the destination needs may have been sent.
+    /// Continues without the source. The destination may have received everything it needs.
     fn without_source(&mut self, out: SourceLoss, now_ns: u64, effects: &mut Vec<Effect>) {
         self.note(
             DecisionAction::None,
@@ -162,7 +165,7 @@ impl Machine {
         matches!(self.source_loss, Some(SourceLoss::Exited(_)))
     }
 
-    /// The destination neither completes nor fails.
+    /// Ends the migration if the destination neither completes nor fails in time.
     pub(super) fn watch_peer_unreachable(
         &mut self,
         out: &SourceLoss,
@@ -171,7 +174,7 @@ impl Machine {
     ) {
         let paused = self.recovery.is_paused_on(Side::Destination);
         let over = now_ns.saturating_sub(self.since_ns) > PEER_TIMEOUT_NS;
-        // A source that lives sends on; as long as the user gives it.
+        // A source that lives keeps sending, for at most the time limit of the scenario.
         let too_long = now_ns.saturating_sub(self.started_ns)
             > self.rules.give_up.after.0.saturating_mul(1000);
         match out {
@@ -201,7 +204,7 @@ impl Machine {
     }
 }
 
-/// The destination does not have the guest, for the reason in `text`.
+/// The outcome when the destination does not have the guest, for the reason in `text`.
 pub(super) fn outcome_without_source(out: &SourceLoss, text: &str) -> (Outcome, String) {
     match out {
         SourceLoss::Exited(reason) => (Outcome::Lost, format!("source: {reason}; {text}")),

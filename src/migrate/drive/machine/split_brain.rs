@@ -1,40 +1,43 @@
-//! A source that fails when it may have sent everything.
+//! Handles a source that fails after it may have sent everything.
 //!
-//! It starts its guest again (migration_iteration_finish in QEMU's migration/migration.c), and cannot know whether the destination, which got
-//! everything, does so too. In post-copy as well, where that guest is long out of date (seen on 10.0.2 and 11.1.3: docs/explanation/faults.md). So the
-//! destination is held, which also tells whether it has the guest. Where it runs it, the source is stopped, and never continued.
+//! QEMU then starts the guest on the source again (migration_iteration_finish in
+//! migration/migration.c). It cannot know whether the destination has received everything and starts
+//! the guest too. This happens in post-copy as well, where the copy on the source is out of date
+//! (seen on 10.0.2 and 11.1.3: docs/explanation/faults.md). So the destination is held, which also
+//! shows whether it has the guest. If it runs the guest, the source is stopped and never continued.
 
 use super::types::{DestinationHold, SideLoss};
 use super::{Command, DecisionAction, Effect, Held, Machine, Phase};
 use base::Side;
 use record::Outcome;
 
-/// The source starts its guest a moment after it says that it failed; where its RESUME was missed, it has done so by then.
-const STARTS_NS: u64 = 2_000_000_000;
-/// Which of them has the guest must be known by then.
-const DEADLINE_NS: u64 = 20_000_000_000;
+/// The source starts its guest a moment after it reports the failure. After this time it has done so,
+/// even if its RESUME event was missed.
+const RESTART_TIMEOUT_NS: u64 = 2_000_000_000;
+/// The limit for finding out which side has the guest.
+const RESOLVE_TIMEOUT_NS: u64 = 20_000_000_000;
 
-/// What is known of it.
+/// What is known about the two sides.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SplitBrain {
-    /// In QEMU's words.
+    /// The error text of the source.
     text: String,
     since_ns: u64,
-    /// The source's guest runs again.
+    /// The source runs its guest again.
     source_runs: bool,
-    /// The destination's does.
+    /// The destination runs the guest.
     destination_runs: bool,
-    told_to_stop: Option<Side>,
+    stop_sent_to: Option<Side>,
 }
 
 impl Machine {
-    /// The destination may have everything, or get it by and by.
+    /// Whether the destination may have all of the guest, or may still receive it.
     pub(super) fn may_be_elsewhere(&self) -> bool {
         let sent = self.in_device || self.postcopy_happened || self.missed;
         self.destination_done || sent && !self.destination_loss.is_some_and(SideLoss::is_for_good)
     }
 
-    /// The source failed.
+    /// Starts to find out which side has the guest after the source failed.
     pub(super) fn begin_split_brain(
         &mut self,
         text: String,
@@ -63,7 +66,7 @@ impl Machine {
         }
     }
 
-    /// Holds it, unless it is held, or is about to be.
+    /// Holds the destination, unless it is held already or a hold is under way.
     pub(super) fn ask_destination(&mut self, effects: &mut Vec<Effect>) {
         match self.hold {
             DestinationHold::Held => self.guest_is_on_source(effects),
@@ -75,7 +78,7 @@ impl Machine {
         }
     }
 
-    /// The destination's answer.
+    /// Handles the answer of the destination to the hold.
     pub(super) fn hold_answered_in_split_brain(
         &mut self,
         held: Held,
@@ -93,7 +96,8 @@ impl Machine {
         }
     }
 
-    /// A side can no longer be asked. What has the guest and was seen to run it, need not be.
+    /// Handles a side that cannot be asked any more. A destination that completed and was seen to run
+    /// the guest does not need to be asked.
     pub(super) fn unreachable_in_split_brain(
         &mut self,
         side: Side,
@@ -109,7 +113,7 @@ impl Machine {
         }
     }
 
-    /// No answer. It is asked again when it says something.
+    /// Handles a hold without an answer. The hold is sent again when the destination answers again.
     pub(super) fn hold_failed_in_split_brain(&mut self, effects: &mut Vec<Effect>) {
         self.hold = DestinationHold::No;
         match self.destination_loss {
@@ -121,7 +125,7 @@ impl Machine {
         }
     }
 
-    /// It will not run on the destination.
+    /// Ends the migration when the guest will not run on the destination.
     pub(super) fn guest_is_on_source(&mut self, effects: &mut Vec<Effect>) {
         let text = std::mem::take(&mut self.split_brain.text);
         if self.source_done {
@@ -131,14 +135,14 @@ impl Machine {
                 effects,
             );
         } else if self.postcopy_happened {
-            // Since 10.2 the source may run on even then, which its run state says: `settle`.
+            // Since 10.2 the source may run the guest even then. `settle` checks its run state.
             self.end(Outcome::Lost, format!("post-copy failed: {text}"), effects);
         } else {
             self.stopped(Outcome::Failed, text, effects);
         }
     }
 
-    /// Since 10.2 before it says that it failed.
+    /// Handles a RESUME of the source. Since 10.2 it comes before the report of the failure.
     pub(super) fn source_starts_again(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
         self.source_started_again = true;
         if self.phase == Phase::SplitBrain {
@@ -147,14 +151,14 @@ impl Machine {
         }
     }
 
-    /// Stops one of them when both run: the one that has not all of the guest, or not the newest.
+    /// If both sides run the guest, stops the side whose copy is incomplete or out of date.
     pub(super) fn stop_stale_copy(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
-        let SplitBrain { since_ns, source_runs, destination_runs, told_to_stop, .. } =
+        let SplitBrain { since_ns, source_runs, destination_runs, stop_sent_to, .. } =
             self.split_brain;
-        if !destination_runs || told_to_stop.is_some() {
+        if !destination_runs || stop_sent_to.is_some() {
             return;
         }
-        let has_started = source_runs || now_ns.saturating_sub(since_ns) > STARTS_NS;
+        let has_started = source_runs || now_ns.saturating_sub(since_ns) > RESTART_TIMEOUT_NS;
         let (side, reason) = if self.destination_done && has_started {
             (
                 Side::Source,
@@ -168,14 +172,14 @@ impl Machine {
         } else {
             return;
         };
-        self.split_brain.told_to_stop = Some(side);
+        self.split_brain.stop_sent_to = Some(side);
         self.note(DecisionAction::StopStaleCopy, reason, effects);
         effects.push(Effect::Send(Command::StopStaleCopy(side)));
     }
 
-    /// One was told to stop.
+    /// Whether `stop` was sent to one of the two sides.
     pub(super) fn is_stopping_stale_copy(&self) -> bool {
-        self.phase == Phase::SplitBrain && self.split_brain.told_to_stop.is_some()
+        self.phase == Phase::SplitBrain && self.split_brain.stop_sent_to.is_some()
     }
 
     pub(super) fn stale_copy_stopped(&mut self, effects: &mut Vec<Effect>) {
@@ -183,7 +187,7 @@ impl Machine {
             return;
         }
         let text = std::mem::take(&mut self.split_brain.text);
-        if self.split_brain.told_to_stop == Some(Side::Source) {
+        if self.split_brain.stop_sent_to == Some(Side::Source) {
             self.switched_over(effects);
             let reason = format!(
                 "completed, by the destination's word; the source had not heard of it ({text}), started the guest again, and was stopped: both \
@@ -205,17 +209,17 @@ impl Machine {
         }
     }
 
-    /// What was sent to it may not have arrived.
+    /// Sends `stop` again, because the last one may be lost.
     pub(super) fn resend_stop(&mut self, side: Side, now_ns: u64, effects: &mut Vec<Effect>) {
-        if self.split_brain.told_to_stop == Some(side) {
-            self.split_brain.told_to_stop = None;
+        if self.split_brain.stop_sent_to == Some(side) {
+            self.split_brain.stop_sent_to = None;
         }
         self.stop_stale_copy(now_ns, effects);
     }
 
     pub(super) fn watch_split_brain(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
         self.stop_stale_copy(now_ns, effects);
-        if now_ns.saturating_sub(self.split_brain.since_ns) <= DEADLINE_NS {
+        if now_ns.saturating_sub(self.split_brain.since_ns) <= RESOLVE_TIMEOUT_NS {
             return;
         }
         let lacks_pages =
@@ -237,13 +241,13 @@ impl Machine {
         self.end(Outcome::Unknown, reason, effects);
     }
 
-    /// The destination's process ended, in doubt.
+    /// Handles the exit of the destination's process.
     pub(super) fn destination_exited_in_split_brain(
         &mut self,
         reason: &str,
         effects: &mut Vec<Effect>,
     ) {
-        let stopped = self.split_brain.told_to_stop == Some(Side::Source);
+        let stopped = self.split_brain.stop_sent_to == Some(Side::Source);
         if self.destination_done || stopped {
             let what = if stopped { "was told to stop" } else { "goes on" };
             let reason = format!(
