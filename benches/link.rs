@@ -342,12 +342,12 @@ fn held(seconds: u64) -> Result<()> {
         let Totals { there: passed, .. } = link.stop();
         let _ = writer.join();
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        let figure = format!("{:.1} MiB held, RSS +{:.1}", mib(passed.most_held), mib(grown));
+        let figure = format!("{:.1} MiB held, RSS +{:.1}", mib(passed.max_held), mib(grown));
         verdict(
             &format!("halifax, {name}"),
             &figure,
             &format!("≤ {:.0} MiB", mib(limit)),
-            passed.most_held <= limit,
+            passed.max_held <= limit,
         );
     }
     Ok(())

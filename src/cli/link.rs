@@ -4,7 +4,7 @@ use super::args::LinkArgs;
 use super::exit::Exit;
 use super::output;
 use base::units::human_bytes;
-use lab::link::{Link, LinkError, Totals, stands_alone};
+use lab::link::{Link, LinkError, Totals, validate_standalone};
 use migrate::drive::Interrupt;
 use migrate::sockets::Address;
 use scenario::Link as LinkSettings;
@@ -16,7 +16,7 @@ pub(super) async fn link(args: LinkArgs, mut interrupt: Interrupt) -> Exit {
         Ok(scenario) => scenario,
         Err(error) => return Exit::usage(&error),
     };
-    if let Err(error) = stands_alone(&scenario.link) {
+    if let Err(error) = validate_standalone(&scenario.link) {
         return Exit::usage(&error);
     }
     let (link, address) = match start_link(&scenario.link, &args) {
@@ -47,7 +47,7 @@ fn format_totals(totals: &Totals, json: bool) -> String {
     if json {
         let line = json!({
             "channels": channels, "bytes": there.bytes, "back_bytes": back.bytes,
-            "held_max_bytes": there.most_held.max(back.most_held),
+            "held_max_bytes": there.max_held.max(back.max_held),
         });
         return format!("{line}\n");
     }

@@ -1,5 +1,5 @@
-//! Which accelerator really works. A guest that beats is the only proof: there are machines where /dev/kvm opens and no guest
-//! ever starts (facts/models.md, "Environment facts").
+//! Chooses a working accelerator. Only a guest that sends heartbeats proves that KVM works: on some
+//! machines /dev/kvm opens, but no guest instruction ever runs.
 
 use super::LabError;
 use super::probe::Probe;
@@ -9,25 +9,27 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-/// A guest under a KVM that works beats in less than 100 ms.
-const BEATS_WITHIN: Duration = Duration::from_millis(600);
-const BEATS: usize = 20;
-/// The heartbeat socket of a QEMU that ends closes a moment before its end is known.
+/// Time for the required heartbeats. With a working KVM they take less than 100 ms.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(600);
+const MIN_HEARTBEATS: usize = 20;
+/// Time to wait for the exit status: the heartbeat socket of a QEMU that exits closes shortly
+/// before the status is known.
 const EXIT_GRACE: Duration = Duration::from_millis(50);
 
-/// An accelerator, and why that one.
+/// An accelerator and the reason for its choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accelerator {
     /// `Tcg` or `Kvm`, never `Auto`.
     pub kind: Accel,
-    /// In a sentence.
+    /// The reason, for the user.
     pub reason: String,
 }
 
-/// Resolves the scenario's accelerator: `auto` means KVM only if a micro-guest really beats under it, else TCG.
+/// Resolves the scenario's accelerator. `auto` selects KVM if a micro-guest sends heartbeats under
+/// it, and TCG otherwise.
 ///
 /// # Errors
-/// [`LabError::Kvm`] where KVM was asked for by name, and what starting a QEMU may give.
+/// [`LabError::Kvm`] if KVM was requested but does not work; other errors if QEMU does not start.
 pub async fn choose(scenario: &Scenario) -> Result<Accelerator, LabError> {
     match scenario.qemu.accel {
         Accel::Tcg => {
@@ -36,41 +38,43 @@ pub async fn choose(scenario: &Scenario) -> Result<Accelerator, LabError> {
         Accel::Kvm => match probe(scenario).await? {
             Ok(()) => Ok(Accelerator {
                 kind: Accel::Kvm,
-                reason: "asked for, and a guest beats under it".to_owned(),
+                reason: "requested, and a guest sends heartbeats under it".to_owned(),
             }),
             Err(reason) => Err(LabError::Kvm { reason }),
         },
         Accel::Auto => Ok(match probe(scenario).await? {
-            Ok(()) => {
-                Accelerator { kind: Accel::Kvm, reason: "a guest beats under KVM".to_owned() }
-            }
+            Ok(()) => Accelerator {
+                kind: Accel::Kvm,
+                reason: "a guest sends heartbeats under KVM".to_owned(),
+            },
             Err(reason) => Accelerator { kind: Accel::Tcg, reason },
         }),
     }
 }
 
-/// Whether a micro-guest beats under KVM; the inner error says why not.
+/// Tests whether a micro-guest sends heartbeats under KVM. The inner error gives the reason if not.
 async fn probe(scenario: &Scenario) -> Result<Result<(), String>, LabError> {
     if let Err(error) = std::fs::File::options().read(true).write(true).open("/dev/kvm") {
-        return Ok(Err(format!("no KVM here: /dev/kvm: {error}")));
+        return Ok(Err(format!("cannot open /dev/kvm: {error}")));
     }
     let probe = Probe::start(scenario, Accel::Kvm)?;
-    let beating = async {
-        let (mut stream, _) = probe.beats.accept().await.map_err(|error| error.to_string())?;
-        let mut seen = [0; BEATS];
+    let heartbeat = async {
+        let (mut stream, _) = probe.heartbeats.accept().await.map_err(|error| error.to_string())?;
+        let mut seen = [0; MIN_HEARTBEATS];
         stream.read_exact(&mut seen).await.map_err(|error| error.to_string()).map(drop)
     };
-    let beating = match timeout(BEATS_WITHIN, beating).await {
+    let heartbeat = match timeout(HEARTBEAT_TIMEOUT, heartbeat).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(format!("the heartbeat could not be read: {error}")),
         Err(_) => Err(format!(
-            "/dev/kvm opens, but no guest beat {BEATS} times under it within {BEATS_WITHIN:?}"
+            "/dev/kvm opens, but no guest sent {MIN_HEARTBEATS} heartbeats under it within \
+             {HEARTBEAT_TIMEOUT:?}"
         )),
     };
-    // A QEMU that ended says best why there was no beat.
-    let verdict = match (beating, timeout(EXIT_GRACE, probe.process.exited().wait()).await) {
-        (Err(_), Ok(reason)) => Err(format!("KVM does not work here: {reason}")),
-        (beating, _) => beating,
+    // If QEMU exited, its exit reason explains the missing heartbeats best.
+    let verdict = match (heartbeat, timeout(EXIT_GRACE, probe.process.exited().wait()).await) {
+        (Err(_), Ok(reason)) => Err(format!("KVM does not work on this machine: {reason}")),
+        (heartbeat, _) => heartbeat,
     };
     probe.process.stop().await;
     Ok(verdict)

@@ -1,7 +1,8 @@
-//! Talking to the micro-guest: one byte is a command, the answer is lines up to `end` (fixtures/guest/README.md).
+//! Commands to the guest program: a command is one byte, its answer is lines up to `end`
+//! (fixtures/guest/README.md).
 
 use super::LabError;
-use super::last_words::LastWords;
+use super::last_output::LastOutput;
 use base::clock::Stamp;
 use record::{Entry, Sink, vm_name};
 use std::collections::HashMap;
@@ -12,13 +13,13 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// How an unasked line begins that says how much was written.
-const RATE: &str = "rate ";
-/// A line that is longer is recorded in parts.
-const LINE_MAX: u64 = 16 << 10;
-/// Lines that nobody has asked for yet. The longest answer has some hundred.
-const LINES_WAITING: usize = 1024;
-const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+/// Prefix of the periodic lines that report how much the guest has written.
+const RATE_PREFIX: &str = "rate ";
+/// Maximum length of a line in bytes. A longer line is recorded in parts.
+const MAX_LINE_BYTES: u64 = 16 << 10;
+/// Maximum number of lines that wait to be read. The longest answer has about a hundred.
+const MAX_WAITING_LINES: usize = 1024;
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The guest's console on one side.
 #[derive(Debug)]
@@ -26,10 +27,10 @@ pub struct Console {
     vm: u32,
     lines: mpsc::Receiver<String>,
     writer: OwnedWriteHalf,
-    last: LastWords,
+    last: LastOutput,
 }
 
-/// Records every line as it comes, whether or not anybody asked, and passes on what is not a report of the write rate.
+/// Records every line, and passes on those that do not report the write rate.
 async fn read_all(
     vm: u32,
     mut reader: BufReader<OwnedReadHalf>,
@@ -38,7 +39,7 @@ async fn read_all(
 ) {
     let mut bytes = Vec::new();
     while (&mut reader)
-        .take(LINE_MAX)
+        .take(MAX_LINE_BYTES)
         .read_until(b'\n', &mut bytes)
         .await
         .is_ok_and(|read| read > 0)
@@ -46,8 +47,8 @@ async fn read_all(
         let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
         bytes.clear();
         sink.give(Entry::Guest(vm, Stamp::now(), line.clone()));
-        if !line.starts_with(RATE) {
-            // A guest that says so much unasked is not one of ours; what is asked of it then has no answer.
+        if !line.starts_with(RATE_PREFIX) {
+            // Only a guest other than ours fills the queue. Its commands then time out.
             let _ = lines.try_send(line);
         }
     }
@@ -56,56 +57,56 @@ async fn read_all(
 /// The guest's counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GuestStatus {
-    /// Operations, reads and writes.
+    /// Number of reads and writes.
     pub operations: u64,
-    /// Writes; each dirties one page.
+    /// Number of writes. Each write dirties one page.
     pub writes: u64,
-    /// Pages found wrong while working.
+    /// Number of pages whose content was wrong when the guest read them.
     pub live_errors: u64,
 }
 
-/// The guest's verdict on its memory.
+/// Result of the guest's memory check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GuestCheck {
-    /// Whether every page is as it was written last, and the counters agree.
+    /// Whether every page has the content last written, and the counters agree.
     pub intact: bool,
-    /// Pages checked.
+    /// Number of pages checked.
     pub pages: u64,
-    /// Pages that are wrong now.
+    /// Number of pages with wrong content.
     pub bad: u64,
-    /// Pages that were found wrong while working.
+    /// Number of pages whose content was wrong when the guest read them before the check.
     pub live_errors: u64,
-    /// Writes by the table that holds a generation for each page.
+    /// Number of writes by the table that holds a generation for each page.
     pub generations: u64,
-    /// Writes by its one counter: both are memory that moves too, and must agree.
+    /// Number of writes by a single counter. Table and counter migrate too, and must agree.
     pub writes: u64,
 }
 
-/// What runs in the Linux guest beside the guest program.
+/// State of the load in the Linux guest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadStatus {
-    /// It has not ended.
+    /// Whether the load is running.
     pub running: bool,
-    /// Requests that an application answered; `None` where nobody asks it anything.
+    /// Number of requests that the application answered; `None` for a load without requests.
     pub answered: Option<u64>,
-    /// Answers with another value than the one that was stored last.
+    /// Number of answers that differ from the value last stored.
     pub wrong: Option<u64>,
-    /// Keys that were stored and are not there any more.
+    /// Number of stored keys that are missing.
     pub missing: Option<u64>,
-    /// How it ended and what it printed last, if it has.
+    /// Exit status and last output of the load; `None` while it runs.
     pub said: Option<String>,
 }
 
 impl Console {
     pub(super) fn new(vm: u32, stream: UnixStream, sink: Sink) -> Console {
         let (reader, writer) = stream.into_split();
-        let (sender, lines) = mpsc::channel(LINES_WAITING);
+        let (sender, lines) = mpsc::channel(MAX_WAITING_LINES);
         tokio::spawn(read_all(vm, BufReader::new(reader), sink, sender));
-        Console { vm, lines, writer, last: LastWords::default() }
+        Console { vm, lines, writer, last: LastOutput::default() }
     }
 
     /// Waits until the guest has filled its working set.
-    pub(super) async fn ready(&mut self, deadline: Duration) -> Result<(), LabError> {
+    pub(super) async fn ready(&mut self, limit: Duration) -> Result<(), LabError> {
         let wait = async {
             loop {
                 let line = self.line().await?;
@@ -123,18 +124,18 @@ impl Console {
                 }
             }
         };
-        match timeout(deadline, wait).await {
+        match timeout(limit, wait).await {
             Ok(result) => result,
-            Err(_) => Err(self.silent(&format!("was not ready within {deadline:?}"))),
+            Err(_) => Err(self.guest_error(&format!("was not ready within {limit:?}"))),
         }
     }
 
-    /// The guest's counters.
+    /// Reads the guest's counters.
     ///
     /// # Errors
-    /// [`LabError::Guest`] if it does not answer.
+    /// [`LabError::Guest`] if the guest does not answer.
     pub async fn status(&mut self) -> Result<GuestStatus, LabError> {
-        let lines = self.ask(b's', ANSWER_DEADLINE).await?;
+        let lines = self.ask(b's', ANSWER_TIMEOUT).await?;
         let values = self.values(&lines, "status")?;
         Ok(GuestStatus {
             operations: number(&values, "operations"),
@@ -143,12 +144,12 @@ impl Console {
         })
     }
 
-    /// Has the guest check every page. It works no further meanwhile.
+    /// Makes the guest check every page. The guest pauses its work during the check.
     ///
     /// # Errors
-    /// [`LabError::Guest`] if it does not answer, or not within `deadline`.
-    pub async fn check(&mut self, deadline: Duration) -> Result<GuestCheck, LabError> {
-        let lines = self.ask(b'c', deadline).await?;
+    /// [`LabError::Guest`] if the guest does not answer within `limit`.
+    pub async fn check(&mut self, limit: Duration) -> Result<GuestCheck, LabError> {
+        let lines = self.ask(b'c', limit).await?;
         let values = self.values(&lines, "check")?;
         Ok(GuestCheck {
             intact: values.get("verdict").map(String::as_str) == Some("intact"),
@@ -160,12 +161,13 @@ impl Console {
         })
     }
 
-    /// The guest's histogram of stalls: lower bound of the bucket in ns, count.
+    /// Reads the histogram of the guest's stalls: the lower bound of each bucket in ns, and its
+    /// count.
     ///
     /// # Errors
-    /// [`LabError::Guest`] if it does not answer.
+    /// [`LabError::Guest`] if the guest does not answer.
     pub async fn stalls(&mut self) -> Result<Vec<(u64, u64)>, LabError> {
-        let lines = self.ask(b'h', ANSWER_DEADLINE).await?;
+        let lines = self.ask(b'h', ANSWER_TIMEOUT).await?;
         let bucket = |line: &String| {
             let (lower, count) = line.strip_prefix("stall ")?.split_once(' ')?;
             Some((lower.parse().ok()?, count.parse().ok()?))
@@ -173,12 +175,12 @@ impl Console {
         Ok(lines.iter().filter_map(bucket).collect())
     }
 
-    /// How the load is.
+    /// Reads the state of the load.
     ///
     /// # Errors
-    /// [`LabError::Guest`] if it does not answer.
+    /// [`LabError::Guest`] if the guest does not answer.
     pub async fn load(&mut self) -> Result<LoadStatus, LabError> {
-        let lines = self.ask(b'l', ANSWER_DEADLINE).await?;
+        let lines = self.ask(b'l', ANSWER_TIMEOUT).await?;
         let values = self.values(&lines, "load")?;
         let count = |key: &str| values.get(key).and_then(|value| value.parse().ok());
         Ok(LoadStatus {
@@ -190,29 +192,29 @@ impl Console {
         })
     }
 
-    /// Damages one page on purpose.
+    /// Makes the guest corrupt one page, to test that its check detects it.
     ///
     /// # Errors
-    /// [`LabError::Guest`] if it does not answer.
+    /// [`LabError::Guest`] if the guest does not answer.
     pub async fn inject_fault(&mut self) -> Result<(), LabError> {
-        self.ask(b'x', ANSWER_DEADLINE).await.map(drop)
+        self.ask(b'x', ANSWER_TIMEOUT).await.map(drop)
     }
 
-    /// Stops (`true`) or continues the guest's own work; its heart goes on.
+    /// Pauses (`true`) or resumes the guest's work. Heartbeats continue.
     ///
     /// # Errors
-    /// [`LabError::Guest`] if it does not answer.
+    /// [`LabError::Guest`] if the guest does not answer.
     pub async fn pause(&mut self, pause: bool) -> Result<(), LabError> {
-        self.ask(if pause { b'p' } else { b'g' }, ANSWER_DEADLINE).await.map(drop)
+        self.ask(if pause { b'p' } else { b'g' }, ANSWER_TIMEOUT).await.map(drop)
     }
 
-    /// What it said last, for an error.
-    pub(super) async fn last_words(&mut self) -> &LastWords {
+    /// Returns the last output of the guest, for an error message.
+    pub(super) async fn last_output(&mut self) -> &LastOutput {
         while let Ok(Ok(_)) = timeout(Duration::from_millis(20), self.line()).await {}
         &self.last
     }
 
-    async fn ask(&mut self, command: u8, deadline: Duration) -> Result<Vec<String>, LabError> {
+    async fn ask(&mut self, command: u8, limit: Duration) -> Result<Vec<String>, LabError> {
         let exchange = async {
             if let Err(error) = self.writer.write_all(&[command]).await {
                 return Err(LabError::Guest {
@@ -229,24 +231,26 @@ impl Console {
                 lines.push(line);
             }
         };
-        match timeout(deadline, exchange).await {
+        match timeout(limit, exchange).await {
             Ok(result) => result,
-            Err(_) => Err(self
-                .silent(&format!("did not answer `{}` within {deadline:?}", char::from(command)))),
+            Err(_) => Err(self.guest_error(&format!(
+                "did not answer `{}` within {limit:?}",
+                char::from(command)
+            ))),
         }
     }
 
     async fn line(&mut self) -> Result<String, LabError> {
         match self.lines.recv().await {
             Some(line) => {
-                self.last.hear(&line);
+                self.last.record(&line);
                 Ok(line)
             }
-            None => Err(self.silent("is gone: its console is closed")),
+            None => Err(self.guest_error("closed its console")),
         }
     }
 
-    fn silent(&self, problem: &str) -> LabError {
+    fn guest_error(&self, problem: &str) -> LabError {
         LabError::Guest {
             problem: format!("({}) {problem}", vm_name(self.vm)),
             said: self.last.text(),
@@ -255,7 +259,7 @@ impl Console {
 
     fn values(&self, lines: &[String], word: &str) -> Result<HashMap<String, String>, LabError> {
         let line = lines.iter().find(|line| line.split(' ').next() == Some(word));
-        let line = line.ok_or_else(|| self.silent(&format!("answered without `{word}`")))?;
+        let line = line.ok_or_else(|| self.guest_error(&format!("answered without `{word}`")))?;
         Ok(line
             .split(' ')
             .filter_map(|pair| pair.split_once('='))

@@ -1,12 +1,24 @@
-//! A lab: a pair of QEMUs with a guest between them; with the micro-guest no root, no KVM, no kernel image needed.
+//! Starts a lab: two QEMU processes, one running a guest and one waiting for it to arrive.
 //!
-//! Takes a scenario; gives running QEMUs with sessions, sampling connections, heartbeats and the guest's console. Tears all of
-//! it down on every way out: [`Lab::stop`], drop (error, panic), and by the `janitor` when this process is killed. Knows
-//! nothing of analysis.
+//! With the micro-guest, a lab needs neither root, nor KVM, nor a kernel image. A lab gives its
+//! caller QMP sessions, sampling connections, heartbeats and the guest's console. It is cleaned up
+//! by [`Lab::stop`], on drop (after an error or a panic), and by the janitor process when this
+//! process is killed. This crate does not analyze results.
 //!
-//! Map: here the pair · `vm` one VM, all that is connected to it · `process` its QEMU · `command_line` its arguments · `boot` what they boot, by the kind of guest ·
-//! `overlay` of a disk of the user's · `accel` which accelerator really works · `probe` a guest for a moment, to find that out · `console` talking to a guest of ours ·
-//! `serial` listening to one of the user's · `last_words` of either · `network` namespaces.
+//! | module | content |
+//! |---|---|
+//! | `vm` | one VM and all its connections |
+//! | `process` | the QEMU process of a VM |
+//! | `command_line` | the arguments of QEMU |
+//! | `boot` | kernel, initrd and disk for each kind of guest |
+//! | `overlay` | qcow2 overlay for the user's disk image |
+//! | `accel` | choice of a working accelerator |
+//! | `probe` | short-lived micro-guest that tests this machine |
+//! | `console` | command console of the micro-guest and the Linux guest |
+//! | `serial` | serial console of the user's own guest |
+//! | `last_output` | last line that a guest printed |
+//! | `network` | network namespaces |
+//! | `link` | emulated link |
 
 mod accel;
 mod boot;
@@ -14,7 +26,7 @@ mod command_line;
 mod console;
 #[cfg(feature = "credentials")]
 pub mod credentials;
-mod last_words;
+mod last_output;
 pub mod link;
 mod network;
 mod overlay;
@@ -33,7 +45,7 @@ use base::Side;
 use base::clock::monotonic_ns;
 use base::janitor::{Janitor, create_private_directory};
 use boot::Boot;
-use command_line::{Place, Role};
+use command_line::{SocketPaths, VmRole};
 use network::Network;
 use process::Process;
 use qmp::QmpError;
@@ -44,121 +56,126 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use vm::{Listeners, Starting};
+use vm::{Listeners, StartingVm};
 
-/// The guest has filled its working set, for each GiB of it.
-const READY_DEADLINE_PER_GIB: Duration = Duration::from_secs(60);
-/// Fresh QEMUs of a series that are started at once: some 45 MB each while they wait.
-const START_TOGETHER: u32 = 8;
+/// Time that a guest may take to fill its working set, per GiB.
+const READY_TIMEOUT_PER_GIB: Duration = Duration::from_secs(60);
+/// Number of spare QEMUs started at the same time. Each uses about 45 MB while it waits.
+const MAX_CONCURRENT_STARTS: u32 = 8;
 
-/// The first heartbeat: some 0.1 s after the start of a micro-guest, some seconds after that of a Linux under TCG.
-const BEAT_DEADLINE: Duration = Duration::from_secs(20);
-const LINUX_DEADLINE: Duration = Duration::from_secs(120);
-/// Whatever says that a guest of the user's is up.
-const OWN_DEADLINE: Duration = Duration::from_secs(300);
+/// Time until the first heartbeat of a micro-guest, which usually takes 0.1 s. Linux under TCG
+/// takes several seconds.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(20);
+const LINUX_TIMEOUT: Duration = Duration::from_secs(120);
+/// Time until the user's own guest is ready, by `guest.ready`.
+const OWN_GUEST_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Why there is no lab. Nothing is left running.
+/// The lab could not be started. No process is left running.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LabError {
-    /// The program is not there.
+    /// The QEMU program could not be started.
     #[error(
-        "cannot start {program}: install QEMU (Debian: apt-get install qemu-system-x86), name another program with --qemu, or run \
-         qemu-scripts/qemu 10.0, which unpacks one without root"
+        "cannot start {program}: install QEMU (Debian: apt-get install qemu-system-x86), name \
+         another program with --qemu, or run qemu-scripts/qemu 10.0, which unpacks one without root"
     )]
     NoQemu {
-        /// What was to be started.
+        /// Name or path of the program.
         program: String,
-        /// Why it could not be.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// It ended before it was of use.
+    /// QEMU exited before the lab was ready.
     #[error("{side}: {reason}")]
     Died {
-        /// Which side.
+        /// Side of the QEMU process.
         side: Side,
-        /// How it ended and what it said.
+        /// Exit status and last output of QEMU.
         reason: String,
     },
-    /// It runs, and does not speak.
-    #[error("{side}: QEMU does not speak QMP")]
+    /// QEMU is running, but its QMP connection could not be set up.
+    #[error(
+        "{side}: cannot set up the QMP connection to QEMU; see qemu.*.log in the run directory"
+    )]
     Qmp {
-        /// Which side.
+        /// Side of the QEMU process.
         side: Side,
-        /// What happened.
+        /// The error of the QMP session.
         source: QmpError,
     },
-    /// The guest does not come up.
-    #[error("the guest {problem}; it said: {said}")]
+    /// The guest did not start or did not answer.
+    #[error("the guest {problem}; its last output: {said}")]
     Guest {
-        /// What is wrong.
+        /// Verb phrase that completes "the guest …".
         problem: String,
-        /// Its last words on its console.
+        /// Last line on the guest's console.
         said: String,
     },
-    /// The Linux guest was not built.
+    /// The files of the Linux guest do not exist.
     #[error(
-        "there is no Linux guest at {path}: qemu-scripts/linux-guest builds one without root (it needs Debian's apt-get); name its \
-         directory with guest.linux where it is not target/linux-guest"
+        "cannot read {path} of the Linux guest: build the guest with qemu-scripts/linux-guest \
+         (without root, but with Debian's apt-get), and set guest.linux if its directory is not \
+         target/linux-guest"
     )]
     NoLinux {
-        /// What was looked for.
+        /// Path of the missing file.
         path: PathBuf,
-        /// Why it could not be read.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A file of the user's guest.
-    #[error("{key}: {path} cannot be read")]
+    /// A file of the user's own guest cannot be read.
+    #[error("{key}: cannot read {path}")]
     NoFile {
-        /// The scenario's key.
+        /// Scenario key that names the file.
         key: &'static str,
-        /// What it names.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A disk that would be damaged.
-    #[error("guest.disk: {path} is not used: {reason}")]
+    /// The disk image could be damaged with the given settings.
+    #[error("guest.disk: {path} is refused: {reason}")]
     Disk {
-        /// Its image.
+        /// Path of the image.
         path: PathBuf,
-        /// What is wrong, and what would be right.
+        /// The problem and the setting that solves it.
         reason: String,
     },
-    /// KVM was asked for and no guest runs under it.
+    /// KVM was requested, but no guest runs under it.
     #[error("--accel kvm: {reason}. Use --accel tcg, or auto")]
     Kvm {
-        /// What was tried and seen.
+        /// Result of the test.
         reason: String,
     },
-    /// `link.kind = "netns"` cannot be made.
+    /// The network namespaces of `link.kind = "netns"` cannot be created.
     #[error(
-        "link.kind = \"netns\": the namespaces cannot be set up; it needs root, and netem in the kernel for a delay. link.kind = \"emulated\" needs neither"
+        "link.kind = \"netns\": cannot set up the namespaces, which needs root, and netem in the \
+         kernel for a delay; link.kind = \"emulated\" needs neither"
     )]
     Network {
-        /// Which command, and its word.
+        /// The command that failed and its error output.
         source: io::Error,
     },
-    /// The TLS credentials of the lab cannot be made.
+    /// The TLS credentials of the lab could not be created.
     #[cfg(feature = "credentials")]
-    #[error("the lab's TLS credentials cannot be made")]
+    #[error("cannot create the lab's TLS credentials")]
     Credentials {
-        /// What failed.
+        /// The error of the credentials module.
         source: crate::credentials::CredentialsError,
     },
-    /// The scenario asks for TLS, and this program cannot make credentials.
+    /// The scenario requires TLS, but this program was built without support for credentials.
     #[cfg(not(feature = "credentials"))]
     #[error(
         "this program was built without the feature `credentials`; set tls.dir to a directory \
          with credentials"
     )]
     NoCredentials,
-    /// The private directory, its sockets, or our own processes.
+    /// The private directory, a socket or a helper process could not be created.
     #[error("cannot set up {what}")]
     System {
-        /// What.
+        /// Name of the resource.
         what: String,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
@@ -168,55 +185,56 @@ fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> LabError {
     move |source| LabError::System { what, source }
 }
 
-/// A running pair.
+/// A running pair of VMs.
 #[derive(Debug)]
 pub struct Lab {
-    /// The QEMU that the guest runs on.
+    /// VM that runs the guest.
     pub source: Vm,
-    /// The QEMU that waits.
+    /// VM that waits for the migration.
     pub destination: Vm,
-    /// What the guests' instructions run on, and why.
+    /// Accelerator of both VMs and the reason for its choice.
     pub accelerator: Accelerator,
-    /// From the start of the first QEMU to the first heartbeat, of a guest that beats.
+    /// Time from the start of the first QEMU to the guest's first heartbeat; `None` for a guest
+    /// without heartbeats.
     pub boot: Option<Duration>,
-    /// Started ahead for the migrations to come.
-    fresh: VecDeque<Vm>,
+    /// VMs started in advance for later migrations.
+    spare: VecDeque<Vm>,
     retiring: Vec<JoinHandle<()>>,
-    ground: Ground,
+    resources: LabResources,
 }
 
-/// What the VMs of a lab stand on.
+/// What all VMs of a lab share.
 #[derive(Debug)]
-struct Ground {
+struct LabResources {
     scenario: Scenario,
     accelerator: Accelerator,
     sink: Sink,
     logs: PathBuf,
     transcript: bool,
     boot: Boot,
-    /// How many VMs were started.
+    /// Number of VMs started so far.
     vms: u32,
     network: Option<Network>,
-    // Dropped after the VMs: the directory goes first, then the janitor has nothing left to do.
+    // Fields drop in order: the VMs, then the directory. The janitor then has nothing left to do.
     directory: tempfile::TempDir,
     janitor: Janitor,
 }
 
-impl Ground {
-    async fn lay(
+impl LabResources {
+    async fn create(
         scenario: &Scenario,
         accelerator: &Accelerator,
         sink: &Sink,
         logs: &Path,
         transcript: bool,
-    ) -> Result<Ground, LabError> {
+    ) -> Result<LabResources, LabError> {
         let directory = create_private_directory()
             .map_err(system("a private directory for the lab's sockets"))?;
         let network = match scenario.link.kind {
             LinkKind::Emulated => None,
-            LinkKind::Netns => {
-                Some(Network::lay(&scenario.link).map_err(|source| LabError::Network { source })?)
-            }
+            LinkKind::Netns => Some(
+                Network::create(&scenario.link).map_err(|source| LabError::Network { source })?,
+            ),
         };
         let names = network.as_ref().map(|network| network.names().as_slice()).unwrap_or_default();
         let janitor =
@@ -224,7 +242,7 @@ impl Ground {
         let boot = Boot::prepare(scenario, accelerator.kind, directory.path()).await?;
         let (scenario, accelerator, sink, logs) =
             (scenario.clone(), accelerator.clone(), sink.clone(), logs.to_owned());
-        Ok(Ground {
+        Ok(LabResources {
             scenario,
             accelerator,
             sink,
@@ -238,23 +256,23 @@ impl Ground {
         })
     }
 
-    /// Starts the next VM; it has not spoken yet.
-    fn start_vm(&mut self, side: Side) -> Result<Starting, LabError> {
+    /// Starts the next VM. Its connections are not open yet.
+    fn start_vm(&mut self, side: Side) -> Result<StartingVm, LabError> {
         let program = match side {
             Side::Source => self.scenario.qemu.source.as_str(),
             Side::Destination => self.scenario.destination_qemu(),
         };
-        let place = Place::new(self.directory.path(), self.vms);
+        let paths = SocketPaths::new(self.directory.path(), self.vms);
         let listeners =
-            Listeners::bind(&place, &self.scenario.guest).map_err(system("the lab's sockets"))?;
+            Listeners::bind(&paths, &self.scenario.guest).map_err(system("the lab's sockets"))?;
         let name = vm_name(self.vms);
         let trace = self.scenario.record.trace.then(|| self.logs.join(format!("trace.{name}.log")));
-        let role = Role { incoming: side == Side::Destination, trace };
+        let role = VmRole { incoming: side == Side::Destination, trace };
         let arguments = command_line::arguments(
             &self.scenario,
             self.accelerator.kind,
             &role,
-            &place,
+            &paths,
             &self.boot,
         );
         let namespace = self.network.as_ref().map(|network| network.name(self.vms));
@@ -266,17 +284,17 @@ impl Ground {
         )?;
         self.janitor.watch(process.pid()).map_err(system("the janitor process (sh)"))?;
         self.vms += 1;
-        Ok(Starting { side, vm: self.vms - 1, process, listeners })
+        Ok(StartingVm { side, vm: self.vms - 1, process, listeners })
     }
 }
 
 impl Lab {
-    /// Starts the pair and waits until the guest is really up: it beats, and its working set is filled.
+    /// Starts both VMs and waits until the guest sends heartbeats and has filled its working set.
     ///
-    /// What QEMU prints goes to `qemu.{vm}.log` in `logs`, its traces to `trace.{vm}.log`.
+    /// QEMU's output goes to `qemu.{vm}.log` in `logs`, its traces to `trace.{vm}.log`.
     ///
     /// # Errors
-    /// [`LabError`]; everything that was started is ended again.
+    /// [`LabError`]. Every process that was started is stopped again.
     pub async fn start(
         scenario: &Scenario,
         accelerator: Accelerator,
@@ -284,18 +302,19 @@ impl Lab {
         logs: &Path,
         transcript: bool,
     ) -> Result<Lab, LabError> {
-        let mut ground = Ground::lay(scenario, &accelerator, sink, logs, transcript).await?;
+        let mut resources =
+            LabResources::create(scenario, &accelerator, sink, logs, transcript).await?;
         let began_ns = monotonic_ns();
-        let source = ground.start_vm(Side::Source)?;
-        let destination = ground.start_vm(Side::Destination)?;
+        let source = resources.start_vm(Side::Source)?;
+        let destination = resources.start_vm(Side::Destination)?;
         let mut source = source.connect(sink, transcript).await?;
         let destination = destination.connect(sink, transcript).await?;
         let guest = &scenario.guest;
         let gib = u32::try_from(guest.working_set.0 >> 30).unwrap_or(u32::MAX) + 1;
         let (beats, ready) = match guest.kind {
-            GuestKind::Micro => (BEAT_DEADLINE, READY_DEADLINE_PER_GIB * gib),
-            GuestKind::Linux => (LINUX_DEADLINE, LINUX_DEADLINE + READY_DEADLINE_PER_GIB * gib),
-            GuestKind::Own => (OWN_DEADLINE, OWN_DEADLINE),
+            GuestKind::Micro => (HEARTBEAT_TIMEOUT, READY_TIMEOUT_PER_GIB * gib),
+            GuestKind::Linux => (LINUX_TIMEOUT, LINUX_TIMEOUT + READY_TIMEOUT_PER_GIB * gib),
+            GuestKind::Own => (OWN_GUEST_TIMEOUT, OWN_GUEST_TIMEOUT),
         };
         let boot = source.first_beat(began_ns, beats).await?;
         source.ready(guest, ready).await?;
@@ -304,66 +323,69 @@ impl Lab {
             destination,
             accelerator,
             boot,
-            fresh: VecDeque::new(),
+            spare: VecDeque::new(),
             retiring: Vec::new(),
-            ground,
+            resources,
         })
     }
 
-    /// After a migration: the destination becomes the source, a fresh QEMU waits as the destination, the old source is ended.
+    /// Prepares the next migration: the destination becomes the source, a new VM becomes the
+    /// destination, and the old source is stopped.
     ///
-    /// Fresh QEMUs are started some at a time, as many as `further` migrations need at most: together they use all processors, and
-    /// none starts while a migration is measured.
+    /// New VMs are started in groups, at most as many as `further` migrations need. A group uses
+    /// all processors, and no VM starts while a migration is measured.
     ///
     /// # Errors
-    /// [`LabError`] if there is no fresh QEMU; the guest runs on where it is.
+    /// [`LabError`] if no new VM can be started. The guest keeps running on its current VM.
     pub async fn advance(&mut self, further: u32) -> Result<(), LabError> {
-        if self.fresh.is_empty() {
-            let starting: Result<Vec<Starting>, LabError> = (0..further.clamp(1, START_TOGETHER))
-                .map(|_| self.ground.start_vm(Side::Destination))
+        if self.spare.is_empty() {
+            let starting: Result<Vec<StartingVm>, LabError> = (0..further
+                .clamp(1, MAX_CONCURRENT_STARTS))
+                .map(|_| self.resources.start_vm(Side::Destination))
                 .collect();
             for starting in starting? {
-                self.fresh
-                    .push_back(starting.connect(&self.ground.sink, self.ground.transcript).await?);
+                self.spare.push_back(
+                    starting.connect(&self.resources.sink, self.resources.transcript).await?,
+                );
             }
         }
-        let none = || system("a fresh QEMU")(io::ErrorKind::NotFound.into());
-        let fresh = self.fresh.pop_front().ok_or_else(none)?;
-        let source = std::mem::replace(&mut self.destination, fresh);
-        // The kernel takes its time to take back the memory of a QEMU; nobody has to wait for that now.
+        let none = || system("a spare VM")(io::ErrorKind::NotFound.into());
+        let spare = self.spare.pop_front().ok_or_else(none)?;
+        let source = std::mem::replace(&mut self.destination, spare);
+        // The kernel needs time to free the memory of a QEMU process. Do not wait for it here.
         self.retiring.push(tokio::spawn(std::mem::replace(&mut self.source, source).stop()));
         Ok(())
     }
 
-    /// Where migration `number` of this lab may make its files.
+    /// Path prefix for the files of migration `number`.
     #[must_use]
     pub fn stream_files(&self, number: u32) -> PathBuf {
-        self.ground.directory.path().join(format!("migrate.{number}"))
+        self.resources.directory.path().join(format!("migrate.{number}"))
     }
 
-    /// The way of migration `number`, where it is not this host's own network.
+    /// Network route of migration `number`, or `None` if it uses the network of this host.
     #[must_use]
     pub fn route(&self, number: u32) -> Option<Route> {
-        self.ground.network.as_ref().map(|network| network.route(number - 1))
+        self.resources.network.as_ref().map(|network| network.route(number - 1))
     }
 
-    /// The private directory, 0700.
+    /// Private directory of the lab, with mode 0700.
     #[must_use]
     pub fn directory(&self) -> &Path {
-        self.ground.directory.path()
+        self.resources.directory.path()
     }
 
-    /// Ends both QEMUs and removes every file.
+    /// Stops all VMs and removes every file.
     pub async fn stop(self) {
         self.source.stop().await;
         self.destination.stop().await;
-        for unused in self.fresh {
+        for unused in self.spare {
             unused.stop().await;
         }
         for retiring in self.retiring {
             let _ = retiring.await;
         }
-        if let Err(error) = self.ground.directory.close() {
+        if let Err(error) = self.resources.directory.close() {
             tracing::warn!(%error, "the lab's private directory could not be removed");
         }
     }

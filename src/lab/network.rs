@@ -1,7 +1,9 @@
-//! Two network namespaces with a veth pair between them: a link with the kernel's own TCP, for whoever is root.
+//! Two network namespaces connected by a veth pair: a link that uses the kernel's TCP. It needs
+//! root.
 //!
-//! Takes the figures of a link; gives a namespace for each VM, sockets in them, and what passed. Everything goes when it is dropped,
-//! and by the janitor when this process is killed.
+//! Each VM runs in one namespace. The module opens sockets in the namespaces and counts the
+//! traffic. The namespaces are deleted on drop, and by the janitor process when this process is
+//! killed.
 
 use crate::link::{Passed, Totals};
 use base::clock::monotonic_ns;
@@ -19,22 +21,23 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// RFC 2544's block for benchmarks between networks: nobody's real hosts.
+/// Addresses from the block that RFC 2544 reserves for benchmarks, which no real host uses.
 const HOSTS: [&str; 2] = ["198.18.77.1", "198.18.77.2"];
 const DEVICE: &str = "link0";
-/// What passes within it is one figure.
-const WATCH_EVERY: Duration = Duration::from_millis(10);
-/// A burst of tbf must hold what goes out between two ticks of the kernel's timer, and a packet of 64 KiB.
-const LEAST_BURST: u64 = 128 << 10;
+/// Interval between two readings of the device's counters.
+const WATCH_INTERVAL: Duration = Duration::from_millis(10);
+/// Minimum burst of the tbf qdisc in bytes: it must hold the bytes sent between two ticks of the
+/// kernel's timer, and a packet of 64 KiB.
+const MIN_BURST: u64 = 128 << 10;
 
-/// Two namespaces.
+/// Handle to the two namespaces, which are deleted with the last handle.
 #[derive(Clone, Debug)]
-pub(super) struct Network(Arc<Names>);
+pub(super) struct Network(Arc<Namespaces>);
 
 #[derive(Debug)]
-struct Names([String; 2]);
+struct Namespaces([String; 2]);
 
-impl Drop for Names {
+impl Drop for Namespaces {
     fn drop(&mut self) {
         for name in &self.0 {
             let _ = run(&["ip", "netns", "del", name]);
@@ -42,24 +45,24 @@ impl Drop for Names {
     }
 }
 
-/// Whether there can be such a link of namespaces here: makes it, and takes it away.
+/// Tests whether this machine supports such a link, by creating and deleting it.
 ///
 /// # Errors
-/// What cannot be done, with the command's own word.
+/// The command that failed and its error output.
 pub fn try_namespaces(link: &Link) -> io::Result<()> {
-    Network::lay(link).map(drop)
+    Network::create(link).map(drop)
 }
 
 impl Network {
-    /// Makes it.
+    /// Creates the namespaces and the link between them.
     ///
     /// # Errors
-    /// What cannot be done, with the command's own word.
-    pub(super) fn lay(link: &Link) -> io::Result<Network> {
+    /// The command that failed and its error output.
+    pub(super) fn create(link: &Link) -> io::Result<Network> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = |end: char| format!("switchover-{}-{number}{end}", std::process::id());
-        let network = Network(Arc::new(Names([name('a'), name('b')])));
+        let network = Network(Arc::new(Namespaces([name('a'), name('b')])));
         let names = &network.0.0;
         for name in names {
             run(&["ip", "netns", "add", name])?;
@@ -69,31 +72,31 @@ impl Network {
             "ip", "-n", &names[0], "link", "add", DEVICE, "type", "veth", "peer", "name", DEVICE,
             "netns", &names[1],
         ])?;
-        for ((name, host), way) in names.iter().zip(HOSTS).zip(link.directions()) {
+        for ((name, host), direction) in names.iter().zip(HOSTS).zip(link.directions()) {
             run(&["ip", "-n", name, "address", "add", &format!("{host}/30"), "dev", DEVICE])?;
             run(&["ip", "-n", name, "link", "set", DEVICE, "up"])?;
-            shape(name, &way)?;
+            apply_limits(name, &direction)?;
         }
         Ok(network)
     }
 
-    /// Where VM `vm` runs.
+    /// Returns the namespace of VM `vm`.
     pub(super) fn name(&self, vm: u32) -> &str {
         &self.0.0[usize::from(vm % 2 == 1)]
     }
 
-    /// Both, for the janitor.
+    /// Returns both namespaces, for the janitor.
     pub(super) fn names(&self) -> &[String; 2] {
         &self.0.0
     }
 
-    /// From the namespace of VM `vm` to the other.
+    /// Returns the route from the namespace of VM `vm` to the other namespace.
     pub(super) fn route(&self, vm: u32) -> Route {
         Route { network: self.clone(), source: vm }
     }
 }
 
-/// The way from one VM of a lab to the next, through namespaces.
+/// Network route from one VM of a lab to the next, through the namespaces.
 #[derive(Clone, Debug)]
 pub struct Route {
     network: Network,
@@ -101,65 +104,68 @@ pub struct Route {
 }
 
 impl Route {
-    /// Address of the destination.
+    /// Returns the IP address of the destination.
     #[must_use]
     pub fn host(&self) -> &'static str {
         HOSTS[usize::from(self.source.is_multiple_of(2))]
     }
 
-    /// Two ends of a TCP connection: in the source's namespace and in the destination's.
+    /// Opens a TCP connection and returns its ends: the one in the source's namespace, then the one
+    /// in the destination's.
     ///
     /// # Errors
-    /// If the namespaces are not there any more, or an option is not the kernel's.
+    /// If a namespace no longer exists, or the kernel refuses a socket option.
     pub fn tcp_pair(&self, options: &Options) -> io::Result<[OwnedFd; 2]> {
         let at = Address::Tcp(self.host().to_owned(), 0);
-        let (listener, address) = inside(self.network.name(self.source + 1), move || at.listen())?;
+        let (listener, address) =
+            run_in_namespace(self.network.name(self.source + 1), move || at.listen())?;
         let asked = options.clone();
-        let here = inside(self.network.name(self.source), move || address.connect(&asked))?;
-        let there = inside(self.network.name(self.source + 1), move || {
+        let here =
+            run_in_namespace(self.network.name(self.source), move || address.connect(&asked))?;
+        let there = run_in_namespace(self.network.name(self.source + 1), move || {
             listener.accept().map(|(socket, _)| socket)
         })?;
         migrate::sockets::apply_options(&there, options)?;
         Ok([here.into(), there.into()])
     }
 
-    /// Tells what passes over the source's device, each 10 ms.
+    /// Counts the traffic of the source's network device and reports it every 10 ms.
     ///
     /// # Errors
-    /// If there can be no thread for it.
-    pub fn watch(&self, tell: impl Fn(Vec<Flow>) + Send + 'static) -> io::Result<Watch> {
+    /// If the counters cannot be read, or no thread can be started.
+    pub fn watch(&self, report: impl Fn(Vec<Flow>) + Send + 'static) -> io::Result<Watch> {
         let name = self.network.name(self.source).to_owned();
-        // Before anything is sent, however long the thread takes to begin.
-        let began = inside(&name, || {
-            counters().ok_or_else(|| io::Error::other("the device has no counters"))
+        // Read here, so that no traffic is missed while the thread starts.
+        let began = run_in_namespace(&name, || {
+            read_counters().ok_or_else(|| io::Error::other("the device has no counters"))
         })?;
         let (stop, stopped) = channel::<()>();
         let thread =
             std::thread::Builder::new().name("link-watch".to_owned()).spawn(move || {
                 let mut totals = Totals { channels: 1, ..Totals::default() };
-                if enter(&name).is_err() {
+                if enter_namespace(&name).is_err() {
                     return totals;
                 }
                 let mut last = began;
-                while stopped.recv_timeout(WATCH_EVERY) == Err(RecvTimeoutError::Timeout) {
-                    let Some(now) = counters() else { break };
+                while stopped.recv_timeout(WATCH_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                    let Some(now) = read_counters() else { break };
                     let at_ns = monotonic_ns().saturating_sub(10_000_000);
                     let flow =
                         |back: bool, bytes: u64| Flow { at_ns, channel: 0, back, bytes, held: 0 };
                     let flows = [flow(false, now[0] - last[0]), flow(true, now[1] - last[1])];
-                    tell(flows.into_iter().filter(|flow| flow.bytes > 0).collect());
+                    report(flows.into_iter().filter(|flow| flow.bytes > 0).collect());
                     last = now;
                 }
-                let last = counters().unwrap_or(last);
-                totals.there = Passed { bytes: last[0] - began[0], most_held: 0 };
-                totals.back = Passed { bytes: last[1] - began[1], most_held: 0 };
+                let last = read_counters().unwrap_or(last);
+                totals.there = Passed { bytes: last[0] - began[0], max_held: 0 };
+                totals.back = Passed { bytes: last[1] - began[1], max_held: 0 };
                 totals
             })?;
         Ok(Watch { stop, thread })
     }
 }
 
-/// Watches a device.
+/// Counts the traffic of a network device until it is stopped.
 #[derive(Debug)]
 pub struct Watch {
     stop: Sender<()>,
@@ -167,7 +173,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// What passed since it began, with the headers of TCP and IP.
+    /// Stops counting and returns the totals, including TCP and IP headers.
     #[must_use]
     pub fn stop(self) -> Totals {
         drop(self.stop);
@@ -175,8 +181,8 @@ impl Watch {
     }
 }
 
-/// Bytes sent and received by the device, in the calling thread's namespace.
-fn counters() -> Option<[u64; 2]> {
+/// Reads the bytes sent and received by the device in the calling thread's namespace.
+fn read_counters() -> Option<[u64; 2]> {
     let text = std::fs::read_to_string("/proc/thread-self/net/dev").ok()?;
     let line =
         text.lines().find_map(|line| line.trim_start().strip_prefix(DEVICE)?.strip_prefix(':'))?;
@@ -185,39 +191,42 @@ fn counters() -> Option<[u64; 2]> {
     Some([figures.nth(7)??, received])
 }
 
-/// Runs `work` on a thread of its own inside a namespace: a thread that has gone there does not come back.
-fn inside<T: Send + 'static>(
+/// Runs `work` in a namespace, on a new thread: `setns` changes the thread permanently.
+fn run_in_namespace<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     let name = name.to_owned();
-    let thread = std::thread::spawn(move || enter(&name).and_then(|()| work()));
-    thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread in the namespace broke")))
+    let thread = std::thread::spawn(move || enter_namespace(&name).and_then(|()| work()));
+    thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread in the namespace panicked")))
 }
 
-fn enter(name: &str) -> io::Result<()> {
+fn enter_namespace(name: &str) -> io::Result<()> {
     let namespace = File::open(format!("/run/netns/{name}"))?;
     setns(namespace, CloneFlags::CLONE_NEWNET).map_err(io::Error::from)
 }
 
-/// Shapes what leaves through the device.
-fn shape(name: &str, way: &LinkDirection) -> io::Result<()> {
+/// Limits the rate of outgoing traffic and delays it, with the netem and tbf qdiscs.
+fn apply_limits(name: &str, direction: &LinkDirection) -> io::Result<()> {
     let micros = |us: u64| format!("{us}us");
     let mut parent: &[&str] = &["root", "handle", "1:"];
-    let delayed = way.delay.0 > 0 || way.jitter.0 > 0;
+    let delayed = direction.delay.0 > 0 || direction.jitter.0 > 0;
     if delayed {
-        // Packets that wait for the delay to pass must all find room.
+        // The queue must hold all packets that wait for the delay.
         let command = [
             "tc", "-n", name, "qdisc", "add", "dev", DEVICE, "root", "handle", "1:", "netem",
             "limit", "1000000", "delay",
         ];
-        run(&[&command[..], &[&micros(way.delay.0), &micros(way.jitter.0)]].concat())?;
+        run(&[&command[..], &[&micros(direction.delay.0), &micros(direction.jitter.0)]].concat())?;
         parent = &["parent", "1:", "handle", "2:"];
     }
-    if let Some(rate) = way.rate {
-        let burst = (rate.0 / 250).max(LEAST_BURST);
-        let (rate, burst, limit) =
-            (format!("{}bit", rate.0 * 8), burst.to_string(), (way.buffer.0 + burst).to_string());
+    if let Some(rate) = direction.rate {
+        let burst = (rate.0 / 250).max(MIN_BURST);
+        let (rate, burst, limit) = (
+            format!("{}bit", rate.0 * 8),
+            burst.to_string(),
+            (direction.buffer.0 + burst).to_string(),
+        );
         let command = ["tc", "-n", name, "qdisc", "add", "dev", DEVICE];
         run(&[&command[..], parent, &["tbf", "rate", &rate, "burst", &burst, "limit", &limit]]
             .concat())?;
@@ -233,8 +242,8 @@ fn run(command: &[&str]) -> io::Result<()> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " / ");
-    Err(io::Error::other(format!("`{}` said: {said}", command.join(" "))))
+    let output_text = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " / ");
+    Err(io::Error::other(format!("`{}` failed: {output_text}", command.join(" "))))
 }
 
 #[cfg(test)]
@@ -243,10 +252,10 @@ mod tests {
     use base::units::{Micros, Rate};
 
     #[test]
-    fn a_link_of_namespaces_carries_what_it_is_told_to() {
+    fn transfers_and_counts_bytes_through_namespaces() {
         let rate = Some(Rate(20 << 20));
         let figures = scenario::Figures { rate, ..Default::default() };
-        let network = match Network::lay(&Link { figures, ..Link::default() }) {
+        let network = match Network::create(&Link { figures, ..Link::default() }) {
             Ok(network) => network,
             Err(error) => {
                 assert!(!nix::unistd::geteuid().is_root(), "root can make namespaces: {error}");
@@ -273,14 +282,14 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_is_netems_and_a_kernel_without_it_says_so() {
+    fn delays_with_netem_or_reports_that_the_kernel_lacks_it() {
         let figures = scenario::Figures { delay: Some(Micros(3000)), ..Default::default() };
-        let network = match Network::lay(&Link { figures, ..Link::default() }) {
+        let network = match Network::create(&Link { figures, ..Link::default() }) {
             Ok(network) => network,
             Err(error) if nix::unistd::geteuid().is_root() => {
-                // This kernel has no netem: the user learns which command failed and why.
+                // This kernel has no netem: the error must name the command and the reason.
                 let error = error.to_string();
-                assert!(error.contains("netem") && error.contains("said"), "{error}");
+                assert!(error.contains("netem") && error.contains("failed"), "{error}");
                 return;
             }
             Err(error) => {

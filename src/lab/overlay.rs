@@ -1,8 +1,9 @@
-//! An empty qcow2 overlay, so that what a guest writes to a disk of the user's goes somewhere else. Pure, but for the look at the image.
+//! Creates an empty qcow2 overlay, so that a guest's writes do not change the user's disk image.
 //!
-//! Written here and not by `qemu-img`: that is a package of its own, which a machine with QEMU need not have. An overlay without data is
-//! its header, the counts of its own few clusters, and a table of zeros (QEMU's docs/interop/qcow2.rst). What it lies over, QEMU is
-//! told on its command line.
+//! `qemu-img` is a separate package that a machine with QEMU may lack, so this module writes the
+//! file. An overlay without data consists of its header, the reference counts of its own few
+//! clusters, and a table of zeros (QEMU's docs/interop/qcow2.rst). Its backing file is given on
+//! QEMU's command line.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -11,26 +12,27 @@ const MAGIC: [u8; 4] = *b"QFI\xfb";
 const VERSION: u32 = 3;
 const CLUSTER_BITS: u32 = 16;
 const CLUSTER: u64 = 1 << CLUSTER_BITS;
-/// Of the header, since version 3.
+/// Size of the header of version 3.
 const HEADER_BYTES: u32 = 104;
-/// Counts of 16 bits.
+/// Reference counts have 2^4 = 16 bits.
 const REFCOUNT_ORDER: u32 = 4;
-/// What one entry of the first table stands for: a cluster of entries, a cluster each.
-const BYTES_AN_ENTRY: u64 = CLUSTER / 8 * CLUSTER;
+/// Bytes of disk per entry of the L1 table: one cluster of L2 entries, one cluster each.
+const BYTES_PER_ENTRY: u64 = CLUSTER / 8 * CLUSTER;
 const SECTOR: u64 = 512;
 
-/// A larger disk would need more than the one block of refcounts; an image that says so is more likely damaged.
-pub(super) const LARGEST: u64 = 64 << 40;
+/// Maximum size of a disk with an overlay. A larger disk needs more than one refcount block; an
+/// image with such a size is more likely damaged.
+pub(super) const MAX_DISK_BYTES: u64 = 64 << 40;
 
-/// What an image's first bytes say.
+/// Format and size of a disk image.
 pub(super) struct Image {
     pub(super) is_qcow2: bool,
-    /// Of the disk that the guest sees.
+    /// Size of the disk that the guest sees.
     pub(super) bytes: u64,
 }
 
 impl Image {
-    pub(super) fn look(mut file: File) -> io::Result<Image> {
+    pub(super) fn read(mut file: File) -> io::Result<Image> {
         let length = file.seek(io::SeekFrom::End(0))?;
         file.rewind()?;
         let mut header = Vec::new();
@@ -44,17 +46,17 @@ impl Image {
     }
 }
 
-/// The file, of a disk of [`LARGEST`] at most: header, table of refcount blocks, one such block, and the first table, of so many clusters as the
-/// disk needs.
-pub(super) fn empty(disk_bytes: u64) -> Vec<u8> {
-    let entries = disk_bytes.div_ceil(BYTES_AN_ENTRY).max(1);
+/// Returns the content of an overlay file for a disk of at most [`MAX_DISK_BYTES`] bytes: header,
+/// refcount table, one refcount block, and the L1 table.
+pub(super) fn create_empty(disk_bytes: u64) -> Vec<u8> {
+    let entries = disk_bytes.div_ceil(BYTES_PER_ENTRY).max(1);
     let clusters = 3 + (entries * 8).div_ceil(CLUSTER);
     let entries = u32::try_from(entries).unwrap_or(u32::MAX);
     let nothing = 0u64.to_be_bytes();
     let header = [
         &MAGIC[..],
         &VERSION.to_be_bytes(),
-        // No name of a backing file: at no place, of no length.
+        // Offset and length of the backing file's name: there is none.
         &nothing,
         &0u32.to_be_bytes(),
         &CLUSTER_BITS.to_be_bytes(),
@@ -63,29 +65,29 @@ pub(super) fn empty(disk_bytes: u64) -> Vec<u8> {
         &0u32.to_be_bytes(),
         &entries.to_be_bytes(),
         &(3 * CLUSTER).to_be_bytes(),
-        // The table of refcount blocks: where, and of how many clusters.
+        // Refcount table: offset, and size in clusters.
         &CLUSTER.to_be_bytes(),
         &1u32.to_be_bytes(),
         // No snapshots.
         &0u32.to_be_bytes(),
         &nothing,
-        // Features: incompatible, compatible, autoclear.
+        // Feature bits: incompatible, compatible, autoclear.
         &nothing,
         &nothing,
         &nothing,
         &REFCOUNT_ORDER.to_be_bytes(),
         &HEADER_BYTES.to_be_bytes(),
     ];
-    // Each cluster of the file is used once.
+    // Each cluster of the file is referenced once.
     let counts = 1u16.to_be_bytes().repeat(usize::try_from(clusters).unwrap_or(0));
     let tables = [header.concat(), (2 * CLUSTER).to_be_bytes().to_vec(), counts];
-    let mut file: Vec<u8> = tables.iter().flat_map(|table| in_clusters(table)).collect();
+    let mut file: Vec<u8> = tables.iter().flat_map(|table| pad_to_cluster(table)).collect();
     file.resize(usize::try_from(clusters * CLUSTER).unwrap_or(file.len()), 0);
     file
 }
 
-/// With zeros up to the end of the cluster.
-fn in_clusters(table: &[u8]) -> impl Iterator<Item = u8> {
+/// Pads `table` with zeros to the end of its cluster.
+fn pad_to_cluster(table: &[u8]) -> impl Iterator<Item = u8> {
     let cluster = 1 << CLUSTER_BITS;
     table.iter().copied().chain(std::iter::repeat(0)).take(table.len().next_multiple_of(cluster))
 }

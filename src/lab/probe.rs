@@ -1,7 +1,7 @@
-//! A micro-guest that is started for a moment, to learn something about this machine by it.
+//! Starts a short-lived micro-guest to test a property of this machine.
 
 use super::boot::Boot;
-use super::command_line::{Place, Role, arguments};
+use super::command_line::{SocketPaths, VmRole, arguments};
 use super::process::Process;
 use super::{LabError, system};
 use base::janitor::{Janitor, create_private_directory};
@@ -12,19 +12,19 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixListener;
 use tokio::time::timeout;
 
-/// The image of fixtures/guest, part of the program so that it runs from anywhere.
+/// Image built from fixtures/guest. It is part of the program, so that the program needs no files.
 pub(super) const GUEST_IMAGE: &[u8] = include_bytes!("../../fixtures/guest/micro-guest.elf");
-/// It says so some 60 ms after its start.
-const SAYS_WITHIN: Duration = Duration::from_secs(20);
-const TSC: &str = " tsc_khz=";
+/// Time for the guest to report its TSC frequency, which usually takes 60 ms.
+const TSC_TIMEOUT: Duration = Duration::from_secs(20);
+const TSC_KEY: &str = " tsc_khz=";
 
-/// A small guest on the scenario's source QEMU.
+/// A small guest in the scenario's source QEMU.
 pub(super) struct Probe {
     pub(super) process: Process,
-    pub(super) beats: UnixListener,
+    pub(super) heartbeats: UnixListener,
     pub(super) console: UnixListener,
     _others: [UnixListener; 2],
-    // Dropped last, the directory before the janitor.
+    // Fields drop in order: the directory must go before the janitor.
     _directory: tempfile::TempDir,
     _janitor: Janitor,
 }
@@ -34,28 +34,29 @@ impl Probe {
         let directory = create_private_directory().map_err(system("a private directory"))?;
         let mut janitor =
             Janitor::start(directory.path(), &[]).map_err(system("the janitor process (sh)"))?;
-        let boot = Boot::micro(directory.path())?;
-        let place = Place::new(directory.path(), 0);
+        let boot = Boot::write_micro_guest(directory.path())?;
+        let paths = SocketPaths::new(directory.path(), 0);
         let bind = |path| UnixListener::bind(path).map_err(system("the probe's sockets"));
-        let (beats, console) = (bind(place.heartbeat())?, bind(place.console())?);
-        let others = [bind(place.control())?, bind(place.sampling())?];
+        let (heartbeats, console) = (bind(paths.heartbeat())?, bind(paths.console())?);
+        let others = [bind(paths.control())?, bind(paths.sampling())?];
 
         let mut small = scenario.clone();
         small.guest =
             Guest { memory: Bytes(64 << 20), working_set: Bytes(1 << 20), ..Guest::default() };
         debug_assert_eq!(small.guest.kind, GuestKind::Micro);
         small.qemu.arguments.clear();
-        let words = arguments(&small, accel, &Role { incoming: false, trace: None }, &place, &boot);
+        let arguments_list =
+            arguments(&small, accel, &VmRole { incoming: false, trace: None }, &paths, &boot);
         let process = Process::start(
             &scenario.qemu.source,
-            &words,
+            &arguments_list,
             None,
             &directory.path().join("qemu.log"),
         )?;
         janitor.watch(process.pid()).map_err(system("the janitor process (sh)"))?;
         Ok(Probe {
             process,
-            beats,
+            heartbeats,
             console,
             _others: others,
             _directory: directory,
@@ -64,8 +65,9 @@ impl Probe {
     }
 }
 
-/// How fast a TCG guest's TSC runs: as the host's, which no host tells without being asked by an instruction of its own.
-pub(super) async fn tsc_khz(scenario: &Scenario) -> Result<u64, LabError> {
+/// Measures the frequency of a TCG guest's TSC in kHz. It equals the host's, which the host does
+/// not report reliably, so a guest measures it.
+pub(super) async fn measure_tsc_khz(scenario: &Scenario) -> Result<u64, LabError> {
     let probe = Probe::start(scenario, Accel::Tcg)?;
     let mut exited = probe.process.exited();
     let announced = async {
@@ -73,7 +75,7 @@ pub(super) async fn tsc_khz(scenario: &Scenario) -> Result<u64, LabError> {
         let mut lines = BufReader::new(stream).lines();
         while let Some(line) = lines.next_line().await.map_err(system("the probe's console"))? {
             let khz =
-                line.split_once(TSC).and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+                line.split_once(TSC_KEY).and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
             if let Some(khz) = khz {
                 return Ok(khz);
             }
@@ -84,8 +86,11 @@ pub(super) async fn tsc_khz(scenario: &Scenario) -> Result<u64, LabError> {
     let found = tokio::select! {
         biased;
         reason = exited.wait() => Err(LabError::Died { side, reason }),
-        found = timeout(SAYS_WITHIN, announced) => found.unwrap_or_else(|_| {
-            Err(LabError::Guest { problem: format!("did not measure its TSC within {SAYS_WITHIN:?}"), said: "nothing".to_owned() })
+        found = timeout(TSC_TIMEOUT, announced) => found.unwrap_or_else(|_| {
+            Err(LabError::Guest {
+                problem: format!("did not measure its TSC within {TSC_TIMEOUT:?}"),
+                said: "nothing".to_owned(),
+            })
         }),
     };
     probe.process.stop().await;

@@ -1,4 +1,4 @@
-//! One QEMU process that we started: in a process group of its own, so that Ctrl-C reaches us and not it.
+//! One QEMU process. It has its own process group, so that Ctrl-C reaches only this program.
 
 use super::{LabError, system};
 use base::text::read_tail;
@@ -10,17 +10,18 @@ use tokio::process::{Child, Command};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-/// Of its log, where its last lines are.
-const LOOKED_AT: u64 = 16 << 10;
-/// How much of its log is shown when it dies.
-const LAST_LINES: usize = 6;
+/// Number of bytes read from the end of QEMU's log.
+const MAX_LOG_BYTES: u64 = 16 << 10;
+/// Number of log lines shown when QEMU exits.
+const MAX_LOG_LINES: usize = 6;
 
-/// Tells how a QEMU ended that we did not end ourselves.
+/// Reports how a QEMU exited, unless we stopped it ourselves.
 #[derive(Clone, Debug)]
 pub struct Exited(watch::Receiver<Option<String>>);
 
 impl Exited {
-    /// Resolves when it has ended by itself; never, once we end it. Cancel-safe.
+    /// Waits until QEMU exits by itself and returns a description. Never resolves if we stop QEMU.
+    /// Cancel-safe.
     pub async fn wait(&mut self) -> String {
         let ended = self.0.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
         match ended {
@@ -30,7 +31,7 @@ impl Exited {
     }
 }
 
-/// A QEMU. Killed when dropped.
+/// A QEMU process. It is killed on drop.
 #[derive(Debug)]
 pub(super) struct Process {
     pid: u32,
@@ -40,7 +41,8 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts it, in a network namespace if one is named; its output goes to `log`.
+    /// Starts `program`, in the network `namespace` if one is given, and appends its output to
+    /// `log`.
     pub(super) fn start(
         program: &str,
         arguments: &[OsString],
@@ -54,7 +56,7 @@ impl Process {
             .map_err(system(format!("{}", log.display())))?;
         let errors = output.try_clone().map_err(system(format!("{}", log.display())))?;
         let mut command = match namespace {
-            // It becomes the program: the process id is QEMU's.
+            // `ip netns exec` replaces itself with the program, so the process id is QEMU's.
             Some(name) => {
                 let mut command = Command::new("ip");
                 command.args(["netns", "exec", name, program]);
@@ -73,8 +75,8 @@ impl Process {
             .map_err(|source| LabError::NoQemu { program: program.to_owned(), source })?;
         let pid = child.id().unwrap_or(0);
         let (kill, killed) = oneshot::channel();
-        let (tell, exited) = watch::channel(None);
-        let watcher = tokio::spawn(watch(child, killed, tell, log.to_owned()));
+        let (report, exited) = watch::channel(None);
+        let watcher = tokio::spawn(watch(child, killed, report, log.to_owned()));
         Ok(Process { pid, exited: Exited(exited), kill, watcher })
     }
 
@@ -86,7 +88,7 @@ impl Process {
         self.exited.clone()
     }
 
-    /// Ends it, and waits until it is gone.
+    /// Kills the process and waits for its exit.
     pub(super) async fn stop(self) {
         drop(self.kill);
         let _ = self.watcher.await;
@@ -100,7 +102,7 @@ async fn watch(
     log: PathBuf,
 ) {
     tokio::select! {
-        // Whoever holds the other end dropped it: by `stop`, or because the lab is gone.
+        // The sender was dropped, by `stop` or with the lab.
         _ = killed => {
             let _ = child.start_kill();
             let _ = child.wait().await;
@@ -113,12 +115,12 @@ async fn watch(
 
 fn describe(status: Option<ExitStatus>, log: &Path) -> String {
     let ended = status.map_or_else(|| "ended".to_owned(), |status| format!("ended with {status}"));
-    let text = read_tail(log, LOOKED_AT);
+    let text = read_tail(log, MAX_LOG_BYTES);
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+    let last = &lines[lines.len().saturating_sub(MAX_LOG_LINES)..];
     if last.is_empty() {
-        format!("QEMU {ended} and said nothing")
+        format!("QEMU {ended} and printed nothing")
     } else {
-        format!("QEMU {ended} and said: {}", last.join(" / "))
+        format!("QEMU {ended}; its last output: {}", last.join(" / "))
     }
 }

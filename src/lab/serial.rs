@@ -1,7 +1,8 @@
-//! The serial console of a guest of the user's: recorded line by line, and looked through for the text that says that it is up.
+//! Serial console of the user's own guest: recorded line by line, and searched for the text of
+//! `guest.ready`.
 
 use super::LabError;
-use super::last_words::LastWords;
+use super::last_output::LastOutput;
 use base::clock::Stamp;
 use record::{Entry, Sink};
 use std::time::Duration;
@@ -10,54 +11,50 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// A line that is longer is recorded in parts.
-const LINE_MAX: usize = 4096;
+/// Maximum length of a line in bytes. A longer line is recorded in parts.
+const MAX_LINE_BYTES: usize = 4096;
 
-/// So much is looked through for a text, at least.
-const SEEN_MOST: usize = 64 << 10;
+/// Minimum number of bytes kept for the search.
+const MIN_SEARCH_BYTES: usize = 64 << 10;
 
-/// What a guest writes. It is asked nothing.
+/// Output of a guest that does not answer commands.
 #[derive(Debug)]
 pub(super) struct Serial {
-    /// As it comes; let go when nobody waits for a text any more.
+    /// Output as it arrives; `None` once the search is over.
     text: Option<mpsc::UnboundedReceiver<String>>,
     seen: String,
-    last: LastWords,
+    last: LastOutput,
 }
 
 impl Serial {
     pub(super) fn new(vm: u32, stream: UnixStream, sink: Sink) -> Serial {
         let (sender, text) = mpsc::unbounded_channel();
         tokio::spawn(read_all(vm, stream, sink, sender));
-        Serial { text: Some(text), seen: String::new(), last: LastWords::default() }
+        Serial { text: Some(text), seen: String::new(), last: LastOutput::default() }
     }
 
-    /// Waits until it has written `wanted`, at the end of a line or within it: a prompt has no end of line.
-    pub(super) async fn wait_for(
-        &mut self,
-        wanted: &str,
-        deadline: Duration,
-    ) -> Result<(), LabError> {
+    /// Waits until the guest has written `wanted`. The text may stand anywhere in a line, and the
+    /// line need not have ended: a prompt has no newline.
+    pub(super) async fn wait_for(&mut self, wanted: &str, limit: Duration) -> Result<(), LabError> {
         let Some(mut text) = self.text.take() else { return Ok(()) };
         let (seen, last) = (&mut self.seen, &mut self.last);
-        let found = timeout(deadline, async {
+        let found = timeout(limit, async {
             while let Some(more) = text.recv().await {
                 seen.push_str(&more);
-                seen.lines().for_each(|line| last.hear(line));
+                seen.lines().for_each(|line| last.record(line));
                 if seen.contains(wanted) {
                     return true;
                 }
-                // What was looked through is of no more use but for its last lines.
+                // Drop lines already searched, except the last ones.
                 if let Some((at, _)) =
                     seen.rmatch_indices('\n').nth(1).filter(|_| !wanted.contains('\n'))
                 {
                     seen.drain(..at);
                 }
-                // Nor is what a guest without ends of lines wrote long ago.
-                let most = SEEN_MOST.max(2 * wanted.len());
-                if seen.len() > 2 * most {
-                    let from =
-                        (seen.len() - most..seen.len()).find(|at| seen.is_char_boundary(*at));
+                // Limit the buffer for a guest that writes no newlines.
+                let max = MIN_SEARCH_BYTES.max(2 * wanted.len());
+                if seen.len() > 2 * max {
+                    let from = (seen.len() - max..seen.len()).find(|at| seen.is_char_boundary(*at));
                     seen.drain(..from.unwrap_or(0));
                 }
             }
@@ -69,19 +66,19 @@ impl Serial {
                 format!("closed its serial console before it wrote `{wanted}` (guest.ready)")
             }
             Err(_) => format!(
-                "did not write `{wanted}` (guest.ready) on its serial console within {deadline:?}"
+                "did not write `{wanted}` (guest.ready) on its serial console within {limit:?}"
             ),
         };
         Err(LabError::Guest { problem, said: self.last.text() })
     }
 
-    /// Nobody waits for a text: what it writes is only recorded.
-    pub(super) fn listen_no_more(&mut self) {
+    /// Ends the search. Later output is only recorded.
+    pub(super) fn stop_search(&mut self) {
         self.text = None;
     }
 
-    /// What it said last, for an error.
-    pub(super) fn last_words(&self) -> &LastWords {
+    /// Returns the last output of the guest, for an error message.
+    pub(super) fn last_output(&self) -> &LastOutput {
         &self.last
     }
 }
@@ -95,8 +92,8 @@ async fn read_all(
     let mut line = Vec::new();
     let mut bytes = [0; 1024];
     let record = |line: &mut Vec<u8>| {
-        let said = String::from_utf8_lossy(line).trim_end().to_owned();
-        sink.give(Entry::Guest(vm, Stamp::now(), said));
+        let text = String::from_utf8_lossy(line).trim_end().to_owned();
+        sink.give(Entry::Guest(vm, Stamp::now(), text));
         line.clear();
     };
     loop {
@@ -106,7 +103,7 @@ async fn read_all(
         };
         for byte in &bytes[..read] {
             line.push(*byte);
-            if *byte == b'\n' || line.len() >= LINE_MAX {
+            if *byte == b'\n' || line.len() >= MAX_LINE_BYTES {
                 record(&mut line);
             }
         }
@@ -122,7 +119,7 @@ mod tests {
     use super::*;
     use tokio::io::AsyncWriteExt;
 
-    async fn said(parts: &[&str], wanted: &str) -> Result<(), String> {
+    async fn wait_for(parts: &[&str], wanted: &str) -> Result<(), String> {
         let (mut guest, ours) = UnixStream::pair().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let run = record::RunDir::create(&directory.path().join("run"), "", false).unwrap();
@@ -135,10 +132,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_prompt_is_found_without_the_end_of_its_line_and_however_it_was_cut() {
-        assert_eq!(said(&["booting\nlog", "in: "], "login:").await, Ok(()));
-        assert_eq!(said(&["one\ntwo\n"], "one\ntwo").await, Ok(()));
-        let missed = said(&["Kernel panic - not syncing\n"], "login:").await.unwrap_err();
+    async fn finds_a_prompt_without_newline_and_across_reads() {
+        assert_eq!(wait_for(&["booting\nlog", "in: "], "login:").await, Ok(()));
+        assert_eq!(wait_for(&["one\ntwo\n"], "one\ntwo").await, Ok(()));
+        let missed = wait_for(&["Kernel panic - not syncing\n"], "login:").await.unwrap_err();
         assert!(missed.contains("before it wrote `login:`"), "{missed}");
     }
 }

@@ -1,7 +1,7 @@
-//! One VM of a lab: its process and everything that is connected to it.
+//! One VM of a lab: its process and all connections to it.
 
-use super::command_line::Place;
-use super::last_words::LastWords;
+use super::command_line::SocketPaths;
+use super::last_output::LastOutput;
 use super::process::{Exited, Process};
 use super::serial::Serial;
 use super::{Console, LabError, system};
@@ -19,46 +19,46 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
-/// QEMU has started and speaks QMP.
-const QEMU_DEADLINE: Duration = Duration::from_secs(30);
+/// Time that QEMU may take to open one of its connections.
+const QEMU_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A VM of a lab. Parts are taken out by whoever uses them.
+/// A VM of a lab. Its users take the optional parts out.
 #[derive(Debug)]
 pub struct Vm {
-    /// Its number in the lab.
+    /// Number of the VM in the lab, from 0.
     pub number: u32,
-    /// To drive it.
+    /// QMP session that drives the migration.
     pub end: Option<End>,
-    /// To sample it.
+    /// QMP session for sampling.
     pub sampling: Option<BlockingSession>,
     heartbeats: Option<Heartbeats>,
     answers: Option<Answers>,
-    voice: Voice,
+    console: GuestConsole,
     process: Process,
     side: Side,
 }
 
-/// How a guest speaks.
+/// Kind of console that a guest has.
 #[derive(Debug)]
-enum Voice {
-    /// It answers commands.
+enum GuestConsole {
+    /// The guest answers commands.
     Commands(Console),
-    /// It writes what it likes.
+    /// The guest prints arbitrary text.
     Text(Serial),
 }
 
-impl Voice {
-    /// What the guest said last, for an error.
-    async fn last_words(&mut self) -> &LastWords {
+impl GuestConsole {
+    /// Returns the last output of the guest, for an error message.
+    async fn last_output(&mut self) -> &LastOutput {
         match self {
-            Voice::Commands(console) => console.last_words().await,
-            Voice::Text(serial) => serial.last_words(),
+            GuestConsole::Commands(console) => console.last_output().await,
+            GuestConsole::Text(serial) => serial.last_output(),
         }
     }
 }
 
-/// Where a QEMU will connect to. We listen and QEMU connects (`server=off`): no socket file has to be waited for, and no beat is
-/// lost.
+/// Sockets that a QEMU connects to. We listen and QEMU connects (`server=off`), so that we need not
+/// wait for a socket file and lose no heartbeat.
 #[derive(Debug)]
 pub(super) struct Listeners {
     control: UnixListener,
@@ -66,44 +66,44 @@ pub(super) struct Listeners {
     heartbeat: Option<UnixListener>,
     answers: Option<UnixListener>,
     console: UnixListener,
-    /// Whether what comes to the console are answers to commands.
+    /// Whether the guest on the console answers commands.
     commands: bool,
 }
 
 impl Listeners {
-    pub(super) fn bind(place: &Place, guest: &Guest) -> io::Result<Listeners> {
+    pub(super) fn bind(paths: &SocketPaths, guest: &Guest) -> io::Result<Listeners> {
         let bind_if =
             |wanted: bool, path: PathBuf| wanted.then(|| UnixListener::bind(path)).transpose();
         Ok(Listeners {
-            control: UnixListener::bind(place.control())?,
-            sampling: UnixListener::bind(place.sampling())?,
-            heartbeat: bind_if(guest.has_heartbeat(), place.heartbeat())?,
-            answers: bind_if(guest.load.is_application(), place.answers())?,
-            console: UnixListener::bind(place.console())?,
+            control: UnixListener::bind(paths.control())?,
+            sampling: UnixListener::bind(paths.sampling())?,
+            heartbeat: bind_if(guest.has_heartbeat(), paths.heartbeat())?,
+            answers: bind_if(guest.load.is_application(), paths.answers())?,
+            console: UnixListener::bind(paths.console())?,
             commands: guest.kind.is_ours(),
         })
     }
 }
 
-/// A VM that was started and has not spoken yet.
+/// A VM that was started but whose connections are not open yet.
 #[derive(Debug)]
-pub(super) struct Starting {
+pub(super) struct StartingVm {
     pub(super) side: Side,
     pub(super) vm: u32,
     pub(super) process: Process,
     pub(super) listeners: Listeners,
 }
 
-impl Starting {
-    /// Waits for its connections. A QEMU that ends instead is the error.
+impl StartingVm {
+    /// Waits for all connections. Fails if QEMU exits first.
     pub(super) async fn connect(self, sink: &Sink, transcript: bool) -> Result<Vm, LabError> {
-        let Starting { side, vm, process, listeners } = self;
+        let StartingVm { side, vm, process, listeners } = self;
         let mut exited = process.exited();
         let connecting = connect(side, vm, &listeners, sink, transcript);
-        let Connected { end, sampling, heartbeats, answers, mut voice } =
-            or_exit(side, &mut exited, connecting).await?;
-        if let (Side::Destination, Voice::Text(serial)) = (side, &mut voice) {
-            serial.listen_no_more();
+        let Connected { end, sampling, heartbeats, answers, mut console } =
+            run_unless_exited(side, &mut exited, connecting).await?;
+        if let (Side::Destination, GuestConsole::Text(serial)) = (side, &mut console) {
+            serial.stop_search();
         }
         Ok(Vm {
             number: vm,
@@ -111,7 +111,7 @@ impl Starting {
             sampling: Some(sampling),
             heartbeats,
             answers,
-            voice,
+            console,
             process,
             side,
         })
@@ -119,60 +119,58 @@ impl Starting {
 }
 
 impl Vm {
-    /// Tells when it ends by itself.
+    /// Returns a handle that resolves when QEMU exits by itself.
     #[must_use]
     pub fn exited(&self) -> Exited {
         self.process.exited()
     }
 
-    /// The guest's console, if it answers commands.
+    /// Returns the guest's console, or `None` if the guest does not answer commands.
     pub fn console(&mut self) -> Option<&mut Console> {
-        match &mut self.voice {
-            Voice::Commands(console) => Some(console),
-            Voice::Text(_) => None,
+        match &mut self.console {
+            GuestConsole::Commands(console) => Some(console),
+            GuestConsole::Text(_) => None,
         }
     }
 
-    /// Reads the first beat, of a guest that beats: its code really runs. Gives the time since `began_ns`.
+    /// Waits for the first heartbeat, which proves that the guest's code runs. Returns the time
+    /// since `began_ns`, or `None` for a guest without heartbeats.
     pub(super) async fn first_beat(
         &mut self,
         began_ns: u64,
-        deadline: Duration,
+        limit: Duration,
     ) -> Result<Option<Duration>, LabError> {
         let mut exited = self.exited();
-        let (heartbeats, voice) = (&mut self.heartbeats, &mut self.voice);
+        let (heartbeats, console) = (&mut self.heartbeats, &mut self.console);
         let beating = async {
             let Some(heartbeats) = heartbeats else { return Ok(None) };
-            match timeout(deadline, heartbeats.first()).await {
+            match timeout(limit, heartbeats.first()).await {
                 Ok(true) => Ok(Some(Duration::from_nanos(monotonic_ns() - began_ns))),
                 Ok(false) => {
                     Err(system("the heartbeat socket")(io::ErrorKind::UnexpectedEof.into()))
                 }
                 Err(_) => {
-                    let problem = format!("gave no heartbeat within {deadline:?}");
-                    Err(LabError::Guest { problem, said: voice.last_words().await.text() })
+                    let problem = format!("gave no heartbeat within {limit:?}");
+                    Err(LabError::Guest { problem, said: console.last_output().await.text() })
                 }
             }
         };
-        let first = or_exit(self.side, &mut exited, beating).await;
-        self.with_last_words(first).await
+        let first = run_unless_exited(self.side, &mut exited, beating).await;
+        self.with_last_output(first).await
     }
 
-    /// Waits until the guest is up: it has filled its working set, or it does what the user says of it.
-    pub(super) async fn ready(
-        &mut self,
-        guest: &Guest,
-        deadline: Duration,
-    ) -> Result<(), LabError> {
+    /// Waits until the guest has filled its working set, or, for the user's own guest, until it
+    /// meets `guest.ready` and `guest.ready_after`.
+    pub(super) async fn ready(&mut self, guest: &Guest, limit: Duration) -> Result<(), LabError> {
         let mut exited = self.exited();
-        let voice = &mut self.voice;
+        let console = &mut self.console;
         let up = async {
-            match voice {
-                Voice::Commands(console) => console.ready(deadline).await,
-                Voice::Text(serial) => {
+            match console {
+                GuestConsole::Commands(console) => console.ready(limit).await,
+                GuestConsole::Text(serial) => {
                     match &guest.own.ready {
-                        Some(text) => serial.wait_for(text, deadline).await?,
-                        None => serial.listen_no_more(),
+                        Some(text) => serial.wait_for(text, limit).await?,
+                        None => serial.stop_search(),
                     }
                     let wait = guest.own.ready_after.map_or(Duration::ZERO, Micros::duration);
                     tokio::time::sleep(wait).await;
@@ -180,18 +178,19 @@ impl Vm {
                 }
             }
         };
-        let ready = or_exit(self.side, &mut exited, up).await;
-        self.with_last_words(ready).await
+        let ready = run_unless_exited(self.side, &mut exited, up).await;
+        self.with_last_output(ready).await
     }
 
-    /// A QEMU that ended because its guest did, says nothing; the guest may have.
-    async fn with_last_words<T>(&mut self, result: Result<T, LabError>) -> Result<T, LabError> {
+    /// Adds the guest's last output to an error about an exited QEMU: a QEMU that exits because its
+    /// guest shut down prints nothing.
+    async fn with_last_output<T>(&mut self, result: Result<T, LabError>) -> Result<T, LabError> {
         match result {
             Err(LabError::Died { side, reason }) => {
-                let said = self.voice.last_words().await.said();
+                let said = self.console.last_output().await.line();
                 let reason = said.map_or_else(
                     || reason.clone(),
-                    |said| format!("{reason}; the guest said: {said}"),
+                    |said| format!("{reason}; its guest printed last: {said}"),
                 );
                 Err(LabError::Died { side, reason })
             }
@@ -199,7 +198,7 @@ impl Vm {
         }
     }
 
-    /// Ends it. All of its beats are in the record then.
+    /// Stops the VM. All of its heartbeats are recorded when this returns.
     pub(super) async fn stop(self) {
         self.process.stop().await;
         self.heartbeats.into_iter().for_each(Heartbeats::stop);
@@ -207,13 +206,13 @@ impl Vm {
     }
 }
 
-/// Everything that is connected to a QEMU.
+/// All connections of a QEMU.
 struct Connected {
     end: End,
     sampling: BlockingSession,
     heartbeats: Option<Heartbeats>,
     answers: Option<Answers>,
-    voice: Voice,
+    console: GuestConsole,
 }
 
 async fn connect(
@@ -226,13 +225,14 @@ async fn connect(
     let qmp = |source| LabError::Qmp { side, source };
     let tap = transcript.then(|| sink.tap(vm));
     let (session, notices) =
-        Session::accept(&vm_name(vm), &listeners.control, tap, QEMU_DEADLINE).await.map_err(qmp)?;
+        Session::accept(&vm_name(vm), &listeners.control, tap, QEMU_TIMEOUT).await.map_err(qmp)?;
     let sampling = accept(&listeners.sampling, "QMP (sampling)").await?;
     let endpoint = Endpoint::Unix(PathBuf::from("lab"));
     let sampling = sampling.into_std().map_err(system("the sampling socket"))?;
-    let sampling = BlockingSession::over_unix(&vm_name(vm), &endpoint, sampling, QEMU_DEADLINE)
-        .map_err(qmp)?;
-    // Read from the first byte on: QEMU writes a beat synchronously, and some 280 that nobody has read fill the socket and stop the vCPU.
+    let sampling =
+        BlockingSession::over_unix(&vm_name(vm), &endpoint, sampling, QEMU_TIMEOUT).map_err(qmp)?;
+    // Read from the first byte on: QEMU writes heartbeats synchronously, and about 280 unread ones
+    // fill the socket buffer and stop the vCPU.
     let heartbeats = match &listeners.heartbeat {
         Some(listener) => {
             let stream = accept(listener, "heartbeat")
@@ -260,22 +260,22 @@ async fn connect(
         None => None,
     };
     let console = accept(&listeners.console, "console").await?;
-    let voice = match listeners.commands {
-        true => Voice::Commands(Console::new(vm, console, sink.clone())),
-        false => Voice::Text(Serial::new(vm, console, sink.clone())),
+    let console = match listeners.commands {
+        true => GuestConsole::Commands(Console::new(vm, console, sink.clone())),
+        false => GuestConsole::Text(Serial::new(vm, console, sink.clone())),
     };
-    Ok(Connected { end: End { session, notices }, sampling, heartbeats, answers, voice })
+    Ok(Connected { end: End { session, notices }, sampling, heartbeats, answers, console })
 }
 
 async fn accept(listener: &UnixListener, what: &str) -> Result<UnixStream, LabError> {
-    let accepted = timeout(QEMU_DEADLINE, listener.accept())
+    let accepted = timeout(QEMU_TIMEOUT, listener.accept())
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     accepted.map(|(stream, _)| stream).map_err(system(format!("the {what} socket")))
 }
 
-/// `work`, unless the QEMU ends first: then that is the reason.
-async fn or_exit<T>(
+/// Runs `work`, but fails with the exit reason if QEMU exits first.
+async fn run_unless_exited<T>(
     side: Side,
     exited: &mut Exited,
     work: impl Future<Output = Result<T, LabError>>,
@@ -285,7 +285,8 @@ async fn or_exit<T>(
         reason = exited.wait() => Err(LabError::Died { side, reason }),
         done = work => match done {
             Ok(done) => Ok(done),
-            // A connection that ends is mostly a QEMU that ended, which is known a moment later and says more.
+            // A closed connection usually means that QEMU exited. Its exit status arrives a moment
+            // later and explains more.
             Err(error) => match timeout(Duration::from_millis(300), exited.wait()).await {
                 Ok(reason) => Err(LabError::Died { side, reason }),
                 Err(_) => Err(error),

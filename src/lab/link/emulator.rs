@@ -1,14 +1,15 @@
-//! The thread that shapes: one loop over all channels, woken by sockets, by time, and by whoever holds the [`Link`](super::Link).
+//! The thread that emulates the link: one loop over all channels. Sockets, timers and the
+//! [`Link`](super::Link) wake it.
 
 use super::Totals;
 use super::channel::Channel;
 use super::outage::Outages;
-use super::shape::Road;
+use super::shape::Bottleneck;
 use base::clock::monotonic_ns;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use record::Flow;
-use scenario::{Link as Asked, LinkDirection, Outage};
+use scenario::{Link as LinkConfig, LinkDirection, Outage};
 use socket2::Socket;
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -18,106 +19,110 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
-/// What passed is told this often.
-const TELL_EVERY_NS: u64 = 250_000_000;
+/// Interval between two reports of the traffic.
+const REPORT_INTERVAL_NS: u64 = 250_000_000;
 
-/// What the loop is told.
+/// Message to the loop.
 #[derive(Debug)]
 pub(super) enum Control {
-    /// A new channel: towards the source, towards the destination.
+    /// Adds a channel: the socket to the source, then the socket to the destination.
     Join([Socket; 2]),
-    /// `migrate` was sent: times of outages count from here.
+    /// Starts the clock of outages: `migrate` was sent.
     Begin,
-    /// The source is in this state.
+    /// The source has entered this state.
     State(String),
 }
 
-/// The loop's own.
+/// State of the loop.
 pub(super) struct Emulator {
-    ways: [LinkDirection; 2],
-    roads: [Road; 2],
+    directions: [LinkDirection; 2],
+    bottlenecks: [Bottleneck; 2],
     channels: Vec<Channel>,
     outages: Outages,
-    /// No connection is let in until then.
+    /// Connections are refused until this time.
     down_until_ns: Arc<AtomicU64>,
     totals: Totals,
     flows: Vec<Flow>,
-    told_ns: u64,
-    tell: Box<dyn FnMut(Vec<Flow>) + Send>,
+    reported_ns: u64,
+    report: Box<dyn FnMut(Vec<Flow>) + Send>,
 }
 
 impl Emulator {
-    pub(super) fn new(asked: &Asked, tell: Box<dyn FnMut(Vec<Flow>) + Send>) -> Emulator {
-        let ways = asked.directions();
-        let roads =
-            [Road::new(ways[0], asked.seed), Road::new(ways[1], asked.seed.wrapping_add(1))];
+    pub(super) fn new(config: &LinkConfig, report: Box<dyn FnMut(Vec<Flow>) + Send>) -> Emulator {
+        let directions = config.directions();
+        let bottlenecks = [
+            Bottleneck::new(directions[0], config.seed),
+            Bottleneck::new(directions[1], config.seed.wrapping_add(1)),
+        ];
         Emulator {
-            ways,
-            roads,
+            directions,
+            bottlenecks,
             channels: Vec::new(),
-            outages: Outages::new(&asked.outages),
+            outages: Outages::new(&config.outages),
             down_until_ns: Arc::default(),
             totals: Totals::default(),
             flows: Vec::new(),
-            told_ns: 0,
-            tell,
+            reported_ns: 0,
+            report,
         }
     }
 
-    /// Until when the link is broken, ns, for whoever lets connections in.
+    /// Returns the shared time until which the link refuses connections, in ns.
     pub(super) fn down_until_ns(&self) -> Arc<AtomicU64> {
         self.down_until_ns.clone()
     }
 
     /// Runs until the other end of `control` is dropped.
-    pub(super) fn run(mut self, control: &Receiver<Control>, mut bell: UnixStream) -> Totals {
-        // The kernel may be 50 µs late with a timer unless it is told that we mind; a delay is then 50 µs too long.
+    pub(super) fn run(mut self, control: &Receiver<Control>, mut wake: UnixStream) -> Totals {
+        // By default the kernel may delay a timer by 50 µs, which would add to the link's delay.
         let _ = nix::sys::prctl::set_timerslack(1);
         let mut readable = Vec::new();
-        while self.hear(control) {
+        while self.handle_messages(control) {
             let now_ns = monotonic_ns();
             let arrived =
                 self.totals.there.bytes + self.channels.iter().map(Channel::arrived).sum::<u64>();
             for outage in self.outages.due(now_ns, arrived) {
-                self.strike(&outage, now_ns);
+                self.start_outage(&outage, now_ns);
             }
             for (index, channel) in self.channels.iter_mut().enumerate() {
                 let readable = readable.get(index).copied().unwrap_or([true; 2]);
-                channel.run(&mut self.roads, readable, now_ns, &mut self.flows);
+                channel.run(&mut self.bottlenecks, readable, now_ns, &mut self.flows);
             }
-            self.bury();
-            self.tell_flows(now_ns, false);
-            readable = self.wait(&mut bell);
+            self.remove_finished();
+            self.report_flows(now_ns, false);
+            readable = self.wait(&mut wake);
         }
         self.channels
             .iter_mut()
-            .for_each(|channel| count(&mut self.totals, channel, &mut self.flows));
-        self.tell_flows(0, true);
+            .for_each(|channel| add_totals(&mut self.totals, channel, &mut self.flows));
+        self.report_flows(0, true);
         self.totals
     }
 
-    /// Whether to go on.
-    fn hear(&mut self, control: &Receiver<Control>) -> bool {
+    /// Handles all waiting messages. Returns whether the loop continues.
+    fn handle_messages(&mut self, control: &Receiver<Control>) -> bool {
         loop {
             let now_ns = monotonic_ns();
             match control.try_recv() {
-                Ok(Control::Join(legs)) if now_ns >= self.down_until_ns.load(Ordering::Acquire) => {
+                Ok(Control::Join(sockets))
+                    if now_ns >= self.down_until_ns.load(Ordering::Acquire) =>
+                {
                     self.totals.channels += 1;
-                    match Channel::new(self.totals.channels - 1, legs, &self.ways) {
+                    match Channel::new(self.totals.channels - 1, sockets, &self.directions) {
                         Ok(channel) => self.channels.push(channel),
                         Err(error) => {
-                            tracing::warn!(%error, "a connection through the link was dropped")
+                            tracing::warn!(%error, "dropped a connection through the link")
                         }
                     }
                 }
-                // Dropped: that is what a link that is down does to it.
+                // A link that is down drops the connection.
                 Ok(Control::Join(_)) => {
-                    tracing::info!("a connection was not let in: the link is down")
+                    tracing::info!("refused a connection: the link is down")
                 }
                 Ok(Control::Begin) => self.outages.begin(now_ns),
                 Ok(Control::State(state)) => {
                     for outage in self.outages.at_state(&state) {
-                        self.strike(&outage, now_ns);
+                        self.start_outage(&outage, now_ns);
                     }
                 }
                 Err(TryRecvError::Empty) => return true,
@@ -126,84 +131,95 @@ impl Emulator {
         }
     }
 
-    fn strike(&mut self, outage: &Outage, now_ns: u64) {
-        // For good is as long as anybody will look.
-        let lasts_ns = outage.lasts.map_or(u64::MAX / 4, |lasts| lasts.0.saturating_mul(1000));
+    fn start_outage(&mut self, outage: &Outage, now_ns: u64) {
+        // A permanent outage lasts longer than any run.
+        let duration_ns = outage.lasts.map_or(u64::MAX / 4, |lasts| lasts.0.saturating_mul(1000));
         tracing::info!(?outage, "the link goes down");
         if outage.breaks {
-            self.down_until_ns.store(now_ns.saturating_add(lasts_ns), Ordering::Release);
+            self.down_until_ns.store(now_ns.saturating_add(duration_ns), Ordering::Release);
             self.channels
                 .iter_mut()
-                .for_each(|channel| count(&mut self.totals, channel, &mut self.flows));
+                .for_each(|channel| add_totals(&mut self.totals, channel, &mut self.flows));
             self.channels.clear();
         } else {
-            self.roads.iter_mut().for_each(|road| road.stall(now_ns, lasts_ns));
-            self.channels.iter_mut().for_each(|channel| channel.stall(now_ns, lasts_ns));
+            self.bottlenecks
+                .iter_mut()
+                .for_each(|bottleneck| bottleneck.stall(now_ns, duration_ns));
+            self.channels.iter_mut().for_each(|channel| channel.stall(now_ns, duration_ns));
         }
     }
 
-    fn bury(&mut self) {
+    fn remove_finished(&mut self) {
         let (totals, flows) = (&mut self.totals, &mut self.flows);
         self.channels.retain_mut(|channel| {
             let over = channel.is_over();
             if over {
-                count(totals, channel, flows);
+                add_totals(totals, channel, flows);
             }
             !over
         });
     }
 
-    fn tell_flows(&mut self, now_ns: u64, at_once: bool) {
-        if !self.flows.is_empty() && (at_once || now_ns - self.told_ns >= TELL_EVERY_NS) {
-            self.told_ns = now_ns;
-            (self.tell)(std::mem::take(&mut self.flows));
+    fn report_flows(&mut self, now_ns: u64, force: bool) {
+        if !self.flows.is_empty() && (force || now_ns - self.reported_ns >= REPORT_INTERVAL_NS) {
+            self.reported_ns = now_ns;
+            (self.report)(std::mem::take(&mut self.flows));
         }
     }
 
-    /// Waits until there is something to do; says of each channel's legs whether there may be something to read.
-    fn wait(&mut self, bell: &mut UnixStream) -> Vec<[bool; 2]> {
+    /// Waits for the next event. Returns which sockets of each channel may have data.
+    fn wait(&mut self, wake: &mut UnixStream) -> Vec<[bool; 2]> {
         let now_ns = monotonic_ns();
-        let wants: Vec<_> =
-            self.channels.iter_mut().map(|channel| channel.wants(&self.roads, now_ns)).collect();
-        let until_ns =
-            wants.iter().filter_map(|wants| wants.until_ns).chain(self.outages.next_ns()).min();
-        let mut fds = vec![PollFd::new(bell.as_fd(), PollFlags::POLLIN)];
-        for (channel, wants) in self.channels.iter().zip(&wants) {
-            for leg in [0, 1] {
+        let interests: Vec<_> = self
+            .channels
+            .iter_mut()
+            .map(|channel| channel.interest(&self.bottlenecks, now_ns))
+            .collect();
+        let until_ns = interests
+            .iter()
+            .filter_map(|interest| interest.until_ns)
+            .chain(self.outages.next_ns())
+            .min();
+        let mut fds = vec![PollFd::new(wake.as_fd(), PollFlags::POLLIN)];
+        for (channel, interest) in self.channels.iter().zip(&interests) {
+            for socket in [0, 1] {
                 let mut flags = PollFlags::empty();
-                flags.set(PollFlags::POLLIN, wants.read[leg]);
-                flags.set(PollFlags::POLLOUT, wants.write[leg]);
+                flags.set(PollFlags::POLLIN, interest.read[socket]);
+                flags.set(PollFlags::POLLOUT, interest.write[socket]);
                 if !flags.is_empty() {
-                    fds.push(PollFd::new(channel.legs()[leg].as_fd(), flags));
+                    fds.push(PollFd::new(channel.sockets()[socket].as_fd(), flags));
                 }
             }
         }
         let timeout =
             until_ns.map(|ns| TimeSpec::from(Duration::from_nanos(ns.saturating_sub(now_ns))));
-        // Interrupted by a signal: then we look a little early.
+        // A signal may interrupt the wait. The loop then merely runs early.
         let _ = ppoll(&mut fds, timeout, None);
-        let rung = fds[0].any() == Some(true);
+        let woken = fds[0].any() == Some(true);
         let mut polled = fds[1..].iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
-        let mut readable = Vec::with_capacity(wants.len());
-        for wants in &wants {
-            readable.push([0, 1].map(|leg| {
-                let revents =
-                    if wants.read[leg] || wants.write[leg] { polled.next() } else { None };
-                wants.read[leg]
+        let mut readable = Vec::with_capacity(interests.len());
+        for interest in &interests {
+            readable.push([0, 1].map(|socket| {
+                let revents = if interest.read[socket] || interest.write[socket] {
+                    polled.next()
+                } else {
+                    None
+                };
+                interest.read[socket]
                     && revents.is_some_and(|flags| flags.intersects(!PollFlags::POLLOUT))
             }));
         }
-        if rung {
-            let _ = bell.read(&mut [0; 64]);
+        if woken {
+            let _ = wake.read(&mut [0; 64]);
         }
         readable
     }
 }
 
-fn count(totals: &mut Totals, channel: &mut Channel, flows: &mut Vec<Flow>) {
+fn add_totals(totals: &mut Totals, channel: &mut Channel, flows: &mut Vec<Flow>) {
     let [there, back] = channel.finish(flows);
     for (total, (bytes, held)) in [(&mut totals.there, there), (&mut totals.back, back)] {
         total.bytes += bytes;
-        total.most_held = total.most_held.max(held);
+        total.max_held = total.max_held.max(held);
     }
 }

@@ -1,11 +1,11 @@
-//! What passed, over time: the live view of the link.
+//! Counts traffic over time, for the live view of the link.
 
 use record::Flow;
 
-/// What passes within it is one figure.
+/// Length of the period that one value covers.
 const BUCKET_NS: u64 = 10_000_000;
 
-/// Adds up what one direction of one channel delivers.
+/// Counts the bytes delivered in one direction of one channel.
 #[derive(Debug)]
 pub(super) struct Meter {
     channel: u32,
@@ -13,7 +13,7 @@ pub(super) struct Meter {
     bucket: u64,
     bytes: u64,
     held: u64,
-    /// Since the beginning.
+    /// Bytes since the start.
     total: u64,
 }
 
@@ -22,7 +22,8 @@ impl Meter {
         Meter { channel, back, bucket: 0, bytes: 0, held: 0, total: 0 }
     }
 
-    /// So many bytes went out, so many are held. Gives the last bucket when a new one begins.
+    /// Counts delivered bytes, and notes how many are held. Returns the previous bucket when a new
+    /// one begins.
     pub(super) fn add(&mut self, bytes: u64, held: u64, now_ns: u64) -> Option<Flow> {
         let bucket = now_ns / BUCKET_NS;
         let done = if bucket == self.bucket { None } else { self.take() };
@@ -33,7 +34,7 @@ impl Meter {
         done
     }
 
-    /// The bucket so far.
+    /// Returns the current bucket and clears it.
     pub(super) fn take(&mut self) -> Option<Flow> {
         let flow = Flow {
             at_ns: self.bucket * BUCKET_NS,
@@ -45,7 +46,7 @@ impl Meter {
         (flow.bytes > 0).then_some(flow)
     }
 
-    /// Bytes since the beginning.
+    /// Number of bytes since the start.
     pub(super) fn total(&self) -> u64 {
         self.total
     }
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_passes_in_10_ms_is_one_figure() {
+    fn sums_the_traffic_of_each_10_ms() {
         let mut meter = Meter::new(3, true);
         assert_eq!(meter.add(5, 2, 10_000_000), None);
         assert_eq!(meter.add(6, 1, 19_999_999), None);

@@ -1,26 +1,36 @@
-//! A link between two stream ends: rate, delay, jitter, window, buffer, outages; in user space, with no privileges.
+//! Emulates a network link between sockets: rate, delay, jitter, window, buffer and outages. It
+//! runs in user space and needs no privileges.
 //!
-//! Takes connected sockets, or an address to listen at and one to go on to; gives a link between them and what passed over time.
-//! Knows nothing of QEMU. What is taken in comes out whole and in order, or the connection ends.
+//! A link forwards between pairs of connected sockets, or listens at an address and connects each
+//! connection to another address. It reports its traffic over time. A connection delivers all bytes
+//! in order, or it ends. The module does not depend on QEMU.
 //!
-//! Map: here the handle · `shape` when what passes (pure) · `outage` when what goes wrong (pure) · `flow` what passed, over time · `store`
-//! bytes on their way · `channel` one connection · `emulator` the loop over all · `open` a link that shapes nothing · `front` connections that are let in.
+//! | module | content |
+//! |---|---|
+//! | `shape` | delivery times (no input or output) |
+//! | `outage` | times of outages (no input or output) |
+//! | `flow` | traffic over time |
+//! | `queue` | bytes in transit |
+//! | `channel` | one connection |
+//! | `emulator` | event loop over all connections |
+//! | `unshaped` | forwarding without limits |
+//! | `listener` | accepting connections |
 
 mod channel;
 mod emulator;
 mod flow;
-mod front;
-mod open;
+mod listener;
 mod outage;
+mod queue;
 mod shape;
-mod store;
+mod unshaped;
 
 use base::clock::monotonic_ns;
 use record::Flow;
 
 use emulator::{Control, Emulator};
 use flow::Meter;
-pub use front::Front;
+pub use listener::LinkListener;
 use migrate::sockets::Address;
 use socket2::{Domain, Socket};
 use std::io::{self, Write};
@@ -32,119 +42,121 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-/// Why there is no link.
+/// The link could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinkError {
-    /// No thread, no sockets.
-    #[error("the link cannot be started")]
+    /// A thread or socket could not be created.
+    #[error("cannot start the link")]
     Start {
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Nobody can listen there.
+    /// The address cannot be listened on.
     #[error("cannot listen at {at}")]
     Listen {
-        /// Where.
+        /// The address.
         at: Address,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// It needs to know of a migration.
+    /// An outage depends on the state of a migration.
     #[error(
-        "link.outages: at_state waits for a state of the source, which only `run` and `migrate` know; give `at` or `after_bytes`"
+        "link.outages: at_state waits for a state of the source, which only `run` and `migrate` \
+         know; use `at` or `after_bytes`"
     )]
     NoStates,
-    /// It needs a lab.
+    /// Network namespaces require a lab.
     #[error(
-        "link.kind = \"netns\" puts a lab's QEMUs into namespaces; a link by itself is emulated"
+        "link.kind = \"netns\" works only in a lab, whose QEMUs run in namespaces; use \
+         link.kind = \"emulated\""
     )]
     NoNamespaces,
 }
 
-/// Whether such a link can be had without a migration that it belongs to.
+/// Checks that the link works without a lab and without a migration.
 ///
 /// # Errors
-/// What it would lack.
-pub fn stands_alone(asked: &scenario::Link) -> Result<(), LinkError> {
-    if asked.kind == scenario::LinkKind::Netns {
+/// [`LinkError::NoNamespaces`] or [`LinkError::NoStates`].
+pub fn validate_standalone(config: &scenario::Link) -> Result<(), LinkError> {
+    if config.kind == scenario::LinkKind::Netns {
         return Err(LinkError::NoNamespaces);
     }
-    if asked.outages.iter().any(|outage| outage.at_state.is_some()) {
+    if config.outages.iter().any(|outage| outage.at_state.is_some()) {
         return Err(LinkError::NoStates);
     }
     Ok(())
 }
 
-/// What passed one way.
+/// Traffic in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Passed {
-    /// Bytes delivered.
+    /// Number of bytes delivered.
     pub bytes: u64,
-    /// The most that one channel had taken in and not delivered.
-    pub most_held: u64,
+    /// Maximum number of bytes that one connection had accepted but not delivered.
+    pub max_held: u64,
 }
 
-/// What passed in all.
+/// Total traffic of a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Connections.
+    /// Number of connections.
     pub channels: u32,
-    /// Source to destination.
+    /// Traffic from source to destination.
     pub there: Passed,
-    /// Destination to source.
+    /// Traffic from destination to source.
     pub back: Passed,
 }
 
-/// A running link. Ends, with all its connections, when it is dropped.
+/// A running link. It closes all its connections on drop.
 #[derive(Debug)]
 pub struct Link {
-    entrance: Entrance,
-    fronts: Vec<Front>,
-    works: Works,
+    shared: SharedLink,
+    listeners: Vec<LinkListener>,
+    worker: Worker,
 }
 
-/// Where new connections go in.
+/// State shared by the link and its handles.
 #[derive(Clone, Debug)]
-struct Entrance(Arc<Mutex<Inside>>);
+struct SharedLink(Arc<Mutex<LinkState>>);
 
-/// Lets connections into a link that somebody else holds, as long as that lives.
+/// Opens listeners for a link without owning it. The link must still run.
 #[derive(Clone, Debug)]
-pub struct Door(Entrance);
+pub struct LinkHandle(SharedLink);
 
-impl Door {
-    /// As [`Link::serve`]; the listener closes when the front is dropped.
+impl LinkHandle {
+    /// Like [`Link::serve`], but the listener closes when the returned value is dropped.
     ///
     /// # Errors
-    /// If nobody can listen there, or the link is broken now: no connection gets through such a one.
-    pub fn serve(&self, at: &Address, to: Address) -> io::Result<(Front, Address)> {
+    /// If the address cannot be listened on, or an outage that breaks connections is in progress.
+    pub fn serve(&self, at: &Address, to: Address) -> io::Result<(LinkListener, Address)> {
         if self.0.is_down() {
             return Err(io::Error::new(io::ErrorKind::NetworkUnreachable, "the link is down"));
         }
-        Front::open(at, to, self.0.clone())
+        LinkListener::open(at, to, self.0.clone())
     }
 }
 
 #[derive(Debug)]
-enum Inside {
-    Shaped { control: Sender<Control>, bell: UnixStream, down_until_ns: Arc<AtomicU64> },
-    Open(Forwarders),
+enum LinkState {
+    Shaped { control: Sender<Control>, wake: UnixStream, down_until_ns: Arc<AtomicU64> },
+    Unshaped(Forwarders),
     Closed,
 }
 
 #[derive(Debug)]
-enum Works {
+enum Worker {
     Shaped(Option<JoinHandle<Totals>>),
-    Open,
+    Unshaped,
 }
 
-/// The threads of an open link.
+/// Threads of a link without limits.
 struct Forwarders {
     channels: u32,
-    legs: Vec<Arc<[Socket; 2]>>,
+    sockets: Vec<Arc<[Socket; 2]>>,
     threads: Vec<JoinHandle<()>>,
     passed: Arc<[AtomicU64; 2]>,
-    tell: open::Tell,
+    report: unshaped::ReportFlows,
 }
 
 impl std::fmt::Debug for Forwarders {
@@ -154,108 +166,109 @@ impl std::fmt::Debug for Forwarders {
 }
 
 impl Link {
-    /// Starts a link as asked for. `tell` gets what passed, some times a second; it must not wait.
+    /// Starts a link. `report` receives the traffic several times a second and must not block.
     ///
     /// # Errors
-    /// If there can be no thread for it.
+    /// If a thread or socket cannot be created.
     pub fn start(
-        asked: &scenario::Link,
-        tell: impl Fn(Vec<Flow>) + Send + Sync + 'static,
+        config: &scenario::Link,
+        report: impl Fn(Vec<Flow>) + Send + Sync + 'static,
     ) -> io::Result<Link> {
-        if asked.directions().iter().all(scenario::LinkDirection::is_open)
-            && asked.outages.is_empty()
+        if config.directions().iter().all(scenario::LinkDirection::is_open)
+            && config.outages.is_empty()
         {
             let passed = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
-            let inside = Inside::Open(Forwarders {
+            let state = LinkState::Unshaped(Forwarders {
                 channels: 0,
-                legs: Vec::new(),
+                sockets: Vec::new(),
                 threads: Vec::new(),
                 passed,
-                tell: Arc::new(tell),
+                report: Arc::new(report),
             });
             return Ok(Link {
-                entrance: Entrance(Arc::new(Mutex::new(inside))),
-                fronts: Vec::new(),
-                works: Works::Open,
+                shared: SharedLink(Arc::new(Mutex::new(state))),
+                listeners: Vec::new(),
+                worker: Worker::Unshaped,
             });
         }
-        let (control, told) = channel();
-        let (bell, rings) = UnixStream::pair()?;
-        bell.set_nonblocking(true)?;
-        rings.set_nonblocking(true)?;
-        let emulator = Emulator::new(asked, Box::new(tell));
+        let (control, messages) = channel();
+        let (wake, wakes) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        wakes.set_nonblocking(true)?;
+        let emulator = Emulator::new(config, Box::new(report));
         let down_until_ns = emulator.down_until_ns();
         let thread = std::thread::Builder::new()
             .name("link".to_owned())
-            .spawn(move || emulator.run(&told, rings))?;
-        let entrance =
-            Entrance(Arc::new(Mutex::new(Inside::Shaped { control, bell, down_until_ns })));
-        Ok(Link { entrance, fronts: Vec::new(), works: Works::Shaped(Some(thread)) })
+            .spawn(move || emulator.run(&messages, wakes))?;
+        let shared =
+            SharedLink(Arc::new(Mutex::new(LinkState::Shaped { control, wake, down_until_ns })));
+        Ok(Link { shared, listeners: Vec::new(), worker: Worker::Shaped(Some(thread)) })
     }
 
-    /// A connection: the socket towards the source, the one towards the destination.
+    /// Adds a connection: the socket to the source, and the socket to the destination.
     ///
     /// # Errors
-    /// If there can be no thread for it.
-    pub fn join(&self, legs: [OwnedFd; 2]) -> io::Result<()> {
-        self.entrance.join(legs.map(Socket::from))
+    /// If a thread cannot be created.
+    pub fn join(&self, sockets: [OwnedFd; 2]) -> io::Result<()> {
+        self.shared.join(sockets.map(Socket::from))
     }
 
-    /// Lets connections in at `at`, each of which goes on to `to`. Gives the address with the port that it got.
+    /// Listens at `at` and connects each accepted connection to `to`. Returns the address with the
+    /// actual port.
     ///
     /// # Errors
-    /// If nobody can listen there.
+    /// If the address cannot be listened on.
     pub fn serve(&mut self, at: &Address, to: Address) -> io::Result<Address> {
-        let (front, address) = Front::open(at, to, self.entrance.clone())?;
-        self.fronts.push(front);
+        let (front, address) = LinkListener::open(at, to, self.shared.clone())?;
+        self.listeners.push(front);
         Ok(address)
     }
 
-    /// A way to let connections in for whoever does not hold the link.
+    /// Returns a handle that opens listeners without owning the link.
     #[must_use]
-    pub fn door(&self) -> Door {
-        Door(self.entrance.clone())
+    pub fn handle(&self) -> LinkHandle {
+        LinkHandle(self.shared.clone())
     }
 
-    /// Now the times of outages begin to count; if nobody says so, when the first connection comes in at an address.
+    /// Starts the clock of outages with `at`. The first accepted connection starts it otherwise.
     pub fn begin(&self) {
-        self.entrance.control(Control::Begin);
+        self.shared.control(Control::Begin);
     }
 
-    /// Whom to tell the source's states, for outages that wait for one.
+    /// Returns a handle that receives the source's states, for outages with `at_state`.
     #[must_use]
-    pub fn states(&self) -> States {
-        States(self.entrance.clone())
+    pub fn states(&self) -> StateReporter {
+        StateReporter(self.shared.clone())
     }
 
-    /// Ends it: what passed.
+    /// Stops the link and returns its total traffic.
     #[must_use]
     pub fn stop(mut self) -> Totals {
         self.end()
     }
 
     fn end(&mut self) -> Totals {
-        self.fronts.clear();
-        let inside = std::mem::replace(&mut *self.entrance.lock(), Inside::Closed);
-        match (&mut self.works, inside) {
-            (Works::Shaped(thread), Inside::Shaped { control, mut bell, .. }) => {
+        self.listeners.clear();
+        let state = std::mem::replace(&mut *self.shared.lock(), LinkState::Closed);
+        match (&mut self.worker, state) {
+            (Worker::Shaped(thread), LinkState::Shaped { control, mut wake, .. }) => {
                 drop(control);
-                let _ = bell.write(&[1]);
+                let _ = wake.write(&[1]);
                 thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
             }
-            (Works::Open, Inside::Open(forwarders)) => forwarders.end(),
+            (Worker::Unshaped, LinkState::Unshaped(forwarders)) => forwarders.end(),
             _ => Totals::default(),
         }
     }
 }
 
-/// Tells a link which state the source is in.
+/// Reports the source's state to a link.
 #[derive(Clone, Debug)]
-pub struct States(Entrance);
+pub struct StateReporter(SharedLink);
 
-impl States {
-    /// The source is in this state.
-    pub fn tell(&self, state: &str) {
+impl StateReporter {
+    /// Reports that the source has entered `state`.
+    pub fn report(&self, state: &str) {
         self.0.control(Control::State(state.to_owned()));
     }
 }
@@ -266,89 +279,92 @@ impl Drop for Link {
     }
 }
 
-impl Entrance {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inside> {
+impl SharedLink {
+    fn lock(&self) -> std::sync::MutexGuard<'_, LinkState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn join(&self, legs: [Socket; 2]) -> io::Result<()> {
-        for leg in legs.iter().filter(|leg| is_tcp(leg)) {
-            leg.set_tcp_nodelay(true)?;
+    fn join(&self, sockets: [Socket; 2]) -> io::Result<()> {
+        for socket in sockets.iter().filter(|socket| is_tcp(socket)) {
+            socket.set_tcp_nodelay(true)?;
         }
         match &mut *self.lock() {
-            Inside::Open(forwarders) => forwarders.join(legs),
-            inside => {
-                inside.tell(Control::Join(legs));
+            LinkState::Unshaped(forwarders) => forwarders.join(sockets),
+            state => {
+                state.send(Control::Join(sockets));
                 Ok(())
             }
         }
     }
 
-    /// Whether the link is broken now.
+    /// Returns whether an outage that breaks connections is in progress.
     fn is_down(&self) -> bool {
         match &*self.lock() {
-            Inside::Shaped { down_until_ns, .. } => {
+            LinkState::Shaped { down_until_ns, .. } => {
                 monotonic_ns() < down_until_ns.load(Ordering::Acquire)
             }
-            Inside::Open(_) | Inside::Closed => false,
+            LinkState::Unshaped(_) | LinkState::Closed => false,
         }
     }
 
     fn control(&self, message: Control) {
-        self.lock().tell(message);
+        self.lock().send(message);
     }
 }
 
-impl Inside {
-    fn tell(&mut self, message: Control) {
-        if let Inside::Shaped { control, bell, .. } = self
+impl LinkState {
+    fn send(&mut self, message: Control) {
+        if let LinkState::Shaped { control, wake, .. } = self
             && control.send(message).is_ok()
         {
-            // Full: then it rings already.
-            let _ = bell.write(&[1]);
+            // A failed write means that the socket is full, so the thread wakes anyway.
+            let _ = wake.write(&[1]);
         }
     }
 }
 
 impl Forwarders {
-    fn join(&mut self, legs: [Socket; 2]) -> io::Result<()> {
-        let legs = Arc::new(legs);
+    fn join(&mut self, sockets: [Socket; 2]) -> io::Result<()> {
+        let sockets = Arc::new(sockets);
         for back in [false, true] {
-            let (legs, tell, passed) = (legs.clone(), self.tell.clone(), self.passed.clone());
+            let (sockets, report, passed) =
+                (sockets.clone(), self.report.clone(), self.passed.clone());
             let meter = Meter::new(self.channels, back);
             let forward = move || {
                 let direction = usize::from(back);
-                let bytes = open::forward(&legs[direction], &legs[1 - direction], meter, &tell);
+                let bytes =
+                    unshaped::forward(&sockets[direction], &sockets[1 - direction], meter, &report);
                 passed[direction].fetch_add(bytes, Ordering::Relaxed);
             };
             self.threads.push(std::thread::Builder::new().name("link".to_owned()).spawn(forward)?);
         }
         self.channels += 1;
-        self.legs.push(legs);
+        self.sockets.push(sockets);
         Ok(())
     }
 
     fn end(self) -> Totals {
-        for leg in self.legs.iter().flat_map(|legs| legs.iter()) {
-            let _ = leg.shutdown(Shutdown::Both);
+        for socket in self.sockets.iter().flat_map(|sockets| sockets.iter()) {
+            let _ = socket.shutdown(Shutdown::Both);
         }
         for thread in self.threads {
             let _ = thread.join();
         }
         let passed = |direction: usize| Passed {
             bytes: self.passed[direction].load(Ordering::Relaxed),
-            most_held: 0,
+            max_held: 0,
         };
         Totals { channels: self.channels, there: passed(0), back: passed(1) }
     }
 }
 
-fn is_tcp(leg: &Socket) -> bool {
-    leg.domain().is_ok_and(|domain| domain != Domain::UNIX)
+fn is_tcp(socket: &Socket) -> bool {
+    socket.domain().is_ok_and(|domain| domain != Domain::UNIX)
 }
 
-/// A TCP leg acknowledges at once: a delayed acknowledgement (40 ms) would hold up a sender with Nagle's algorithm on, and be a
-/// delay of our own making. The kernel forgets this after a while, so it is said after each read.
-fn acknowledge(leg: &Socket) {
-    let _ = leg.set_tcp_quickack(true);
+/// Makes a TCP socket acknowledge immediately: a delayed acknowledgement (40 ms) would block a
+/// sender that uses Nagle's algorithm and add a delay that was not requested. The kernel resets
+/// this option after a while, so it is set after each read.
+fn acknowledge(socket: &Socket) {
+    let _ = socket.set_tcp_quickack(true);
 }

@@ -1,8 +1,8 @@
-//! When what goes wrong. Pure.
+//! Decides when outages start. It does no input or output.
 
 use scenario::Outage;
 
-/// The outages that have not come yet.
+/// Outages that have not started.
 #[derive(Debug)]
 pub(super) struct Outages {
     pending: Vec<Outage>,
@@ -14,12 +14,12 @@ impl Outages {
         Outages { pending: outages.to_vec(), began_ns: None }
     }
 
-    /// `at` counts from here, the first time.
+    /// Starts the clock of outages with `at`. Later calls have no effect.
     pub(super) fn begin(&mut self, now_ns: u64) {
         self.began_ns.get_or_insert(now_ns);
     }
 
-    /// Those that come now, when so many bytes have arrived.
+    /// Removes and returns the outages due at `now_ns` or after `arrived_bytes`.
     pub(super) fn due(&mut self, now_ns: u64, arrived_bytes: u64) -> Vec<Outage> {
         let began_ns = self.began_ns;
         let is_due = |outage: &Outage| match (outage.at, outage.after_bytes) {
@@ -30,12 +30,12 @@ impl Outages {
         self.pending.extract_if(.., |outage| is_due(outage)).collect()
     }
 
-    /// Those that come because the source says that it is in this state.
+    /// Removes and returns the outages due in this state of the source.
     pub(super) fn at_state(&mut self, state: &str) -> Vec<Outage> {
         self.pending.extract_if(.., |outage| outage.at_state.as_deref() == Some(state)).collect()
     }
 
-    /// When the next one comes that waits for a time.
+    /// Time of the next outage with `at`, in ns.
     pub(super) fn next_ns(&self) -> Option<u64> {
         let began_ns = self.began_ns?;
         self.pending.iter().filter_map(|outage| Some(began_ns + outage.at?.0 * 1000)).min()
@@ -48,7 +48,7 @@ mod tests {
     use base::units::{Bytes, Micros};
 
     #[test]
-    fn each_comes_once_and_in_its_time() {
+    fn starts_each_outage_once_at_its_time() {
         let at = Outage { at: Some(Micros(1000)), ..Outage::default() };
         let after = Outage { after_bytes: Some(Bytes(10)), ..Outage::default() };
         let state = Outage { at_state: Some("postcopy-active".into()), ..Outage::default() };

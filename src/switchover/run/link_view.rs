@@ -27,7 +27,7 @@ pub(super) fn view(migration: &Migration, flows: &[FlowRecord]) -> Option<LinkVi
         mean_bps: mean(&there),
         peak_bps: peak(&there),
         qemu_bps: qemu_bps.filter(|bps| *bps > 0),
-        held_max_bytes: Some(passed.there.most_held).filter(|held| *held > 0),
+        held_max_bytes: Some(passed.there.max_held).filter(|held| *held > 0),
     })
 }
 

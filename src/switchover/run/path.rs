@@ -2,7 +2,7 @@
 
 use super::RunError;
 use lab::Route;
-use lab::link::{Door, Front, Link, Totals};
+use lab::link::{Link, LinkHandle, LinkListener, Totals};
 use migrate::drive::{DriveError, Own, Prepared, Rejoin};
 use migrate::plan::{Plan, Sockets, Uri};
 use migrate::sockets;
@@ -22,8 +22,8 @@ struct Again {
     first: Uri,
     host: Option<String>,
     local: Option<PathBuf>,
-    door: Option<Door>,
-    fronts: Mutex<Vec<Front>>,
+    handle: Option<LinkHandle>,
+    listeners: Mutex<Vec<LinkListener>>,
 }
 
 impl Rejoin for Again {
@@ -41,12 +41,12 @@ impl Rejoin for Again {
     fn outgoing(&self, listening: &str) -> io::Result<String> {
         // Where the destination listens at every address, the source knows which.
         let uri = if *listening == self.first.incoming { &self.first.outgoing } else { listening };
-        let Some(door) = &self.door else { return Ok(uri.to_owned()) };
+        let Some(handle) = &self.handle else { return Ok(uri.to_owned()) };
         let to: Address = uri
             .parse()
             .map_err(|text: String| io::Error::new(io::ErrorKind::InvalidInput, text))?;
-        let (front, at) = door.serve(&in_front_of(&to, None), to)?;
-        self.fronts.lock().unwrap_or_else(PoisonError::into_inner).push(front);
+        let (listener, at) = handle.serve(&in_front_of(&to, None), to)?;
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(listener);
         Ok(at.to_string())
     }
 }
@@ -122,8 +122,8 @@ impl Path {
             first: plan.stream.uri.clone(),
             host: route.map(|route| route.host().to_owned()),
             local: local.cloned(),
-            door: self.link.as_ref().map(Link::door),
-            fronts: Mutex::default(),
+            handle: self.link.as_ref().map(Link::handle),
+            listeners: Mutex::default(),
         })
     }
 
@@ -133,7 +133,7 @@ impl Path {
             Some(link) => {
                 link.begin();
                 let states = link.states();
-                Box::new(move |state| states.tell(state))
+                Box::new(move |state| states.report(state))
             }
             None => Box::new(|_| ()),
         }

@@ -216,7 +216,7 @@ fn a_receiver_that_takes_nothing_holds_up_the_sender() {
         let sockets = 2 * socket2::SockRef::from(&here).send_buffer_size().unwrap() as u64 + MIB;
         let took = swallowed(&here);
         assert!(took <= sockets + limit, "{took} of {limit}: {asked:?}");
-        let held = link.stop().there.most_held;
+        let held = link.stop().there.max_held;
         assert!(held <= limit, "{held} of {limit}: {asked:?}");
     }
 }
@@ -280,10 +280,10 @@ fn an_outage_waits_for_its_state() {
         Outage { at_state: Some("postcopy-active".into()), breaks: true, ..Outage::default() };
     let (link, mut here, mut there) =
         linked(&scenario::Link { outages: vec![outage], ..scenario::Link::default() });
-    link.states().tell("active");
+    link.states().report("active");
     here.write_all(b"1").unwrap();
     there.read_exact(&mut [0]).unwrap();
-    link.states().tell("postcopy-active");
+    link.states().report("postcopy-active");
     assert!(receive(&there).is_empty());
 }
 

@@ -30,7 +30,7 @@ fn a_qemu_that_dies_at_start_is_quoted() {
     lab(&scratch, qemu.to_str().unwrap(), &[]).assert_refused(
         &scratch,
         5,
-        &["QEMU ended with exit status: 1 and said: boom"],
+        &["QEMU ended with exit status: 1; its last output: boom"],
     );
 }
 

@@ -1,4 +1,5 @@
-//! A link that shapes nothing: the kernel moves what passes from socket to socket through a pipe, and we count it.
+//! A link without limits: the kernel moves bytes between the sockets through a pipe (`splice`), and
+//! this module counts them.
 
 use super::flow::Meter;
 use base::clock::monotonic_ns;
@@ -10,18 +11,19 @@ use std::io;
 use std::net::Shutdown;
 use std::sync::Arc;
 
-/// Of the pipe; the most that moves at once. An unprivileged process may have this much (fs.pipe-max-size).
-const PIPE: i32 = 1 << 20;
+/// Size of the pipe in bytes, and the maximum moved at a time. It is the default limit of an
+/// unprivileged process (fs.pipe-max-size).
+const PIPE_BYTES: i32 = 1 << 20;
 
-/// Where what passed is told.
-pub(super) type Tell = Arc<dyn Fn(Vec<Flow>) + Send + Sync>;
+/// Callback that receives the traffic.
+pub(super) type ReportFlows = Arc<dyn Fn(Vec<Flow>) + Send + Sync>;
 
-/// Moves everything from one socket to the other until it ends; gives the bytes.
-pub(super) fn forward(from: &Socket, to: &Socket, meter: Meter, tell: &Tell) -> u64 {
-    let bytes = match moved(from, to, meter, tell) {
+/// Moves all bytes from one socket to the other until the stream ends. Returns their number.
+pub(super) fn forward(from: &Socket, to: &Socket, meter: Meter, report: &ReportFlows) -> u64 {
+    let bytes = match move_bytes(from, to, meter, report) {
         Ok(bytes) => bytes,
         Err((bytes, _)) => {
-            // The receiver has gone: let the sender know.
+            // The receiver is gone. Close the connection to the sender too.
             let _ = from.shutdown(Shutdown::Both);
             bytes
         }
@@ -30,20 +32,20 @@ pub(super) fn forward(from: &Socket, to: &Socket, meter: Meter, tell: &Tell) -> 
     bytes
 }
 
-fn moved(
+fn move_bytes(
     from: &Socket,
     to: &Socket,
     mut meter: Meter,
-    tell: &Tell,
+    report: &ReportFlows,
 ) -> Result<u64, (u64, io::Error)> {
     let (out, inside) = pipe().map_err(|error| (0, error.into()))?;
-    // Smaller where it may not be so large.
-    let _ = fcntl(&inside, FcntlArg::F_SETPIPE_SZ(PIPE));
-    let (most, flags) = (usize::try_from(PIPE).unwrap_or(0), SpliceFFlags::SPLICE_F_MOVE);
+    // If the limit is lower, the pipe keeps its default size.
+    let _ = fcntl(&inside, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
+    let (max, flags) = (usize::try_from(PIPE_BYTES).unwrap_or(0), SpliceFFlags::SPLICE_F_MOVE);
     let tcp = super::is_tcp(from);
     loop {
         let failed = |meter: &Meter, error: nix::Error| (meter.total(), error.into());
-        let mut left = match splice(from, None, &inside, None, most, flags) {
+        let mut left = match splice(from, None, &inside, None, max, flags) {
             Ok(0) => break,
             Ok(n) => n,
             Err(nix::Error::EINTR) => continue,
@@ -53,7 +55,7 @@ fn moved(
             super::acknowledge(from);
         }
         if let Some(flow) = meter.add(left as u64, 0, monotonic_ns()) {
-            tell(vec![flow]);
+            report(vec![flow]);
         }
         while left > 0 {
             match splice(&out, None, to, None, left, flags) {
@@ -64,7 +66,7 @@ fn moved(
         }
     }
     if let Some(flow) = meter.take() {
-        tell(vec![flow]);
+        report(vec![flow]);
     }
     Ok(meter.total())
 }
