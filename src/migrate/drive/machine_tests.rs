@@ -1,4 +1,5 @@
-//! What the machine must never do, tried on every short story and on many long ones; and each ending with its words.
+//! Checks the safety rules of the machine on every short sequence of inputs and on many long ones,
+//! and the reason text of each ending.
 
 use super::{Command, Effect, Ending, Held, Hook, Input, Machine, Phase};
 use crate::plan::{Listen, Plan, RecoveryRules, Settings, Stream};
@@ -498,17 +499,17 @@ fn explore(plan: &Plan, depth: usize) -> usize {
 }
 
 #[test]
-fn no_story_of_pre_copy_breaks_a_safety_rule() {
+fn no_sequence_in_pre_copy_breaks_a_safety_rule() {
     assert!(explore(&plan(Mode::Precopy, true), 5) > 1000);
 }
 
 #[test]
-fn no_story_of_a_migration_through_a_file_breaks_a_safety_rule() {
+fn no_sequence_of_a_migration_through_a_file_breaks_a_safety_rule() {
     assert!(explore(&into_a_file(plan(Mode::Precopy, true)), 5) > 1000);
 }
 
 #[test]
-fn no_story_with_hooks_breaks_a_safety_rule() {
+fn no_sequence_with_hooks_breaks_a_safety_rule() {
     for guarded in [true, false] {
         let hooks = Hooks {
             before_switchover: Some("flip".to_owned()),
@@ -535,17 +536,17 @@ fn a_hook_that_fails_cancels_where_that_is_safe_and_else_the_guest_goes_on() {
 }
 
 #[test]
-fn no_story_of_post_copy_breaks_a_safety_rule() {
+fn no_sequence_in_post_copy_breaks_a_safety_rule() {
     assert!(explore(&plan(Mode::Postcopy, true), 5) > 1000);
 }
 
 #[test]
-fn no_story_of_hybrid_breaks_a_safety_rule_where_qemu_refuses_to_cancel_in_post_copy() {
+fn no_sequence_of_hybrid_breaks_a_safety_rule_where_qemu_refuses_to_cancel_in_post_copy() {
     assert!(explore(&plan(Mode::Hybrid, true), 5) > 1000);
 }
 
 #[test]
-fn no_story_of_hybrid_breaks_a_safety_rule_where_qemu_would_obey() {
+fn no_sequence_of_hybrid_breaks_a_safety_rule_where_qemu_would_obey() {
     assert!(explore(&plan(Mode::Hybrid, false), 5) > 1000);
 }
 
@@ -620,12 +621,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(2000), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_long_story_breaks_a_safety_rule(plan in any_plan(), story in prop::collection::vec(any_happening(), 0..40)) {
+    fn no_long_sequence_breaks_a_safety_rule(plan in any_plan(), story in prop::collection::vec(any_happening(), 0..40)) {
         Watched::start(&plan).tell(&story);
     }
 
     #[test]
-    fn the_final_word_of_both_sides_ends_it_whatever_came_before(
+    fn ends_when_both_sides_report_a_final_status(
         plan in any_plan(),
         story in prop::collection::vec(any_happening(), 0..20),
         words in prop::sample::select(vec![("completed", "completed"), ("cancelled", "failed"), ("failed", "failed")]),
@@ -646,7 +647,7 @@ proptest! {
     }
 
     #[test]
-    fn silence_ends_it_too(plan in any_plan(), story in prop::collection::vec(any_happening(), 0..20)) {
+    fn ends_after_a_long_silence(plan in any_plan(), story in prop::collection::vec(any_happening(), 0..20)) {
         let mut watched = Watched::start(&plan);
         watched.tell(&story);
         // Told to finish, a guest may stand for 2000 s.
@@ -976,7 +977,7 @@ fn a_switchover_that_hangs_is_cancelled_where_that_is_safe() {
 }
 
 #[test]
-fn pre_switchover_is_let_go_on_once() {
+fn continues_from_pre_switchover_once() {
     let ready = Happening::Status(Source, "pre-switchover");
     insta::assert_snapshot!(
         precopy(&[ACTIVE, ready, Sampled(Source, "pre-switchover"), STOPPED, SOURCE_DONE, DESTINATION_DONE]),
@@ -1003,7 +1004,7 @@ fn states_that_are_not_the_end_change_nothing() {
 }
 
 #[test]
-fn nothing_is_done_after_the_end() {
+fn does_nothing_after_the_end() {
     let mut watched = Watched::start(&plan(Mode::Hybrid, true));
     watched.tell(&[ACTIVE, SOURCE_FAILED]);
     assert!(watched.ending.is_some());

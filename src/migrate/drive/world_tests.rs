@@ -1,8 +1,10 @@
-//! The machine together with two QEMUs and a network between all three, gone through exhaustively: whatever comes in whatever order, never two copies
-//! of the guest run, never none without a reason, and the ending is true.
+//! Explores every state of the machine, two QEMUs and the network between them. Whatever arrives in
+//! whatever order, two copies of the guest never run, no copy is lost without a reason, and the
+//! ending is true.
 //!
-//! The machine is the real one. The QEMUs are a model of what real ones were seen to do (facts/qemu.md; tests/it/faults plays the same with real ones).
-//! Events, answers and commands are on their way for as long as they like, each in its own order.
+//! The machine is the real one. The QEMUs are a model of what real ones do (`tests/it/faults` runs
+//! the same faults with real ones). Events, answers and commands may be delayed for any time, but
+//! each kind arrives in its own order.
 
 use super::{Command, Effect, Ending, Held, Input, Machine};
 use crate::plan::{Listen, Plan, RecoveryRules, Settings, Stream};
@@ -601,26 +603,26 @@ fn plan(mode: Mode, cancel_is_guarded: bool) -> Plan {
 }
 
 #[test]
-fn never_two_never_none_in_pre_copy() {
+fn keeps_exactly_one_copy_in_pre_copy() {
     assert!(explore(&plan(Mode::Precopy, true), true, 2) > 1000);
 }
 
 /// And there not for a moment.
 #[test]
-fn never_two_never_none_where_the_destination_waits_for_the_source_to_be_done() {
+fn keeps_exactly_one_copy_when_the_handover_is_confirmed() {
     for mode in [Mode::Precopy, Mode::Postcopy] {
         assert!(explore(&Plan { confirms: true, ..plan(mode, true) }, true, 2) > 1000);
     }
 }
 
 #[test]
-fn never_two_never_none_in_post_copy() {
+fn keeps_exactly_one_copy_in_post_copy() {
     for acknowledges in [false, true] {
         assert!(explore(&plan(Mode::Postcopy, true), acknowledges, 2) > 1000);
     }
 }
 
 #[test]
-fn never_two_never_none_in_post_copy_of_a_qemu_that_would_obey_a_cancel() {
+fn keeps_exactly_one_copy_in_post_copy_of_a_qemu_that_obeys_a_cancel() {
     assert!(explore(&plan(Mode::Postcopy, false), false, 2) > 1000);
 }
