@@ -97,7 +97,7 @@ async fn session(stream: UnixStream) {
     loop {
         match notices.next().await {
             Ok(Notice::Event(event)) => {
-                assert!(!serde_json::to_string(&event).unwrap().contains('\n'))
+                assert!(!serde_json::to_string(&event).unwrap().contains('\n'));
             }
             Ok(Notice::Unknown { line, .. }) => assert!(line.len() < 3 * KEPT),
             Err(end) => return assert!(!end.to_string().is_empty()),

@@ -249,7 +249,7 @@ pub enum ResultsError {
 /// Reads the name of the campaign and the rows.
 ///
 /// # Errors
-/// Returns [`ResultsError`] if the file cannot be read or was not written by [`write`].
+/// Returns [`ResultsError`] if the file cannot be read or was not written by [`write()`].
 pub fn read(path: &Path) -> Result<(String, Vec<ResultRow>), ResultsError> {
     let named = path.display().to_string();
     let broken = |source| ResultsError::Parquet { path: named.clone(), source };

@@ -5,6 +5,11 @@
 //! `tools`. `common` has the flags that several subcommands share, `own_guest` those of a guest
 //! that the user brings, `help` the grouped list of commands.
 
+#![expect(
+    rustdoc::broken_intra_doc_links,
+    reason = "these comments are the text of --help, where brackets are brackets"
+)]
+
 mod campaign;
 mod common;
 mod control;

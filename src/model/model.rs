@@ -254,9 +254,9 @@ impl<'a> Loop<'a> {
         let way =
             Way { payload: wire(bandwidth), burst: wire(self.setup.capacity), cost: cost / PAGE };
         if quantum == WINDOW {
-            self.send_budgets(&way, full, below)
+            self.send_budgets(&way, full, below);
         } else {
-            self.send_slices(&way, full, below)
+            self.send_slices(&way, full, below);
         }
     }
 

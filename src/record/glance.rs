@@ -98,7 +98,8 @@ fn of_line(line: &str) -> Option<Glance> {
     })
 }
 
-#[cfg(all(test, feature = "parquet"))]
+#[cfg(test)]
+#[cfg(feature = "parquet")]
 mod tests {
     use super::*;
     use crate::append_line;
@@ -115,7 +116,7 @@ mod tests {
             (directory.path().join("s.zst"), directory.path().join("s.parquet"));
         let mut lines = Vec::new();
         let mut sample = |side, at, answer: &str| {
-            append_line(&mut lines, side, at, at + 1, 1, answer.as_bytes())
+            append_line(&mut lines, side, at, at + 1, 1, answer.as_bytes());
         };
         sample(Side::Source, 1, r#"{"return": {"status": "setup"}}"#);
         for at in 2..20_000 {

@@ -86,7 +86,8 @@ fn parse_line(text: &str) -> Option<SampleRow> {
     Some(SampleRow { side, sent_ns, received_ns, pass, info })
 }
 
-#[cfg(all(test, feature = "parquet"))]
+#[cfg(test)]
+#[cfg(feature = "parquet")]
 mod tests {
     use super::*;
     use crate::samples_parquet::{read_parquet, to_parquet};

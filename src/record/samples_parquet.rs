@@ -189,7 +189,7 @@ fn row_from(row: &Row) -> Option<SampleRow> {
         };
         match (name.as_str(), &value) {
             ("side", Value::String(text)) => {
-                side = [Side::Source, Side::Destination].into_iter().find(|s| s.name() == text)
+                side = [Side::Source, Side::Destination].into_iter().find(|s| s.name() == text);
             }
             ("sent_ns" | "received_ns" | "pass", _) => {
                 own.insert(name, value.as_u64()?);
@@ -247,7 +247,7 @@ fn write_group(
             Get::Text(get) => {
                 write_column::<ByteArrayType>(&mut group, rows, |row: &SampleRow| {
                     get(row).map(|t| ByteArray::from(t.into_bytes()))
-                })?
+                })?;
             }
         }
     }

@@ -4,7 +4,6 @@ use super::*;
 
 /// The summary of a completed pre-copy migration, with most of its figures measured.
 #[must_use]
-#[expect(clippy::too_many_lines, reason = "one literal")]
 pub fn example_summary() -> Summary {
     let sampled = SampledSide {
         samples: 312,

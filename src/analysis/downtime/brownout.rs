@@ -10,8 +10,6 @@ use std::collections::BTreeMap;
 
 /// Longer stalls are counted as this long.
 const LONGEST_NS: u64 = 3_600_000_000_000;
-/// Of the guest; each write dirties one.
-
 /// When one migration was where, ns on our clock. `None`: it did not come so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks {

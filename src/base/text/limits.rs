@@ -123,7 +123,7 @@ mod tests {
     fn lines(bytes: &[u8], most: usize, buffer: usize) -> (Vec<Vec<u8>>, Option<u64>) {
         let mut all = Vec::new();
         let result = for_each_line(BufReader::with_capacity(buffer, bytes), most, |line| {
-            all.push(line.to_vec())
+            all.push(line.to_vec());
         });
         (all, result.err().map(|error| error.number))
     }

@@ -479,7 +479,7 @@ fn explore(plan: &Plan, depth: usize) -> usize {
             for happening in alphabet(watched) {
                 let mut after: Watched = watched.clone();
                 let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                    after.take(happening)
+                    after.take(happening);
                 }));
                 assert!(
                     ran.is_ok(),

@@ -34,7 +34,7 @@ impl Heartbeats {
             batch_began_ns: 0,
         };
         let stamped = Stamped::start(&format!("beats-{vm}"), stream, move |bytes, now_ns| {
-            reader.take(bytes, now_ns)
+            reader.take(bytes, now_ns);
         })?;
         Ok(Heartbeats { stamped, first: Some(first) })
     }

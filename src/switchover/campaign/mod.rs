@@ -1,8 +1,8 @@
 //! Campaigns: many runs from one file, their results, and comparisons of them.
 //!
-//! A campaign file says which scenario keys are varied. [`sweep`] runs every combination in random
+//! A campaign file says which scenario keys are varied. [`sweep()`] runs every combination in random
 //! order, so that a slow drift of the machine is not mistaken for an effect, and writes one row per
-//! run. [`compare`] compares two sets of rows. Nothing here prints to a terminal.
+//! run. [`analysis::compare()`] compares two sets of rows. Nothing here prints to a terminal.
 //!
 //! Modules that make runs: `definition` (from TOML to cells), `schedule` (the order of the visits),
 //! `journal` (what is done, so that an interrupted sweep can continue), `campaign_file`

@@ -33,7 +33,7 @@ impl Digest {
         match row.side {
             Side::Source => self.look_at_source(row),
             Side::Destination => {
-                self.blocktime_ms = row.info.postcopy_blocktime.or(self.blocktime_ms)
+                self.blocktime_ms = row.info.postcopy_blocktime.or(self.blocktime_ms);
             }
         }
     }

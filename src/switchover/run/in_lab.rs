@@ -145,7 +145,7 @@ impl Series<'_> {
         };
         let shown = self.shown.clone();
         let progress = move |progress: &Progress| {
-            shown.lock().unwrap_or_else(PoisonError::into_inner)(progress)
+            shown.lock().unwrap_or_else(PoisonError::into_inner)(progress);
         };
         let means = Means {
             number,

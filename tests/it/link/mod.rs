@@ -345,7 +345,7 @@ fn what_passed_is_told_over_time() {
         let [far, there] = unix_pair().unwrap();
         link.join([near, far]).unwrap();
         let sender = std::thread::spawn(move || {
-            std::fs::File::from(here).write_all(&pattern(2 * MIB, 7)).unwrap()
+            std::fs::File::from(here).write_all(&pattern(2 * MIB, 7)).unwrap();
         });
         assert_eq!(receive(&there.into()).len() as u64, 2 * MIB);
         sender.join().unwrap();

@@ -127,7 +127,7 @@ fn guest_and_comparison_agree(version: &'static str, rate: u64, how: &[&str]) {
     for round in &rounds {
         match round {
             Round { working_set: 0, table: 0, others: 0, intact, .. } => {
-                assert!(intact, "nothing differs: {round:?}")
+                assert!(intact, "nothing differs: {round:?}");
             }
             // Of the guest's own variables it knows but one, the number of writes.
             Round { working_set: 0, table: 0, .. } => {}

@@ -285,7 +285,7 @@ async fn a_server_that_does_not_greet_is_told_from_one_that_is_no_qmp() {
             give the VM a second QMP socket (a second `-qmp` option)"
     );
     let monitor = refused_connection(DEADLINE, async |peer| {
-        peer.line("QEMU 10.0.2 monitor - type 'help' for more information").await
+        peer.line("QEMU 10.0.2 monitor - type 'help' for more information").await;
     });
     insta::assert_snapshot!(
         monitor.await,

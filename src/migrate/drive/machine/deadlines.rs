@@ -29,7 +29,7 @@ impl Machine {
             }
             // A source that has completed cannot recover post-copy.
             _ if !self.source_done && (self.recovery.is_paused() || self.is_stalled(now_ns)) => {
-                self.recover(now_ns, effects)
+                self.recover(now_ns, effects);
             }
             Phase::Cancelling if over(CANCEL_TIMEOUT_NS) => {
                 let reason = "the migration was cancelled, but the source has not confirmed it; see query-migrate and query-status there";

@@ -118,7 +118,7 @@ impl Machine {
         self.hold = DestinationHold::No;
         match self.destination_loss {
             Some(out) if out.is_for_good() && !self.destination_done => {
-                self.guest_is_on_source(effects)
+                self.guest_is_on_source(effects);
             }
             Some(_) => self.end_split_brain_unknown("the destination cannot be asked", effects),
             None => self.hold_refused = true,
