@@ -79,11 +79,13 @@ impl RunDir {
         &self.path
     }
 
-    /// The way in.
+    /// Returns a handle that queues records for the writer thread.
+    ///
+    /// # Panics
+    /// Never: the sink exists until the directory is closed or discarded.
     #[must_use]
     pub fn sink(&self) -> Sink {
-        // Only `close` and `discard` take it, and both consume the directory.
-        self.sink.clone().unwrap_or_else(|| Sink::new().0)
+        self.sink.clone().expect("only `close` and `discard` take the sink, and both consume self")
     }
 
     /// Ends the writer and turns the stream of samples into Parquet; `look` sees every sample on the way.

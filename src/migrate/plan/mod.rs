@@ -385,8 +385,8 @@ mod tests {
         let refusal = |version, toml: &str| planned(version, toml).unwrap_err();
         insta::assert_snapshot!(refusal((10, 0, 2), "mode = \"postcopy\"\n[capabilities]\nmultifd = true\n"), @r"
         this migration cannot be done, and nothing was changed:
-          - source: multifd does not go with postcopy-ram on this QEMU (10.0.2): 10.0 and its neighbours refuse it (`Postcopy is not yet compatible with multifd`); 11.1 can
-          - destination: multifd does not go with postcopy-ram on this QEMU (10.0.2): 10.0 and its neighbours refuse it (`Postcopy is not yet compatible with multifd`); 11.1 can
+          - source: multifd does not go with postcopy-ram on this QEMU (10.0.2): QEMU 8.0 to 10.0 refuses it (`Postcopy is not yet compatible with multifd`); 11.1 supports it
+          - destination: multifd does not go with postcopy-ram on this QEMU (10.0.2): QEMU 8.0 to 10.0 refuses it (`Postcopy is not yet compatible with multifd`); 11.1 supports it
         ");
         insta::assert_snapshot!(refusal((7, 2, 22), "[capabilities]\nmapped-ram = true\n"), @r"
         this migration cannot be done, and nothing was changed:

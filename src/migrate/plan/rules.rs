@@ -1,14 +1,20 @@
-//! What does not go together, measured on 7.2.22, 10.0.2 and 11.1.3: every capability alone, every pair, every triple that
-//! keeps its members' needs. QEMU's own checks are in `migrate_caps_check` (migration/options.c; migration.c in 7.2).
+//! Combinations of capabilities and transports that a QEMU refuses, or
+//! that it accepts and then loses the guest.
 //!
-//! A version between the measured ones that differs is not a danger: QEMU checks the set itself when it is set, atomically.
+//! Measured on 7.2.22, 10.0.2 and 11.1.3: every capability by itself, every pair, and every triple
+//! whose members' requirements are met. QEMU's own checks are in `migrate_caps_check`
+//! (migration/options.c; migration.c in 7.2).
+//!
+//! A rule ends at [`UNTESTED`]: from there on QEMU decides, because a newer version may lift the
+//! limit, and it checks the whole set atomically when the set is made. Only a rule about something
+//! that QEMU accepts and that then loses the guest may go further.
 
 use super::{Support, Uri};
 use base::Side;
 use qmp::QemuVersion;
 use std::collections::BTreeMap;
 
-/// Two capabilities that a range of versions does not take together.
+/// Two capabilities that the versions from `from` to before `below` do not support together.
 struct Conflict {
     pair: (&'static str, &'static str),
     from: QemuVersion,
@@ -16,56 +22,61 @@ struct Conflict {
     why: &'static str,
 }
 
-const ALWAYS: QemuVersion = QemuVersion::new(0, 0, 0);
-const STILL: QemuVersion = QemuVersion::new(u32::MAX, 0, 0);
+const FIRST: QemuVersion = QemuVersion::new(0, 0, 0);
+
+/// The first version above those that were tested (11.1). Development builds of 11.2 report
+/// 11.1.50 and more.
+const UNTESTED: QemuVersion = QemuVersion::new(11, 1, 50);
 
 const CONFLICTS: &[Conflict] = &[
     Conflict {
         pair: ("postcopy-ram", "multifd"),
-        from: ALWAYS,
+        from: FIRST,
         below: QemuVersion::new(8, 0, 0),
-        why: "7.2 accepts it and loses the guest: the destination aborts after `completed` (yank_unregister_instance, 6 of 6 runs)",
+        why: "7.2 accepts it and loses the guest: the destination aborts after `completed` \
+              (yank_unregister_instance, 6 of 6 runs)",
     },
     Conflict {
         pair: ("postcopy-ram", "multifd"),
         from: QemuVersion::new(8, 0, 0),
         below: QemuVersion::new(10, 1, 0),
-        why: "10.0 and its neighbours refuse it (`Postcopy is not yet compatible with multifd`); 11.1 can",
+        why: "QEMU 8.0 to 10.0 refuses it (`Postcopy is not yet compatible with multifd`); \
+              11.1 supports it",
     },
     Conflict {
         pair: ("postcopy-ram", "x-ignore-shared"),
-        from: ALWAYS,
-        below: STILL,
+        from: FIRST,
+        below: UNTESTED,
         why: "QEMU refuses it (`Postcopy is not compatible with ignore-shared`)",
     },
     Conflict {
         pair: ("postcopy-ram", "mapped-ram"),
-        from: ALWAYS,
-        below: STILL,
-        why: "a file cannot be asked for pages (`Mapped-ram migration is incompatible with postcopy`)",
+        from: FIRST,
+        below: UNTESTED,
+        why: "pages cannot be requested from a file (`Mapped-ram migration is incompatible with postcopy`)",
     },
     Conflict {
         pair: ("xbzrle", "multifd"),
         from: QemuVersion::new(9, 0, 0),
-        below: STILL,
-        why: "multifd channels don't encode deltas (`Multifd is not compatible with xbzrle`)",
+        below: UNTESTED,
+        why: "multifd channels do not encode deltas (`Multifd is not compatible with xbzrle`)",
     },
     Conflict {
         pair: ("xbzrle", "mapped-ram"),
-        from: ALWAYS,
-        below: STILL,
+        from: FIRST,
+        below: UNTESTED,
         why: "QEMU refuses it (`Mapped-ram migration is incompatible with xbzrle`)",
     },
     Conflict {
         pair: ("auto-converge", "dirty-limit"),
-        from: ALWAYS,
-        below: STILL,
+        from: FIRST,
+        below: UNTESTED,
         why: "both throttle the guest (`dirty-limit conflicts with auto-converge`); take one",
     },
     Conflict {
         pair: ("compress", "multifd"),
-        from: ALWAYS,
-        below: STILL,
+        from: FIRST,
+        below: UNTESTED,
         why: "QEMU refuses it (`Multifd is not compatible with compress`)",
     },
 ];
@@ -77,12 +88,12 @@ const NEEDS: &[(&str, &str)] = &[
     ("switchover-ack", "return-path"),
 ];
 
-/// What may be on beside background-snapshot.
+/// Capabilities that QEMU allows together with background-snapshot.
 const BESIDE_SNAPSHOT: &[&str] =
     &["background-snapshot", "events", "x-ignore-shared", "mapped-ram"];
 
-/// When capabilities came and went, for the message (facts/qapi.md §6.1).
-const CAME: &[(&str, &str)] = &[
+/// The versions that added and removed capabilities, for the message (docs/qemu-notes.md).
+const ADDED_IN: &[(&str, &str)] = &[
     ("background-snapshot", "6.0"),
     ("zero-copy-send", "7.1"),
     ("postcopy-preempt", "7.1"),
@@ -90,15 +101,17 @@ const CAME: &[(&str, &str)] = &[
     ("dirty-limit", "8.1"),
     ("mapped-ram", "9.0"),
 ];
-const WENT: &[(&str, &str)] = &[("compress", "9.1"), ("block", "9.1"), ("zero-blocks", "11")];
+const REMOVED_IN: &[(&str, &str)] = &[("compress", "9.1"), ("block", "9.1"), ("zero-blocks", "11")];
 
-/// What QEMU refuses beside TLS, and its words: only when `migrate` is asked for, in the second case.
+/// Capabilities that QEMU refuses together with TLS, and its message. It refuses mapped-ram only
+/// when it gets `migrate`.
 const NOT_WITH_TLS: &[(&str, &str)] = &[
     ("zero-copy-send", "Zero copy only available for non-compressed non-TLS multifd migration"),
     ("mapped-ram", "Cannot use TLS with mapped-ram"),
 ];
 
-/// Reasons why `wanted` cannot be on `side`, with what is on already.
+/// Returns the reasons why `side` cannot have the capabilities `wanted` in addition to those that
+/// are on already. Capabilities that this QEMU does not know come last.
 pub(super) fn check(
     side: Side,
     support: &Support,
@@ -107,11 +120,12 @@ pub(super) fn check(
     tls: bool,
 ) -> Vec<String> {
     let mut reasons = Vec::new();
-    for name in wanted.keys().filter(|name| !support.capabilities.contains_key(*name)) {
-        reasons.push(unknown_capability(side, support, name));
-    }
+    let unknown = wanted
+        .keys()
+        .filter(|name| !support.capabilities.contains_key(*name))
+        .map(|name| unknown_capability(side, support, name));
     let mut on = support.capabilities.clone();
-    // What it does not know is reported above, once; no rule about it says more.
+    // An unknown capability is reported once, as unknown; the other rules ignore it.
     on.extend(
         wanted
             .iter()
@@ -133,6 +147,29 @@ pub(super) fn check(
             ));
         }
     }
+    // QEMU accepts this and aborts, so the rule has no last version.
+    if is_on("background-snapshot") && support.run_state == "prelaunch" {
+        reasons.push(format!(
+            "{side}: background-snapshot of a VM that was never started aborts QEMU \
+             (7.2, 10.0, 11.1); start it first"
+        ));
+    }
+    if support.version < UNTESTED {
+        reasons.extend(check_requirements(side, support, tls, &is_on));
+        reasons.extend(check_uri(side, uri, &is_on));
+    }
+    reasons.extend(unknown);
+    reasons
+}
+
+/// Checks what QEMU up to 11.1 refuses for one capability because of another setting.
+fn check_requirements(
+    side: Side,
+    support: &Support,
+    tls: bool,
+    is_on: &dyn Fn(&str) -> bool,
+) -> Vec<String> {
+    let mut reasons = Vec::new();
     for (name, needed) in NEEDS {
         // The needed one may belong to the other side only in name: zero-copy-send is the source's, multifd both's.
         if is_on(name) && !is_on(needed) {
@@ -143,18 +180,14 @@ pub(super) fn check(
         reasons
             .push(format!("{side}: {name} does not go with TLS (`{words}`): turn one of them off"));
     }
+    let mut names = support.capabilities.keys();
     if is_on("background-snapshot")
         && let Some(other) =
-            on.iter().find(|(name, state)| **state && !BESIDE_SNAPSHOT.contains(&name.as_str()))
+            names.find(|name| is_on(name) && !BESIDE_SNAPSHOT.contains(&name.as_str()))
     {
         reasons.push(format!(
             "{side}: background-snapshot goes with no other capability; {} is on",
-            other.0
-        ));
-    }
-    if is_on("background-snapshot") && support.run_state == "prelaunch" {
-        reasons.push(format!(
-            "{side}: background-snapshot of a VM that was never started aborts QEMU (7.2, 10.0, 11.1); start it first"
+            other
         ));
     }
     if support.listens {
@@ -167,11 +200,10 @@ pub(super) fn check(
             }
         }
     }
-    reasons.extend(check_uri(side, uri, &is_on));
-    reasons.sort_by_key(|reason| reason.contains("has no capability"));
     reasons
 }
 
+/// Checks what QEMU up to 11.1 refuses because of the transport.
 fn check_uri(side: Side, uri: &Uri, is_on: &dyn Fn(&str) -> bool) -> Vec<String> {
     let scheme = match side {
         Side::Source => uri.scheme(),
@@ -206,10 +238,10 @@ fn unknown_capability(side: Side, support: &Support, name: &str) -> String {
     let look_up = |table: &[(&str, &str)]| {
         table.iter().find(|(known, _)| *known == name).map(|(_, version)| version.to_string())
     };
-    let hint = if let Some(came) = look_up(CAME) {
-        format!(": it came with {came}")
-    } else if let Some(went) = look_up(WENT) {
-        format!(": it was removed in {went}")
+    let hint = if let Some(added) = look_up(ADDED_IN) {
+        format!(": it came with {added}")
+    } else if let Some(removed) = look_up(REMOVED_IN) {
+        format!(": it was removed in {removed}")
     } else {
         nearest(name, support.capabilities.keys().map(String::as_str))
     };
@@ -238,4 +270,40 @@ pub fn combinations(support: &Support) -> Vec<(String, String, String)> {
         })
         .map(|c| (c.pair.0.to_owned(), c.pair.1.to_owned(), c.why.to_owned()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::support::tests::like;
+    use super::*;
+
+    fn reasons(version: (u32, u32, u32), names: &[&str], uri: &str) -> Vec<String> {
+        let wanted = names.iter().map(|name| ((*name).to_owned(), true)).collect();
+        let uri = Uri { outgoing: uri.to_owned(), incoming: uri.to_owned() };
+        check(Side::Source, &like(version, false), &wanted, &uri, false)
+    }
+
+    #[test]
+    fn refuses_postcopy_with_a_file_up_to_11_1_and_lets_newer_versions_decide() {
+        for names in [&["postcopy-ram"][..], &["postcopy-ram", "mapped-ram"]] {
+            assert!(!reasons((11, 1, 3), names, "file:/tmp/ram").is_empty());
+            for newer in [(11, 1, 50), (11, 2, 0), (12, 0, 0)] {
+                assert_eq!(reasons(newer, names, "file:/tmp/ram"), Vec::<String>::new());
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_no_pair_on_a_version_above_the_tested_ones() {
+        for newer in [(11, 2, 0), (12, 0, 0)] {
+            assert!(combinations(&like(newer, false)).is_empty());
+            let none = reasons(newer, &["xbzrle", "multifd"], "tcp:h:1");
+            assert_eq!(none, Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn reports_an_unknown_capability_on_a_newer_version_too() {
+        assert_eq!(reasons((12, 0, 0), &["xbzrl"], "tcp:h:1").len(), 1);
+    }
 }
