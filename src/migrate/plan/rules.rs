@@ -186,8 +186,7 @@ fn check_requirements(
             names.find(|name| is_on(name) && !BESIDE_SNAPSHOT.contains(&name.as_str()))
     {
         reasons.push(format!(
-            "{side}: background-snapshot goes with no other capability; {} is on",
-            other
+            "{side}: background-snapshot goes with no other capability; {other} is on"
         ));
     }
     if support.listens {
