@@ -96,7 +96,7 @@ impl Channel {
         for direction in [0, 1] {
             let pipe = &mut self.pipes[direction];
             let mut until = |ns: u64| {
-                interest.until_ns = Some(interest.until_ns.map_or(ns, |other| other.min(ns)))
+                interest.until_ns = Some(interest.until_ns.map_or(ns, |other| other.min(ns)));
             };
             if pipe.ended_ns.is_none() {
                 match pipe.transit.capacity(&bottlenecks[direction], now_ns) {

@@ -111,13 +111,13 @@ impl Emulator {
                     match Channel::new(self.totals.channels - 1, sockets, &self.directions) {
                         Ok(channel) => self.channels.push(channel),
                         Err(error) => {
-                            tracing::warn!(%error, "dropped a connection through the link")
+                            tracing::warn!(%error, "dropped a connection through the link");
                         }
                     }
                 }
                 // A link that is down drops the connection.
                 Ok(Control::Join(_)) => {
-                    tracing::info!("refused a connection: the link is down")
+                    tracing::info!("refused a connection: the link is down");
                 }
                 Ok(Control::Begin) => self.outages.begin(now_ns),
                 Ok(Control::State(state)) => {

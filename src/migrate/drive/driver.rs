@@ -305,7 +305,7 @@ impl Driver {
             for effect in effects.drain(..) {
                 match effect {
                     Effect::Send(Command::Recover) => {
-                        self.recover(recoverer.clone(), result_sender.clone())
+                        self.recover(recoverer.clone(), result_sender.clone());
                     }
                     Effect::Send(Command::Hold) => self.hold(&held, &result_sender),
                     // A destination that was never held must not be continued, because it may have been
@@ -330,7 +330,7 @@ impl Driver {
                         ));
                     }
                     Effect::Hook(Hook::AfterSwitchover) => {
-                        *after = Some(self.hook(Hook::AfterSwitchover, None))
+                        *after = Some(self.hook(Hook::AfterSwitchover, None));
                     }
                     Effect::Hook(hook) => drop(self.hook(hook, Some(result_sender.clone()))),
                     Effect::End(ending) => return (ending, decisions),

@@ -163,13 +163,13 @@ impl Machine {
             Input::Gone(side, reason) => self.gone(*side, reason, now_ns, &mut effects),
             Input::Exited(side, reason) => self.exited(*side, reason, now_ns, &mut effects),
             Input::Released if self.hold == DestinationHold::Releasing => {
-                self.released(now_ns, &mut effects)
+                self.released(now_ns, &mut effects);
             }
             Input::StaleCopyStopped => self.stale_copy_stopped(&mut effects),
             Input::Held(held) => self.held(*held, now_ns, &mut effects),
             Input::Hooked(result) => self.hooked(result, now_ns, &mut effects),
             Input::Interrupt => {
-                self.cancel(CancelReason::User, "interrupted".to_owned(), now_ns, &mut effects)
+                self.cancel(CancelReason::User, "interrupted".to_owned(), now_ns, &mut effects);
             }
             Input::Released | Input::Recovered | Input::Tick => {}
         }
@@ -518,7 +518,7 @@ impl Machine {
                 effects.push(Effect::Send(Command::Finish));
             }
             Some((Action::GiveUp, reason)) => {
-                self.cancel(CancelReason::GaveUp, reason, now_ns, effects)
+                self.cancel(CancelReason::GaveUp, reason, now_ns, effects);
             }
             None => {}
         }

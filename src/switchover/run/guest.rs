@@ -13,8 +13,6 @@ const WINDOW: Duration = Duration::from_millis(100);
 /// One of an application's answers: under TCG the destination first has to translate all code that the guest runs, for some 100 ms.
 const APPLICATION_WINDOW: Duration = Duration::from_secs(1);
 const CHECK_DEADLINE_PER_GIB: Duration = Duration::from_secs(60);
-/// Of the guest; each write dirties one.
-
 /// What was learnt from the guest.
 #[derive(Clone, Debug, Default)]
 pub(super) struct GuestFacts {

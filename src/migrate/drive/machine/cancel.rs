@@ -102,10 +102,10 @@ impl Machine {
     pub(super) fn held(&mut self, held: Held, now_ns: u64, effects: &mut Vec<Effect>) {
         match (self.hold, held) {
             (DestinationHold::Asked, held) if self.phase == Phase::SplitBrain => {
-                self.hold_answered_in_split_brain(held, now_ns, effects)
+                self.hold_answered_in_split_brain(held, now_ns, effects);
             }
             (DestinationHold::Asked, Held::Waits) if self.phase == Phase::Cancelling => {
-                self.send_cancel(now_ns, effects)
+                self.send_cancel(now_ns, effects);
             }
             (DestinationHold::Asked, Held::Runs | Held::Stands) => {
                 self.hold = DestinationHold::No;
@@ -142,7 +142,7 @@ impl Machine {
         }
         match self.phase {
             Phase::Cancelling if self.needs_no_hold() => {
-                effects.push(Effect::Send(Command::Cancel))
+                effects.push(Effect::Send(Command::Cancel));
             }
             Phase::Cancelling => {
                 self.hold_refused = true;
@@ -162,7 +162,7 @@ impl Machine {
     fn come_too_late(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
         match self.phase {
             Phase::Cancelling => {
-                self.take_back("not cancelled: the destination has the guest", now_ns, effects)
+                self.take_back("not cancelled: the destination has the guest", now_ns, effects);
             }
             // No cancel was sent.
             _ => self.let_run(effects),

@@ -33,10 +33,10 @@ impl Machine {
             Phase::SplitBrain => self.resend_stop(Side::Source, now_ns, effects),
             Phase::Cancelling => self.cancel_again(effects),
             Phase::Switchover if self.sent_continue => {
-                effects.push(Effect::Send(Command::Continue))
+                effects.push(Effect::Send(Command::Continue));
             }
             Phase::Precopy if self.sent_postcopy => {
-                effects.push(Effect::Send(Command::StartPostcopy))
+                effects.push(Effect::Send(Command::StartPostcopy));
             }
             Phase::Precopy if self.seen.finish_asked => effects.push(Effect::Send(Command::Finish)),
             _ => {}
@@ -59,7 +59,7 @@ impl Machine {
             (_, Phase::SplitBrain) => self.unreachable_in_split_brain(side, reason, effects),
             (Side::Source, _) if self.source_done || self.source_loss.is_some() => {}
             (Side::Source, _) => {
-                self.without_source(SourceLoss::Gone(reason.to_owned()), now_ns, effects)
+                self.without_source(SourceLoss::Gone(reason.to_owned()), now_ns, effects);
             }
             // The migration continues. It cannot be cancelled, because the destination cannot be
             // held. The source will report the result.
@@ -96,10 +96,10 @@ impl Machine {
         }
         match (side, &self.source_loss) {
             (Side::Destination, None) if self.phase == Phase::SplitBrain => {
-                self.destination_exited_in_split_brain(reason, effects)
+                self.destination_exited_in_split_brain(reason, effects);
             }
             (Side::Source, _) => {
-                self.without_source(SourceLoss::Exited(reason.to_owned()), now_ns, effects)
+                self.without_source(SourceLoss::Exited(reason.to_owned()), now_ns, effects);
             }
             (Side::Destination, Some(out)) => {
                 let (outcome, reason) =
@@ -133,7 +133,7 @@ impl Machine {
                 }
             }
             (Side::Destination, None) => {
-                self.end(Outcome::Lost, format!("{side}: {reason}"), effects)
+                self.end(Outcome::Lost, format!("{side}: {reason}"), effects);
             }
         }
     }
