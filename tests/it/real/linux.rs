@@ -161,6 +161,6 @@ fn a_linux_guest_that_was_not_built() {
     done.assert_refused(
         &scratch,
         5,
-        &["no Linux guest at nowhere/kernel", "qemu-scripts/linux-guest"],
+        &["cannot read nowhere/kernel of the Linux guest", "qemu-scripts/linux-guest"],
     );
 }

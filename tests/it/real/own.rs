@@ -195,10 +195,10 @@ cells! { refused;
     an_own_guest_without_anything_to_boot: &["--set", "guest.kind=own"], 2,
         &["guest.kind", "--kernel", "--disk"];
     a_kernel_that_is_not_there: &["--kernel", "/nowhere"], 5,
-        &["guest.kernel: /nowhere cannot be read", "No such file"];
+        &["guest.kernel: cannot read /nowhere", "No such file"];
     an_initramfs_without_a_kernel: &["--initrd", "/i"], 2, &["guest.kernel", "--kernel"];
     a_disk_that_is_not_of_the_format_that_was_said:
-        &["--disk", "disk.raw", "--set", "guest.disk_format=qcow2"], 5, &["guest.disk", "no qcow2 image", "raw"];
+        &["--disk", "disk.raw", "--set", "guest.disk_format=qcow2"], 5, &["guest.disk", "not a qcow2 image", "raw"];
     a_snapshot_of_each_side: &["--disk", "disk.raw", "--", "-snapshot"], 2, &["qemu.arguments", "writes would be lost", "overlay"];
     an_argument_that_qemu_does_not_know: &["--disk", "disk.raw", "--", "-nonsense"], 5, &["QEMU ended", "nonsense"];
     a_load_beside_a_micro_guest: &["--set", "guest.load=stress"], 2, &["guest.load", "linux"];
