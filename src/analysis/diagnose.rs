@@ -78,7 +78,8 @@ pub fn of_observed(
     Ok(Diagnosis { judgement: judge(&setup), observed, outcome, setup })
 }
 
-/// Where QEMU's own limit binds, what was seen says nothing of the way; else it is what the way carries.
+/// Where QEMU's own limit binds, what was seen says nothing of the way; else it is what the way
+/// carries.
 #[must_use]
 pub fn way(asked: &Setup, seen: Option<f64>) -> f64 {
     let binds = |seen: f64| asked.max_bandwidth.is_some_and(|limit| seen > limit * BINDS);

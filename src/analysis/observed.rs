@@ -1,7 +1,10 @@
-//! What a run shows of itself: what was pending after each sync, how fast it was sent. And the workload that would do the same.
+//! What a run shows of itself: what was pending after each sync, how fast it was sent. And the
+//! workload that would do the same.
 //!
-//! `ram.remaining` is a saw-tooth: between two syncs QEMU subtracts what it sends and does not know what is dirtied. Only the first sample after
-//! each sync is read, and what was sent since the one before is added. A sync is told by `dirty-sync-count`, which counts from 1 up to 10.0 and from 2 in 11.1.
+//! `ram.remaining` is a saw-tooth: between two syncs QEMU subtracts what it sends and does not know
+//! what is dirtied. Only the first sample after
+//! each sync is read, and what was sent since the one before is added. A sync is told by
+//! `dirty-sync-count`, which counts from 1 up to 10.0 and from 2 in 11.1.
 
 use model::fit;
 use model::{Class, PAGE, Workload};
@@ -80,7 +83,8 @@ impl Watch {
         seen.last = Some((at, sent as f64));
         if self.count != Some(syncs) {
             self.count = Some(syncs);
-            // It was sent since the sync: where max-bandwidth binds, QEMU sends a window's budget at once, and then sleeps.
+            // It was sent since the sync: where max-bandwidth binds, QEMU sends a window's budget
+            // at once, and then sleeps.
             let since = (sent as f64 - sent_before) * PAGE / (PAGE + 8.0);
             seen.passes.push(Pass { at, pending: remaining as f64 + since, sent: sent_before });
         }
@@ -129,7 +133,8 @@ impl Observed {
         last.iter().map(|pass| pass.pending).min_by(f64::total_cmp)
     }
 
-    /// Uniform writes that would leave as much pending after each pass as was seen: two passes at least, for there are two unknowns.
+    /// Uniform writes that would leave as much pending after each pass as was seen: two passes at
+    /// least, for there are two unknowns.
     #[must_use]
     pub fn fitted(&self) -> Option<Workload> {
         let steps = self.steps();

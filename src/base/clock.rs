@@ -72,7 +72,8 @@ pub fn thread_cpu_ns() -> u64 {
     read(ClockId::CLOCK_THREAD_CPUTIME_ID)
 }
 
-/// Blocks the calling thread until `mono_ns` on the monotonic clock; returns at once if that has passed.
+/// Blocks the calling thread until `mono_ns` on the monotonic clock; returns at once if that has
+/// passed.
 ///
 /// Only for a dedicated thread that follows a schedule, such as the sampler. Code that waits for
 /// something to happen waits for the event instead.

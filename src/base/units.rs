@@ -237,7 +237,8 @@ impl fmt::Display for SampleRate {
 }
 
 impl Limit {
-    /// The value for `max-bandwidth` and similar QEMU parameters: bytes per second, 0 for unlimited.
+    /// The value for `max-bandwidth` and similar QEMU parameters: bytes per second, 0 for
+    /// unlimited.
     #[must_use]
     pub fn as_qemu(self) -> u64 {
         match self {

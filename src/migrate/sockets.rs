@@ -118,7 +118,8 @@ impl Address {
             Address::Tcp(host, port) => {
                 let address = resolve(host, *port)?;
                 let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-                // Set before connecting: the window offered in the handshake depends on the buffers.
+                // Set before connecting: the window offered in the handshake depends on the
+                // buffers.
                 apply_options(&socket, options)?;
                 socket.connect_timeout(&address.into(), CONNECT_TIMEOUT)?;
                 Ok(socket)
@@ -167,7 +168,8 @@ pub fn unix_pair() -> io::Result<[OwnedFd; 2]> {
 /// Sets the requested options, a limit of unsent bytes, and always TCP_NODELAY.
 ///
 /// QEMU leaves Nagle's algorithm on for the main channel, so the last partial
-/// segment of the device state waits for the receiver's delayed acknowledgement, which takes about 40 ms.
+/// segment of the device state waits for the receiver's delayed acknowledgement, which takes about
+/// 40 ms.
 ///
 /// # Errors
 /// The system's error, with the scenario key of the option that was refused.

@@ -1,6 +1,8 @@
-//! One step, by hand, on a migration that somebody else drives: pause, cancel, switch, go on, recover, revive.
+//! One step, by hand, on a migration that somebody else drives: pause, cancel, switch, go on,
+//! recover, revive.
 //!
-//! Takes sessions; gives the state that the step led to, or the reason why it would not be safe. Nothing is sent that would break a safety rule
+//! Takes sessions; gives the state that the step led to, or the reason why it would not be safe.
+//! Nothing is sent that would break a safety rule
 //! (ARCHITECTURE.md).
 
 mod revive;
@@ -18,7 +20,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
 /// Polls until a step has had its effect.
 const POLLS: u32 = 750;
-/// Since this version QEMU itself refuses to cancel in post-copy; before, it would obey and lose the guest.
+/// Since this version QEMU itself refuses to cancel in post-copy; before, it would obey and lose
+/// the guest.
 const GUARDS_CANCEL: QemuVersion = QemuVersion::new(10, 0, 0);
 
 /// Why a step was not taken, or did not get anywhere.
@@ -125,7 +128,8 @@ pub async fn switch(source: &Session) -> Result<Status, StepError> {
         .await
 }
 
-/// `migrate-continue`: lets a migration switch over that waits for it (capability pause-before-switchover).
+/// `migrate-continue`: lets a migration switch over that waits for it (capability
+/// pause-before-switchover).
 ///
 /// # Errors
 /// [`StepError`].

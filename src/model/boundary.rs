@@ -83,7 +83,8 @@ fn lowest(converges: impl Fn(f64) -> bool) -> Option<f64> {
     Some(1.0 / halve(yes, no, |factor| converges(1.0 / factor)))
 }
 
-/// A factor of which it is true and one, `STEP` times that, of which it is not: the pair that is nearest to 1.
+/// A factor of which it is true and one, `STEP` times that, of which it is not: the pair that is
+/// nearest to 1.
 fn bracket(is: impl Fn(f64) -> bool) -> Option<(f64, f64)> {
     let mut factor = 1.0;
     let first = is(factor);

@@ -7,7 +7,8 @@ const ROUNDS: u32 = 8;
 /// Steps to each side of the best that the next search looks at.
 const AROUND: f64 = 8.0;
 
-/// The pair (bytes, bytes a second) of which `error` is least: working sets from `least` to `most`, rates from a page to a hundred times `most`
+/// The pair (bytes, bytes a second) of which `error` is least: working sets from `least` to `most`,
+/// rates from a page to a hundred times `most`
 /// in `longest` seconds.
 pub fn fit(
     least: f64,

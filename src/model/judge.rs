@@ -29,13 +29,15 @@ pub enum Verdict {
     CappedByMaxBandwidth,
     /// Window over round trip is below the link's rate, and that is what is missing.
     WindowLimitedLink,
-    /// All of the working set is dirty again in no time, and it is more than bandwidth × downtime-limit.
+    /// All of the working set is dirty again in no time, and it is more than bandwidth ×
+    /// downtime-limit.
     WorkingSetAboveThreshold,
     /// More is dirtied than sent.
     DirtiesFasterThanItSends,
     /// Less is dirtied than sent, but never as little is left as bandwidth × downtime-limit.
     ThresholdTooSmall,
-    /// auto-converge is on, and even at its most the guest writes too fast, or it is not reached in time.
+    /// auto-converge is on, and even at its most the guest writes too fast, or it is not reached in
+    /// time.
     ThrottleTooWeak,
     /// xbzrle is on, and its cache is too small or pages change too much.
     XbzrleUseless,
@@ -129,7 +131,8 @@ pub fn judge(setup: &Setup) -> Judgement {
 fn verdict(setup: &Setup, prediction: &Prediction, boundaries: &Boundaries) -> Verdict {
     let pure = setup.switch == Switch::Never && setup.throttle.is_none();
     let (rate, bandwidth) = (setup.workload.rate(), setup.bandwidth().0);
-    // A guest that dirties all of its memory in any case may write at any rate: what is left says more then.
+    // A guest that dirties all of its memory in any case may write at any rate: what is left says
+    // more then.
     let little_is_left = prediction.converges || prediction.pending < setup.threshold() * LITTLE;
     if pure
         && little_is_left
@@ -168,7 +171,8 @@ fn verdict(setup: &Setup, prediction: &Prediction, boundaries: &Boundaries) -> V
     }
 }
 
-/// The gentlest first: what costs the guest nothing, what stops it for longer, what slows it, what risks it.
+/// The gentlest first: what costs the guest nothing, what stops it for longer, what slows it, what
+/// risks it.
 fn remedies(setup: &Setup, boundaries: &Boundaries) -> Vec<Remedy> {
     let mut found = Vec::new();
     let mut try_it = |setting: String, harm: &'static str, changed: Setup| {

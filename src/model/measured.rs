@@ -1,4 +1,5 @@
-//! What `calc-dirty-rate` says of a guest over several periods, and the workload that would dirty as much.
+//! What `calc-dirty-rate` says of a guest over several periods, and the workload that would dirty
+//! as much.
 
 use super::fit::fit;
 use super::workload::{Class, PAGE, Workload};
@@ -23,7 +24,8 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Uniform writes that would dirty as much in each period; `None` if nothing was dirtied, or two periods are not there.
+    /// Uniform writes that would dirty as much in each period; `None` if nothing was dirtied, or
+    /// two periods are not there.
     #[must_use]
     pub fn fitted(&self) -> Option<Workload> {
         let seen: Vec<Dirtied> = self
@@ -49,7 +51,8 @@ impl Measured {
         Some(Workload { classes: vec![Class { bytes, rate }], sequential: false, slack: 1.0 })
     }
 
-    /// What a guest may write at most of which nothing was seen: less than 1 MiB/s, in the longest period as in the shortest.
+    /// What a guest may write at most of which nothing was seen: less than 1 MiB/s, in the longest
+    /// period as in the shortest.
     #[must_use]
     pub fn at_most(&self) -> Workload {
         let longest = self.dirtied.iter().map(|dirtied| dirtied.seconds).fold(1.0, f64::max);

@@ -1,16 +1,21 @@
-//! QEMU's own loop, as it is and not as textbooks have it (facts/models.md §2.3; migration_iteration_run, migration_update_counters and
+//! QEMU's own loop, as it is and not as textbooks have it (facts/models.md §2.3;
+//! migration_iteration_run, migration_update_counters and
 //! ram_save_iterate of 10.0).
 //!
-//! Each 100 ms QEMU takes what it sent for its bandwidth, and bandwidth × downtime-limit for its threshold. While more seems pending, it
-//! sends, 50 ms at a time or until the window's budget is spent. When less seems pending, it asks the dirty bitmap what is really pending; if
-//! that is less too, it stops the guest, and else it goes on with what is left and what was dirtied. So a pass does not end when it is
+//! Each 100 ms QEMU takes what it sent for its bandwidth, and bandwidth × downtime-limit for its
+//! threshold. While more seems pending, it
+//! sends, 50 ms at a time or until the window's budget is spent. When less seems pending, it asks
+//! the dirty bitmap what is really pending; if
+//! that is less too, it stops the guest, and else it goes on with what is left and what was
+//! dirtied. So a pass does not end when it is
 //! sent, but when what is left of it is below the threshold.
 
 use super::postcopy::{self, Postcopy};
 use super::setup::{Setup, Switch};
 use super::workload::PAGE;
 
-/// Of each page on the main channel, and all of one that is zero (save_page_header, save_zero_page).
+/// Of each page on the main channel, and all of one that is zero (save_page_header,
+/// save_zero_page).
 const HEADER: f64 = 8.0;
 const ZERO_PAGE: f64 = 9.0;
 /// Zero pages looked at, bytes a second.
@@ -23,7 +28,8 @@ const SLICE: f64 = 0.05;
 const THROTTLE_PERIOD: f64 = 1.0;
 /// However little is left to send, a sync and a look at all of the bitmap take about this long, s.
 const LEAST: f64 = 1e-3;
-/// A pass whose pending differs by less from the last one's is the same again; after so many nothing will change.
+/// A pass whose pending differs by less from the last one's is the same again; after so many
+/// nothing will change.
 const SAME: f64 = 5e-4;
 const SAME_PASSES: u32 = 3;
 
@@ -140,7 +146,8 @@ fn run(setup: &Setup, records: bool) -> Prediction {
             {
                 return state.stuck(passes, pending);
             }
-            // The driver asks for post-copy on the event of this sync, not when the next pass is sent.
+            // The driver asks for post-copy on the event of this sync, not when the next pass is
+            // sent.
             if state.is_due(setup.switch) {
                 return state.by_postcopy(passes);
             }
@@ -245,7 +252,8 @@ impl<'a> Loop<'a> {
         if full <= 0.0 {
             return self.send_zeros(SLICE);
         }
-        // A sync does not begin the pass anew: the scan goes on with what it has not come to, and zero pages cost next to nothing.
+        // A sync does not begin the pass anew: the scan goes on with what it has not come to, and
+        // zero pages cost next to nothing.
         if self.syncs > 0 && self.zero > 0.0 {
             self.send_zeros(f64::INFINITY);
         }
@@ -260,7 +268,8 @@ impl<'a> Loop<'a> {
         }
     }
 
-    /// Where nothing limits it, what seems pending is looked at every 50 ms, and when nothing is left.
+    /// Where nothing limits it, what seems pending is looked at every 50 ms, and when nothing is
+    /// left.
     fn send_slices(&mut self, way: &Way, full: f64, below: f64) {
         let excess = (full + self.zero - below).max(0.0);
         let slices = (excess / (way.payload * SLICE)).floor() + 1.0;
@@ -274,8 +283,10 @@ impl<'a> Loop<'a> {
         }
     }
 
-    /// Where max-bandwidth limits it, a window's budget is sent at once, as fast as the way carries it, and QEMU sleeps until the window ends
-    /// (migration_rate_exceeded). What seems pending is looked at then; within a window only when nothing is left.
+    /// Where max-bandwidth limits it, a window's budget is sent at once, as fast as the way carries
+    /// it, and QEMU sleeps until the window ends
+    /// (migration_rate_exceeded). What seems pending is looked at then; within a window only when
+    /// nothing is left.
     fn send_budgets(&mut self, way: &Way, full: f64, below: f64) {
         let budget = way.payload * WINDOW;
         let (left, ends) =
@@ -308,7 +319,8 @@ impl<'a> Loop<'a> {
         self.sent += bytes.min(full) * way.cost;
     }
 
-    /// For so many seconds: QEMU looks at its threshold no more often than that, however little zero pages cost.
+    /// For so many seconds: QEMU looks at its threshold no more often than that, however little
+    /// zero pages cost.
     fn send_zeros(&mut self, seconds: f64) {
         let bytes = self.zero.min(ZERO_SPEED * seconds);
         self.zero -= bytes;

@@ -1,6 +1,7 @@
 //! What to do about a migration that is under way: start post-copy, give up, or nothing.
 //!
-//! Takes an [`Observation`]; gives an [`Action`] and its reason. Pure: no clock, no I/O, no randomness of its own, so that the
+//! Takes an [`Observation`]; gives an [`Action`] and its reason. Pure: no clock, no I/O, no
+//! randomness of its own, so that the
 //! live driver, a replay and a simulation run the same code. Knows nothing of QMP.
 
 use base::units::{Bytes, Micros, human_bytes};
@@ -71,7 +72,8 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// What to do now, and why; `None` to go on. What ends the migration well goes before giving up: where it is allowed, it is the rescue.
+    /// What to do now, and why; `None` to go on. What ends the migration well goes before giving
+    /// up: where it is allowed, it is the rescue.
     #[must_use]
     pub fn decide(&self, seen: &Observation) -> Option<(Action, String)> {
         if !seen.postcopy_asked

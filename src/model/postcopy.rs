@@ -1,4 +1,5 @@
-//! Post-copy: what is missing comes by itself in its time, and what the guest touches before costs it a round trip (facts/models.md §2.5).
+//! Post-copy: what is missing comes by itself in its time, and what the guest touches before costs
+//! it a round trip (facts/models.md §2.5).
 
 use super::setup::Setup;
 use super::workload::PAGE;

@@ -7,9 +7,11 @@ use scenario::{Guest, GuestKind, Link, LinkKind, Load, Scenario};
 /// QEMU's defaults (migration/options.c), the same on 7.2, 10.0 and 11.1.
 const MAX_BANDWIDTH: f64 = 134_217_728.0;
 const DOWNTIME_LIMIT: f64 = 0.3;
-/// What QEMU writes under TCG on a host like ours where nothing limits it: a figure for simulations.
+/// What QEMU writes under TCG on a host like ours where nothing limits it: a figure for
+/// simulations.
 const UNLIMITED: f64 = 1.2e9;
-/// What a pre-copy blackout has besides memory and the way: stop, devices, start; medians of the lab (docs/explanation/downtime.md).
+/// What a pre-copy blackout has besides memory and the way: stop, devices, start; medians of the
+/// lab (docs/explanation/downtime.md).
 const FIXED: f64 = 0.001_5;
 
 /// One migration, in bytes and seconds.
@@ -147,7 +149,8 @@ impl Setup {
     }
 }
 
-/// The working set, 8 bytes a page of the guest's table, and the guest itself: 1 MB, or a Linux, which fills 57 MiB before it does anything.
+/// The working set, 8 bytes a page of the guest's table, and the guest itself: 1 MB, or a Linux,
+/// which fills 57 MiB before it does anything.
 fn filled(guest: &Guest) -> f64 {
     let own = if guest.kind == GuestKind::Linux { 6e7 } else { 1e6 };
     let load = if guest.load == Load::None { 0.0 } else { guest.load_memory.0 as f64 };
@@ -186,7 +189,8 @@ fn number(scenario: &Scenario, name: &str) -> Option<f64> {
     value.as_integer().map(|number| number as f64).or_else(|| value.as_float()).or_else(text)
 }
 
-/// A write of a few words leaves most of a page as it was; a page that is written whole has no difference that is shorter.
+/// A write of a few words leaves most of a page as it was; a page that is written whole has no
+/// difference that is shorter.
 fn encoded(scenario: &Scenario) -> f64 {
     use scenario::{Content, Touch};
     match (scenario.guest.touch, scenario.guest.content) {

@@ -43,7 +43,8 @@ fn the_boundary_is_where_it_was_measured() {
     assert!(!textbook(&validation(200, 0.6)).converges);
 }
 
-/// Sent once, and what was written meanwhile once more: the driver asks for post-copy on the sync that ends the first pass.
+/// Sent once, and what was written meanwhile once more: the driver asks for post-copy on the sync
+/// that ends the first pass.
 #[test]
 fn a_hybrid_switches_at_the_end_of_its_pass_and_not_a_pass_later() {
     let all = validation(4000, 0.3).ram;

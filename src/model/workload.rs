@@ -1,6 +1,8 @@
-//! What a guest dirties: how many different bytes in how much time, and how much of them was waiting already.
+//! What a guest dirties: how many different bytes in how much time, and how much of them was
+//! waiting already.
 //!
-//! A working set is a few classes of memory, each written uniformly at random at its own rate. Uniform writes are one class, hot and cold
+//! A working set is a few classes of memory, each written uniformly at random at its own rate.
+//! Uniform writes are one class, hot and cold
 //! two, Zipf's law one for each doubling of the rank. Writing page after page is a case of its own.
 
 use base::units::{Bytes, Rate, WriteRate};
@@ -8,9 +10,11 @@ use scenario::{Guest, Load, Pattern};
 
 /// Of the architectures that QEMU migrates most.
 pub use base::units::PAGE_BYTES_F64 as PAGE;
-/// What the micro-guest writes flat out, page by page, under TCG on one core: a figure for simulations, not of anybody's VM.
+/// What the micro-guest writes flat out, page by page, under TCG on one core: a figure for
+/// simulations, not of anybody's VM.
 const FLAT_OUT: f64 = 2e9;
-/// What `stress` and `stress-ng` write of their memory, and what goes through an application's, by the fit to runs of 64 MiB under TCG (docs/how-to/guest.md):
+/// What `stress` and `stress-ng` write of their memory, and what goes through an application's, by
+/// the fit to runs of 64 MiB under TCG (docs/how-to/guest.md):
 /// the first is all of it several times a second, and how often matters little.
 const STRESS: f64 = 5e8;
 const APPLICATION: f64 = 1e7;
@@ -31,7 +35,8 @@ pub struct Workload {
     pub classes: Vec<Class>,
     /// Page after page, round and round, instead.
     pub sequential: bool,
-    /// How much faster the guest could work than it does: throttled to the share s of its time, it still does min(1, s × this) of its work.
+    /// How much faster the guest could work than it does: throttled to the share s of its time, it
+    /// still does min(1, s × this) of its work.
     /// 1 for a guest that is as fast as it can be.
     pub slack: f64,
 }
@@ -51,7 +56,8 @@ impl Workload {
         // Reads come on top of the rate, unless there are only reads (fixtures/guest/README.md).
         let (rate, slack) = match guest.rate {
             _ if guest.reads_percent >= 100 => (0.0, 1.0),
-            // It makes up for 10 ms, and throttled it runs for 10 ms at a time: twice the work that is due.
+            // It makes up for 10 ms, and throttled it runs for 10 ms at a time: twice the work that
+            // is due.
             WriteRate::At(rate) => (rate.0 as f64, 2.0),
             WriteRate::Max => (FLAT_OUT * f64::from(100 - guest.reads_percent) / 100.0, 1.0),
         };
@@ -150,7 +156,8 @@ fn zipf(total: f64, rate: f64, exponent: f64) -> Vec<Class> {
         rank *= 2.0;
     }
     bounds.push(pages + 0.5);
-    // The mass between two ranks, by the integral of k^-s; the first rank is far from its integral, and is itself.
+    // The mass between two ranks, by the integral of k^-s; the first rank is far from its integral,
+    // and is itself.
     let mass = |from: f64, to: f64| {
         if (exponent - 1.0).abs() < 1e-9 {
             (to / from).ln()

@@ -1,7 +1,9 @@
 //! The same wire for a thread that does nothing but ask one question again and again.
 //!
-//! Sampling flat out is bound by QEMU's own 105 µs a query (facts/qapi.md §3.1), so what we add must be next to nothing: one
-//! blocking thread, one write and one read a sample, and the next query leaves before the last answer is looked at.
+//! Sampling flat out is bound by QEMU's own 105 µs a query (facts/qapi.md §3.1), so what we add
+//! must be next to nothing: one
+//! blocking thread, one write and one read a sample, and the next query leaves before the last
+//! answer is looked at.
 
 use super::limits::{LimitExceeded, MAX_SAMPLE_BYTES};
 use super::tunnel::{self, Tunnel};
@@ -153,10 +155,12 @@ impl BlockingSession {
         Ok(sent)
     }
 
-    /// The next line, without its end, and when the read that completed it returned. Answers and events come in QEMU's order.
+    /// The next line, without its end, and when the read that completed it returned. Answers and
+    /// events come in QEMU's order.
     ///
     /// # Errors
-    /// `WouldBlock` when the deadline given at the start passes without a byte, `UnexpectedEof` when the connection ended.
+    /// `WouldBlock` when the deadline given at the start passes without a byte, `UnexpectedEof`
+    /// when the connection ended.
     pub fn read_line(&mut self) -> io::Result<(&[u8], Stamp)> {
         let mut arrived = None;
         self.buffer.copy_within(self.consumed..self.filled, 0);
@@ -221,7 +225,8 @@ pub fn pass_of(line: &[u8], arrived: Stamp) -> Option<u64> {
     }
 }
 
-/// Whether a line answers a command: QEMU writes the answer's members in a fixed order, events begin with their timestamp.
+/// Whether a line answers a command: QEMU writes the answer's members in a fixed order, events
+/// begin with their timestamp.
 pub fn is_answer(line: &[u8]) -> bool {
     line.starts_with(b"{\"return\"") || line.starts_with(b"{\"error\"")
 }

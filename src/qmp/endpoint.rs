@@ -1,4 +1,5 @@
-//! Where a QMP server listens: `unix:PATH`, `tcp:HOST:PORT`, or a unix socket on another host, `ssh:[USER@]HOST:PATH`.
+//! Where a QMP server listens: `unix:PATH`, `tcp:HOST:PORT`, or a unix socket on another host,
+//! `ssh:[USER@]HOST:PATH`.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -88,7 +89,8 @@ impl FromStr for Endpoint {
     }
 }
 
-/// Nothing that `ssh` would take for an option or for part of another argument: it goes into a command line.
+/// Nothing that `ssh` would take for an option or for part of another argument: it goes into a
+/// command line.
 fn ssh(address: &str) -> Result<Endpoint, &'static str> {
     let Some((place, _)) = address.split_once(":/") else {
         return Err(" with a path that begins with /");

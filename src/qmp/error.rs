@@ -7,7 +7,8 @@ use std::time::Duration;
 /// Result of a QMP operation.
 pub type Result<T, E = QmpError> = std::result::Result<T, E>;
 
-/// A QMP operation that did not succeed. Messages name the side (`source`, `destination`) and say what to do.
+/// A QMP operation that did not succeed. Messages name the side (`source`, `destination`) and say
+/// what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum QmpError {

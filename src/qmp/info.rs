@@ -1,6 +1,8 @@
-//! The answer of `query-migrate`, for every QEMU from 7.2 on: all members optional, enums open, the unknown kept.
+//! The answer of `query-migrate`, for every QEMU from 7.2 on: all members optional, enums open, the
+//! unknown kept.
 //!
-//! Members and units: facts/qapi.md §6.6 and §6.7. "Optional" is QEMU's doing: most members are only there in some states.
+//! Members and units: facts/qapi.md §6.6 and §6.7. "Optional" is QEMU's doing: most members are
+//! only there in some states.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -19,7 +21,8 @@ pub enum Status {
     WaitUnplug,
     /// Copying while the guest runs.
     Active,
-    /// Stopped before switchover, waits for `migrate-continue` (capability pause-before-switchover).
+    /// Stopped before switchover, waits for `migrate-continue` (capability
+    /// pause-before-switchover).
     PreSwitchover,
     /// Stopped, saving devices. In every migration since 10.0; before, only after pre-switchover.
     Device,
@@ -87,7 +90,8 @@ impl Status {
         matches!(self, Status::Completed | Status::Cancelled | Status::Failed)
     }
 
-    /// Whether post-copy has begun: the source's memory is no longer the whole guest, so nothing may be cancelled.
+    /// Whether post-copy has begun: the source's memory is no longer the whole guest, so nothing
+    /// may be cancelled.
     #[must_use]
     pub fn is_postcopy(&self) -> bool {
         self.as_str().starts_with("postcopy")
@@ -115,10 +119,12 @@ impl<'de> Deserialize<'de> for Status {
     }
 }
 
-/// A value of a member that we know is not as long as this (bytes of JSON); a longer one goes to `other`, so that no text of a peer gets long elsewhere.
+/// A value of a member that we know is not as long as this (bytes of JSON); a longer one goes to
+/// `other`, so that no text of a peer gets long elsewhere.
 const MAX_MEMBER_BYTES: usize = 32 << 10;
 
-/// A struct all of whose members are optional. A member that is unknown, or whose value is not of its type, goes to `other`.
+/// A struct all of whose members are optional. A member that is unknown, or whose value is not of
+/// its type, goes to `other`.
 macro_rules! tolerant {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident : $type:ty = $key:literal,)* }) => {
         $(#[$doc])*
@@ -177,7 +183,8 @@ tolerant! {
         total_time: u64 = "total-time",
         /// QEMU's estimate, ms, until the downtime is known.
         expected_downtime: u64 = "expected-downtime",
-        /// QEMU's downtime, ms: the source's view, later overwritten in some cases (facts/qemu.md §6.2).
+        /// QEMU's downtime, ms: the source's view, later overwritten in some cases (facts/qemu.md
+        /// §6.2).
         downtime: u64 = "downtime",
         /// Set-up, ms.
         setup_time: u64 = "setup-time",

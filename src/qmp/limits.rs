@@ -1,25 +1,33 @@
 //! What a peer can make us hold. Pure.
 //!
-//! A QMP peer is whoever listens there: a QEMU with a hostile guest, or no QEMU at all. Each of these limits is far from what a QEMU says, so what is
-//! beyond one ends the connection, with a message; nothing more is read. Together they keep what one connection holds below 8 MiB, whatever is
-//! sent (benches/hostile.rs): a line in the buffer, its value as a reply, and the notices that wait.
+//! A QMP peer is whoever listens there: a QEMU with a hostile guest, or no QEMU at all. Each of
+//! these limits is far from what a QEMU says, so what is
+//! beyond one ends the connection, with a message; nothing more is read. Together they keep what
+//! one connection holds below 8 MiB, whatever is
+//! sent (benches/hostile.rs): a line in the buffer, its value as a reply, and the notices that
+//! wait.
 
 use super::wire::Notice;
 use serde_json::Value;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The longest line. `query-qmp-schema` of 11.1 is 0.2 MiB, and nothing else comes near (fixtures/qmp).
+/// The longest line. `query-qmp-schema` of 11.1 is 0.2 MiB, and nothing else comes near
+/// (fixtures/qmp).
 pub(super) const MAX_LINE_BYTES: usize = 1 << 20;
-/// The longest line where only `query-migrate` is asked: 1 KiB, and 20 bytes for each vCPU in post-copy (`postcopy-vcpu-blocktime`).
+/// The longest line where only `query-migrate` is asked: 1 KiB, and 20 bytes for each vCPU in
+/// post-copy (`postcopy-vcpu-blocktime`).
 pub(super) const MAX_SAMPLE_BYTES: usize = 256 << 10;
 /// Braces and brackets within each other. The schema has 5; serde_json would go to 128.
 const MAX_DEPTH: usize = 64;
-/// Values in a line: as a [`Value`], `[1,1,…]` takes 36 times its text. The schema of 11.1 has 19,000.
+/// Values in a line: as a [`Value`], `[1,1,…]` takes 36 times its text. The schema of 11.1 has
+/// 19,000.
 const MAX_VALUES: usize = 64 << 10;
-/// What may wait of events and unknown lines until somebody takes them: some 3,000 events of a migration.
+/// What may wait of events and unknown lines until somebody takes them: some 3,000 events of a
+/// migration.
 pub(super) const MAX_QUEUED_BYTES: usize = 2 << 20;
-/// The longest event and the longest greeting; QEMU's have some hundred bytes. A longer one is a line that we don't know.
+/// The longest event and the longest greeting; QEMU's have some hundred bytes. A longer one is a
+/// line that we don't know.
 pub(super) const MAX_EVENT_BYTES: usize = 32 << 10;
 /// What is kept of a line that is no message we know.
 pub(super) const MAX_UNKNOWN_BYTES: usize = 16 << 10;
@@ -59,7 +67,8 @@ impl fmt::Display for LimitExceeded {
     }
 }
 
-/// How many values a line has and how deep it goes, or the bound that it is beyond. Looks before anything is built of it; what is no JSON is counted as
+/// How many values a line has and how deep it goes, or the bound that it is beyond. Looks before
+/// anything is built of it; what is no JSON is counted as
 /// if it were.
 pub(super) fn count_values(line: &[u8]) -> Result<usize, LimitExceeded> {
     let (mut depth, mut values) = (0usize, 1usize);

@@ -1,6 +1,7 @@
 //! Reading from a peer: lines, as they arrive.
 //!
-//! Takes a socket's reading half; gives lines with their stamps, of bounded length. Knows nothing of what is in them.
+//! Takes a socket's reading half; gives lines with their stamps, of bounded length. Knows nothing
+//! of what is in them.
 
 use super::limits::{LimitExceeded, MAX_LINE_BYTES};
 use base::clock::Stamp;
@@ -12,8 +13,10 @@ use tokio::net::tcp;
 
 const READ_BYTES: usize = 64 << 10;
 
-/// The reading half of a TCP connection, acknowledging at once. QEMU leaves Nagle's algorithm on, so an event waits until what was
-/// sent before it is acknowledged, which the kernel delays by up to 40 ms: too late to act on, and out of order between two QEMUs.
+/// The reading half of a TCP connection, acknowledging at once. QEMU leaves Nagle's algorithm on,
+/// so an event waits until what was
+/// sent before it is acknowledged, which the kernel delays by up to 40 ms: too late to act on, and
+/// out of order between two QEMUs.
 pub(super) struct QuickAck(pub(super) tcp::OwnedReadHalf);
 
 impl AsyncRead for QuickAck {
@@ -25,7 +28,8 @@ impl AsyncRead for QuickAck {
         let half = &mut self.get_mut().0;
         let polled = Pin::new(&mut *half).poll_read(context, buffer);
         if polled.is_ready() {
-            // The kernel forgets it by and by, so it is set again. Where it cannot be, events are late and nothing else.
+            // The kernel forgets it by and by, so it is set again. Where it cannot be, events are
+            // late and nothing else.
             let _ = half.as_ref().set_quickack(true);
         }
         polled
@@ -47,7 +51,8 @@ impl Lines {
         Lines { reader, buffer: Vec::new(), handed_out: 0, searched: 0, arrived: Stamp::now() }
     }
 
-    /// The next line without its end, and when it had arrived; or why there is none. Empty lines are passed over.
+    /// The next line without its end, and when it had arrived; or why there is none. Empty lines
+    /// are passed over.
     pub(super) async fn next(&mut self) -> std::result::Result<(&[u8], Stamp), String> {
         let (from, to) = loop {
             if let Some(at) = self.buffer[self.searched..].iter().position(|b| *b == b'\n') {
@@ -58,7 +63,8 @@ impl Lines {
                 }
                 break (from, to);
             }
-            // Only where there is no whole line any more, so that many short ones are not moved one by one.
+            // Only where there is no whole line any more, so that many short ones are not moved one
+            // by one.
             self.buffer.drain(..self.handed_out);
             self.handed_out = 0;
             self.searched = self.buffer.len();
@@ -75,7 +81,8 @@ impl Lines {
         Ok((self.buffer[from..to].trim_ascii_end(), self.arrived))
     }
 
-    /// For one more read. No more than that, so that a long line takes what it has and not twice as much; and what the last long one took is given back.
+    /// For one more read. No more than that, so that a long line takes what it has and not twice as
+    /// much; and what the last long one took is given back.
     fn reserve_for_read(&mut self) {
         if self.buffer.is_empty() && self.buffer.capacity() > 2 * READ_BYTES {
             self.buffer = Vec::new();

@@ -1,6 +1,8 @@
-//! What a QEMU knows, from `query-qmp-schema`: commands, the types of their arguments, the values of enums.
+//! What a QEMU knows, from `query-qmp-schema`: commands, the types of their arguments, the values
+//! of enums.
 //!
-//! Types have opaque names (numbers) in the answer, so everything is reached from a command. facts/qapi.md §1 says why we
+//! Types have opaque names (numbers) in the answer, so everything is reached from a command.
+//! facts/qapi.md §1 says why we
 //! ask for features and do not compare versions.
 
 use serde::Deserialize;
@@ -27,7 +29,8 @@ struct Entry {
     values: Vec<String>,
 }
 
-/// A member of an object (`name`, `type`, maybe `default`), a value of an enum (`name`), or a branch of an alternate (`type`).
+/// A member of an object (`name`, `type`, maybe `default`), a value of an enum (`name`), or a
+/// branch of an alternate (`type`).
 #[derive(Clone, Debug, Deserialize)]
 struct WireMember {
     #[serde(default)]

@@ -1,8 +1,11 @@
 //! The connection: an actor of two tasks that own the socket, and a handle that anyone may clone.
 //!
-//! All protocol state (which id waits for what) lives in the tasks, so a caller may drop its future at any time: a late reply
-//! finds no waiter and is let go. Urgent requests go before background ones (sampling on a shared connection), and at most one
-//! background request is on its way, because QEMU answers in order. Here is the handle; `tasks` has the rest.
+//! All protocol state (which id waits for what) lives in the tasks, so a caller may drop its future
+//! at any time: a late reply
+//! finds no waiter and is let go. Urgent requests go before background ones (sampling on a shared
+//! connection), and at most one
+//! background request is on its way, because QEMU answers in order. Here is the handle; `tasks` has
+//! the rest.
 
 use super::limits::{self, MAX_ERROR_BYTES};
 use super::lines::Lines;
@@ -34,7 +37,8 @@ const QUEUE_CAPACITY: usize = 32;
 #[error("{0}")]
 pub struct Closed(pub String);
 
-/// What QEMU says unasked, in order, until the connection ends. What waits to be taken is bounded: a peer that sends more than some thousand events
+/// What QEMU says unasked, in order, until the connection ends. What waits to be taken is bounded:
+/// a peer that sends more than some thousand events
 /// in between is no QEMU, and the connection ends.
 #[derive(Debug)]
 pub struct Notices(mpsc::UnboundedReceiver<QueuedNotice>, Shared);
@@ -78,10 +82,12 @@ struct ReconnectOptions {
 }
 
 impl Session {
-    /// Connects to a QMP server that listens at `endpoint`, and negotiates. `side` names it in errors.
+    /// Connects to a QMP server that listens at `endpoint`, and negotiates. `side` names it in
+    /// errors.
     ///
     /// # Errors
-    /// [`QmpError::Connect`], [`QmpError::NoGreeting`] (the socket is busy with another client), [`QmpError::NotQmp`], and what
+    /// [`QmpError::Connect`], [`QmpError::NoGreeting`] (the socket is busy with another client),
+    /// [`QmpError::NotQmp`], and what
     /// the negotiation may give. `deadline` is for the whole of it.
     pub async fn connect(
         side: &str,
@@ -107,13 +113,15 @@ impl Session {
         Ok((session, notices))
     }
 
-    /// Connects once more to where this session was connected to. `None` if QEMU had connected to us.
+    /// Connects once more to where this session was connected to. `None` if QEMU had connected to
+    /// us.
     pub async fn reconnect(&self, deadline: Duration) -> Option<Result<(Session, Notices)>> {
         let way = self.way.as_ref()?;
         Some(Session::connect(&self.side, &way.endpoint, way.tap.clone(), deadline).await)
     }
 
-    /// Waits at `listener` for a QEMU that connects to us (a chardev with `server=off`), and negotiates.
+    /// Waits at `listener` for a QEMU that connects to us (a chardev with `server=off`), and
+    /// negotiates.
     ///
     /// # Errors
     /// As [`Session::connect`].

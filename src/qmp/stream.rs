@@ -1,4 +1,5 @@
-//! The socket of a session: made at an endpoint, split, and written to, with descriptors where it can carry them.
+//! The socket of a session: made at an endpoint, split, and written to, with descriptors where it
+//! can carry them.
 //!
 //! Takes an [`Endpoint`]; gives a stream, or an error that says what to do. Knows nothing of QMP.
 
@@ -43,7 +44,8 @@ impl Writer {
             (Writer::Tcp(half), _) => half.write_all(bytes).await,
             (Writer::Unix(half), None) => half.write_all(bytes).await,
             (Writer::Unix(half), Some(fd)) => {
-                // QEMU takes descriptors from any recvmsg before the command completes, so they travel with its first byte
+                // QEMU takes descriptors from any recvmsg before the command completes, so they
+                // travel with its first byte
                 // (tcp_chr_recv in chardev/char-socket.c).
                 let stream: &UnixStream = half.as_ref();
                 let (first, rest) = bytes.split_at(bytes.len().min(1));

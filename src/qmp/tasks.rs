@@ -1,6 +1,8 @@
-//! The two tasks of a session, which own its socket, and what they share: which id waits for what, and what nobody has taken yet.
+//! The two tasks of a session, which own its socket, and what they share: which id waits for what,
+//! and what nobody has taken yet.
 //!
-//! Take requests and lines; give answers to who waits for them, and notices. Know nothing of how the socket was made.
+//! Take requests and lines; give answers to who waits for them, and notices. Know nothing of how
+//! the socket was made.
 
 use super::limits::{self, LimitExceeded, QueuedNotices};
 use super::lines::Lines;
@@ -44,7 +46,8 @@ pub(super) struct Shared {
     state: Arc<Mutex<State>>,
     /// Notices that nobody has taken yet.
     pub(super) waiting: Arc<QueuedNotices>,
-    /// Nothing more is read, so nothing more is written: the socket is closed, and the next client may have it.
+    /// Nothing more is read, so nothing more is written: the socket is closed, and the next client
+    /// may have it.
     ended: Arc<Notify>,
 }
 
@@ -74,7 +77,8 @@ impl Shared {
 }
 
 impl State {
-    /// The lowest free id after the last one: ids stay one or two digits, and an id whose reply is late is not used again.
+    /// The lowest free id after the last one: ids stay one or two digits, and an id whose reply is
+    /// late is not used again.
     fn register(&mut self, answer: oneshot::Sender<Reply>) -> u32 {
         let mut id = self.last_id;
         loop {
@@ -113,7 +117,8 @@ pub(super) async fn read(
         if let Err(beyond) = take(line, arrived, &shared, &notices) {
             break beyond.to_string();
         }
-        // What a socket holds of events comes at once when we were held up; on one thread, nobody could take any in between.
+        // What a socket holds of events comes at once when we were held up; on one thread, nobody
+        // could take any in between.
         if shared.waiting.is_nearly_full() {
             tokio::task::yield_now().await;
         }
@@ -134,7 +139,8 @@ fn take(
     match wire::classify(line, arrived) {
         Line::Reply { id, reply } => {
             let waiter = shared.lock().pending.remove(&id);
-            // No waiter: a late reply to a call that was given up, or an id that we never sent. Neither is ours to judge.
+            // No waiter: a late reply to a call that was given up, or an id that we never sent.
+            // Neither is ours to judge.
             if let Some(waiter) = waiter {
                 let _ = waiter.send(reply);
             }

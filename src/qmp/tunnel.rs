@@ -1,8 +1,10 @@
 //! A unix socket of another host, brought here by the system's `ssh`.
 //!
-//! Takes a [`Remote`]; gives a connected socket and a [`Tunnel`], with which `ssh` ends. Knows nothing of QMP.
+//! Takes a [`Remote`]; gives a connected socket and a [`Tunnel`], with which `ssh` ends. Knows
+//! nothing of QMP.
 //!
-//! Why `-L` and a socket in a private directory, and not `-W`, which needs neither: it takes paths only since OpenSSH 9.4.
+//! Why `-L` and a socket in a private directory, and not `-W`, which needs neither: it takes paths
+//! only since OpenSSH 9.4.
 //! That nothing remains when we are killed is the janitor's work.
 
 use super::endpoint::{Remote, is_plain_path};
@@ -21,14 +23,16 @@ use std::time::Duration;
 const SSH_PROGRAM_VARIABLE: &str = "SWITCHOVER_SSH";
 /// Between two looks whether the socket is there.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// So many looks: logging in takes some round trips, and `ssh` itself gives up after 10 s where nobody answers.
+/// So many looks: logging in takes some round trips, and `ssh` itself gives up after 10 s where
+/// nobody answers.
 pub(super) const MAX_POLLS: u32 = 2000;
 /// Of its log, where its last lines are.
 const LOG_TAIL_BYTES: u64 = 4 << 10;
 /// How much of what it said is told.
 const LOG_TAIL_LINES: usize = 4;
 
-/// Whatever the user's configuration says: no questions, no shell, nothing else forwarded, no connection shared with others (it would keep our
+/// Whatever the user's configuration says: no questions, no shell, nothing else forwarded, no
+/// connection shared with others (it would keep our
 /// socket when we are gone), and an end when nobody answers for a minute.
 const OPTIONS: &[&str] = &[
     "-aNTx",

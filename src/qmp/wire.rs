@@ -1,6 +1,7 @@
 //! Lines of QMP to messages, and requests to the shortest bytes. Pure: no socket, no clock.
 //!
-//! Why shortest: QEMU's monitor reads one byte a system call, about 2.7 µs each (facts/qapi.md §3.1), so an empty
+//! Why shortest: QEMU's monitor reads one byte a system call, about 2.7 µs each (facts/qapi.md
+//! §3.1), so an empty
 //! `"arguments":{}` costs 40 µs and every blank counts.
 
 use super::limits::{MAX_ERROR_BYTES, MAX_EVENT_BYTES, MAX_UNKNOWN_BYTES};
@@ -19,14 +20,16 @@ pub struct Request {
     pub name: Cow<'static, str>,
     /// Arguments; `Value::Null` for none.
     pub arguments: Value,
-    /// Sent as `exec-oob` where the session negotiated it: QEMU runs it at once, even while its main loop is blocked.
+    /// Sent as `exec-oob` where the session negotiated it: QEMU runs it at once, even while its
+    /// main loop is blocked.
     pub out_of_band: bool,
 }
 
 impl Request {
     /// One of `qapi`'s typed requests. Goes out of band if QAPI allows it for this command.
     pub fn typed<C: qapi::Command>(command: &C) -> Request {
-        // A struct of plain values always serialises; were it not so, QEMU would refuse the empty arguments by name.
+        // A struct of plain values always serialises; were it not so, QEMU would refuse the empty
+        // arguments by name.
         let arguments = serde_json::to_value(command).unwrap_or(Value::Null);
         Request { name: C::NAME.into(), arguments, out_of_band: C::ALLOW_OOB }
     }
@@ -84,7 +87,8 @@ pub struct Event {
     pub name: String,
     /// Its data, `null` for none.
     pub data: Value,
-    /// QEMU's timestamp: microseconds since 1970 on QEMU's host, when the event was emitted. `None` if it had none.
+    /// QEMU's timestamp: microseconds since 1970 on QEMU's host, when the event was emitted. `None`
+    /// if it had none.
     pub qemu_us: Option<u64>,
     /// When the line arrived here.
     pub arrived: Stamp,
@@ -126,7 +130,8 @@ pub(super) enum Line {
     Notice(Notice),
 }
 
-/// As little of it as possible is built before it is known what it is: a value that is not used stays text, in the line.
+/// As little of it as possible is built before it is known what it is: a value that is not used
+/// stays text, in the line.
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow, rename = "return")]
@@ -188,7 +193,8 @@ struct WireError {
 
 #[derive(Deserialize)]
 struct Timestamp {
-    // Signed: QEMU sends -1 for both when its clock could not be read (QMP specification, "Asynchronous events").
+    // Signed: QEMU sends -1 for both when its clock could not be read (QMP specification,
+    // "Asynchronous events").
     seconds: i64,
     microseconds: i64,
 }
@@ -231,7 +237,8 @@ fn sorted(line: &[u8], arrived: Stamp) -> Option<Line> {
     if envelope.greeting.is_some() {
         return envelope.greeting().map(Line::Greeting);
     }
-    // An error without id is QEMU's complaint about bytes that it could not parse; no waiter is meant by it.
+    // An error without id is QEMU's complaint about bytes that it could not parse; no waiter is
+    // meant by it.
     let id = envelope.id?;
     Some(Line::Reply { id, reply: envelope.reply()? })
 }

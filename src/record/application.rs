@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-/// An application in the Linux guest, as its one client in the same guest sees it: it asks, waits for the answer, and asks again.
-/// "During" is from `migrate` to the end of the migration, the blackout included; in a series, from the first to the last. A wait of which any
+/// An application in the Linux guest, as its one client in the same guest sees it: it asks, waits
+/// for the answer, and asks again.
+/// "During" is from `migrate` to the end of the migration, the blackout included; in a series, from
+/// the first to the last. A wait of which any
 /// part lies there belongs there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -18,7 +20,8 @@ pub struct Application {
     pub rps_during: Option<u64>,
     /// After it.
     pub rps_after: Option<u64>,
-    /// The longest time without an answer before `migrate`, on the host's clock; up to 1 ms of it is the client's, which tells its answers
+    /// The longest time without an answer before `migrate`, on the host's clock; up to 1 ms of it
+    /// is the client's, which tells its answers
     /// a millisecond's together.
     pub longest_gap_before_us: Option<u64>,
     /// During the migration.

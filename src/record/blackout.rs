@@ -17,7 +17,8 @@ pub struct Downtime {
     pub disagreements: Vec<String>,
     /// Why there is no view `trace`, where there is none.
     pub trace_missing: Option<String>,
-    /// Where the time went, of the view `trace`; `null` without traces (QEMU before 8.2 has none of these).
+    /// Where the time went, of the view `trace`; `null` without traces (QEMU before 8.2 has none of
+    /// these).
     pub breakdown_us: Option<Breakdown>,
     /// What each device cost, the dearest first.
     pub devices: Vec<DeviceTime>,

@@ -1,4 +1,5 @@
-//! What tells of convergence in a sample, and no more: a run with a million samples is read in a second, not in ten.
+//! What tells of convergence in a sample, and no more: a run with a million samples is read in a
+//! second, not in ten.
 
 use super::{RecordError, SampleRow, samples};
 use base::Side;
@@ -78,7 +79,8 @@ struct Ram {
     dirty_sync_count: Option<u64>,
 }
 
-/// Calls `each` for every sample of an active source, from the stream of a run that goes on or was cut off.
+/// Calls `each` for every sample of an active source, from the stream of a run that goes on or was
+/// cut off.
 pub(super) fn read_stream(path: &Path, mut each: impl FnMut(Glance)) -> Result<(), RecordError> {
     samples::lines(path, |line| of_line(line).into_iter().for_each(&mut each))
 }

@@ -1,7 +1,9 @@
 //! Parquet files of others, read so that a damaged one is an error and nothing else.
 //!
-//! The library (parquet 60.1) takes what a file says of itself at its word: a page that names a dictionary which is not there is a panic in it, and a
-//! dictionary that claims two thousand million words gets room for them (found by fuzzing: 2 GiB for a file of 10 KiB).
+//! The library (parquet 60.1) takes what a file says of itself at its word: a page that names a
+//! dictionary which is not there is a panic in it, and a
+//! dictionary that claims two thousand million words gets room for them (found by fuzzing: 2 GiB
+//! for a file of 10 KiB).
 
 use parquet::basic::Encoding;
 use parquet::bloom_filter::Sbbf;
@@ -16,9 +18,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 type Result<T> = std::result::Result<T, ParquetError>;
 
-/// More rows than this in a group are not read: they are held a column at a time, and a file may claim any number. Ours have 8192.
+/// More rows than this in a group are not read: they are held a column at a time, and a file may
+/// claim any number. Ours have 8192.
 const MOST_ROWS: i64 = 1 << 20;
-/// Nor a page of more than this. Ours have 1 MiB at most. The library has unpacked it by then, up to the format's own 2 GiB.
+/// Nor a page of more than this. Ours have 1 MiB at most. The library has unpacked it by then, up
+/// to the format's own 2 GiB.
 const LONGEST_PAGE: usize = 64 << 20;
 
 /// Opens a file, of which every page is looked at before it is believed.

@@ -1,4 +1,5 @@
-//! What else the machine did during a migration: a part of `run.json` and of each line of switchovers.jsonl.
+//! What else the machine did during a migration: a part of `run.json` and of each line of
+//! switchovers.jsonl.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Host {
     /// CPU time that it had: its processors × the time that passed.
     pub cpu_us: Option<u64>,
-    /// What of it neither the QEMUs nor we used, and was not idle: other processes, and other guests of a hypervisor (`steal`).
+    /// What of it neither the QEMUs nor we used, and was not idle: other processes, and other
+    /// guests of a hypervisor (`steal`).
     /// Counted in ticks of 10 ms, so of a short migration it says little.
     pub others_us: Option<u64>,
 }

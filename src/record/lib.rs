@@ -1,11 +1,16 @@
 //! The run directory: its writer and its reader. The hub of the house.
 //!
-//! Takes records from whoever learnt something ([`Sink`]); gives files while the run goes on (a run that is cut off can be
-//! read up to its last second), and when it is whole: Parquet and `run.json`. Everything after this room reads runs only
+//! Takes records from whoever learnt something ([`Sink`]); gives files while the run goes on (a run
+//! that is cut off can be
+//! read up to its last second), and when it is whole: Parquet and `run.json`. Everything after this
+//! room reads runs only
 //! through [`Run`]. Knows nothing of how a run was produced.
 //!
-//! Map: here the names · `sink` where records go in · `writer` the thread that writes · `samples` the stream of samples and
-//! its Parquet form · `glance` what of them tells of convergence · `guarded` damaged Parquet · `host` what else the machine did · `reader` a run as it lies on disk · `summary` run.json · `blackout` its `downtime` · `application` its `guest.application`.
+//! Map: here the names · `sink` where records go in · `writer` the thread that writes · `samples`
+//! the stream of samples and
+//! its Parquet form · `glance` what of them tells of convergence · `guarded` damaged Parquet ·
+//! `host` what else the machine did · `reader` a run as it lies on disk · `summary` run.json ·
+//! `blackout` its `downtime` · `application` its `guest.application`.
 
 mod application;
 mod blackout;
@@ -64,11 +69,13 @@ pub const SAMPLES: &str = "samples.parquet";
 pub const EVENTS: &str = "events.jsonl";
 /// What was decided, and why.
 pub const DECISIONS: &str = "decisions.jsonl";
-/// Every beat of the guest: `[vm, sequence number, arrival on the monotonic clock in ns, lateness by the guest's clock in µs]`.
+/// Every beat of the guest: `[vm, sequence number, arrival on the monotonic clock in ns, lateness
+/// by the guest's clock in µs]`.
 pub const HEARTBEATS: &str = "heartbeats.jsonl.zst";
 /// An application's answers: `[vm, how many, arrival on the monotonic clock in ns]`.
 pub const ANSWERS: &str = "answers.jsonl.zst";
-/// What passed over the link in each 10 ms: `[migration, channel, direction (0 to the destination), beginning in ns, bytes, bytes held]`.
+/// What passed over the link in each 10 ms: `[migration, channel, direction (0 to the destination),
+/// beginning in ns, bytes, bytes held]`.
 pub const LINK: &str = "link.jsonl.zst";
 /// What was measured of each migration.
 pub const SWITCHOVERS: &str = "switchovers.jsonl";
@@ -77,7 +84,8 @@ pub const HISTOGRAMS: &str = "histograms.hlog";
 /// Every QMP line.
 pub const TRANSCRIPT: &str = "transcript.jsonl.zst";
 
-/// The name of a VM in file names: the first two are `source` and `destination`, the rest of a series has numbers.
+/// The name of a VM in file names: the first two are `source` and `destination`, the rest of a
+/// series has numbers.
 #[must_use]
 pub fn vm_name(vm: u32) -> String {
     match vm {

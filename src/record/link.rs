@@ -1,4 +1,5 @@
-//! What passed over the link, by the link itself: a part of `run.json` and of each line of switchovers.jsonl.
+//! What passed over the link, by the link itself: a part of `run.json` and of each line of
+//! switchovers.jsonl.
 
 use serde::{Deserialize, Serialize};
 

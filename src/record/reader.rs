@@ -233,7 +233,8 @@ impl Run {
         read_bytes(&path, LONGEST_TRACE).map_err(|source| RecordError::Read { path, source })
     }
 
-    /// Calls `each` with every QMP line of its transcript, in the order in which they were written down; a run has one only where it was asked for.
+    /// Calls `each` with every QMP line of its transcript, in the order in which they were written
+    /// down; a run has one only where it was asked for.
     ///
     /// # Errors
     /// [`RecordError::Read`], [`RecordError::Content`].
@@ -245,13 +246,15 @@ impl Run {
             .map_err(|error| too_long(&path, &error))
     }
 
-    /// Its samples, from Parquet, or from the stream of a run that was cut off before there was any.
+    /// Its samples, from Parquet, or from the stream of a run that was cut off before there was
+    /// any.
     ///
     /// # Errors
     /// [`RecordError::Read`], [`RecordError::Content`].
     pub fn samples(&self, each: impl FnMut(SampleRow)) -> Result<(), RecordError> {
         let stream = self.path.join(SAMPLES_STREAM);
-        // The stream goes only when the Parquet file is complete; while both are there, the latter may be half written.
+        // The stream goes only when the Parquet file is complete; while both are there, the latter
+        // may be half written.
         if stream.exists() {
             samples::read_stream(&stream, each)
         } else {

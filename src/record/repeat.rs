@@ -3,7 +3,8 @@
 use super::Distribution;
 use serde::{Deserialize, Serialize};
 
-/// Many switchovers: distributions, and how many there were. Each one has a line in switchovers.jsonl.
+/// Many switchovers: distributions, and how many there were. Each one has a line in
+/// switchovers.jsonl.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Repeat {
     /// Asked for.

@@ -20,7 +20,8 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Rows held in memory at a time while converting: 8 k rows of some 800 bytes are about 7 MB (benches/memory.rs).
+/// Rows held in memory at a time while converting: 8 k rows of some 800 bytes are about 7 MB
+/// (benches/memory.rs).
 const ROWS_AT_ONCE: usize = 8 << 10;
 
 type Int = fn(&SampleRow) -> Option<u64>;
@@ -33,7 +34,8 @@ enum Get {
     Text(Text),
 }
 
-/// The columns: name (QEMU's, with `.` for members of `ram` and `xbzrle-cache`), and where the value is.
+/// The columns: name (QEMU's, with `.` for members of `ram` and `xbzrle-cache`), and where the
+/// value is.
 const COLUMNS: &[(&str, Get)] = &[
     ("side", Get::Text(|r| Some(r.side.to_string()))),
     ("sent_ns", Get::Int(|r| Some(r.sent_ns))),
@@ -84,7 +86,8 @@ const COLUMNS: &[(&str, Get)] = &[
     ("other", Get::Text(other)),
 ];
 
-/// What has no column, as JSON: what we did not understand, and lists. `None` when there is nothing.
+/// What has no column, as JSON: what we did not understand, and lists. `None` when there is
+/// nothing.
 fn other(row: &SampleRow) -> Option<String> {
     let info = &row.info;
     let mut all = info.other.clone();
@@ -175,7 +178,8 @@ pub(super) fn read_parquet(
     guarded::guarded(read).map_err(failed)
 }
 
-/// Puts a row together again, by way of the JSON that it came from: its columns are QEMU's own names.
+/// Puts a row together again, by way of the JSON that it came from: its columns are QEMU's own
+/// names.
 fn row_from(row: &Row) -> Option<SampleRow> {
     let mut own: HashMap<&str, u64> = HashMap::new();
     let mut side = None;

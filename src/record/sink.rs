@@ -1,4 +1,5 @@
-//! Where records go in. A sink never fails and never changes the migration: what cannot be written becomes a warning.
+//! Where records go in. A sink never fails and never changes the migration: what cannot be written
+//! becomes a warning.
 
 use base::Side;
 use base::clock::Stamp;
@@ -110,14 +111,16 @@ fn weight_of(value: &Value) -> usize {
         }
 }
 
-/// What goes through the channel. The end is said in so many words, as clones of the sink live on in tasks that end later.
+/// What goes through the channel. The end is said in so many words, as clones of the sink live on
+/// in tasks that end later.
 #[derive(Debug)]
 pub(super) enum Message {
     Record(Entry),
     Close,
 }
 
-/// What may wait for the writer: so many records, and about so many bytes of them, whatever a peer makes of its lines. A batch of samples is one record of
+/// What may wait for the writer: so many records, and about so many bytes of them, whatever a peer
+/// makes of its lines. A batch of samples is one record of
 /// some 64 KiB.
 const MOST_RECORDS: usize = 1024;
 const MOST_BYTES: usize = 64 << 20;
@@ -167,7 +170,8 @@ impl Sink {
         (Sink { sender, waiting: Arc::clone(&waiting) }, Records { receiver, waiting })
     }
 
-    /// Gives a record, never waiting: the loop that drives the migration calls this. When the writer is thousands of records
+    /// Gives a record, never waiting: the loop that drives the migration calls this. When the
+    /// writer is thousands of records
     /// behind (a disk that hangs), the record is dropped with a warning.
     pub fn give(&self, entry: Entry) {
         let name = entry.name();
@@ -185,7 +189,8 @@ impl Sink {
         }
     }
 
-    /// Gives a record from a thread of its own (sampler, heartbeat), waiting while the writer is behind, so that nothing piles
+    /// Gives a record from a thread of its own (sampler, heartbeat), waiting while the writer is
+    /// behind, so that nothing piles
     /// up in memory.
     pub fn give_and_wait(&self, entry: Entry) {
         while !self.reserve(entry.weight()) {

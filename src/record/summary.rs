@@ -1,4 +1,5 @@
-//! `run.json`: names that scripts rely on. Units are in the names; what was not measured is `null`, never 0.
+//! `run.json`: names that scripts rely on. Units are in the names; what was not measured is `null`,
+//! never 0.
 
 use super::{Application, Brownout, Convergence, Downtime, Host, LinkView, Repeat};
 use serde::{Deserialize, Serialize};
@@ -37,7 +38,8 @@ pub struct Summary {
     pub time_us: TimeUs,
     /// The blackout.
     pub downtime: Downtime,
-    /// Many switchovers, if there were (`--repeat`); then the other figures are medians over the completed ones.
+    /// Many switchovers, if there were (`--repeat`); then the other figures are medians over the
+    /// completed ones.
     #[serde(default)]
     pub repeat: Option<Repeat>,
     /// Stalls of the guest's memory accesses over the whole run.
@@ -146,7 +148,8 @@ pub struct TimeUs {
     pub ended: Option<u64>,
 }
 
-/// Stalls of the guest's memory accesses, by its own clock (which under TCG does not see the blackout).
+/// Stalls of the guest's memory accesses, by its own clock (which under TCG does not see the
+/// blackout).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the quantiles and their unit")]
 pub struct Stalls {
@@ -166,7 +169,8 @@ pub struct Recovery {
     pub attempts: u64,
     /// How often that worked.
     pub recovered: u64,
-    /// Time that the source was paused, in all, by the arrival of its events; `null` if it never went on. What the guest felt of it is
+    /// Time that the source was paused, in all, by the arrival of its events; `null` if it never
+    /// went on. What the guest felt of it is
     /// in `brownout.beats.postcopy`.
     pub paused_us: Option<u64>,
 }
@@ -177,7 +181,8 @@ pub struct Recovery {
 pub struct Faults {
     /// Page requests that the source got (`postcopy-requests`).
     pub count: Option<u64>,
-    /// Faults whose latency is known: by QEMU's own buckets since 10.1 (each figure is then the upper end of a bucket, at most twice
+    /// Faults whose latency is known: by QEMU's own buckets since 10.1 (each figure is then the
+    /// upper end of a bucket, at most twice
     /// too much), before that by traces, if asked for (`record.fault_trace`).
     pub timed: Option<u64>,
     pub p50_us: Option<u64>,
@@ -275,7 +280,8 @@ pub struct Guest {
     pub boot_us: Option<u64>,
     /// Beats that arrived, both sides.
     pub beats: Option<u64>,
-    /// From the source's last beat to the destination's first, as recorded: includes up to a period at each end.
+    /// From the source's last beat to the destination's first, as recorded: includes up to a period
+    /// at each end.
     pub heartbeat_gap_us: Option<u64>,
     /// An application that ran in it; `null` if none did.
     #[serde(default)]

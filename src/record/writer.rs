@@ -1,4 +1,5 @@
-//! The thread that writes the run directory while the run goes on, and what makes it whole at the end.
+//! The thread that writes the run directory while the run goes on, and what makes it whole at the
+//! end.
 
 #[cfg(not(feature = "parquet"))]
 use super::samples;
@@ -32,7 +33,8 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes the directory, writes the scenario, starts the writer: all files are open before any VM is touched.
+    /// Makes the directory, writes the scenario, starts the writer: all files are open before any
+    /// VM is touched.
     ///
     /// # Errors
     /// [`RecordError::Create`] if it is not an empty or a new directory, [`RecordError::Write`].
@@ -88,7 +90,8 @@ impl RunDir {
         self.sink.clone().expect("only `close` and `discard` take the sink, and both consume self")
     }
 
-    /// Ends the writer and turns the stream of samples into Parquet; `look` sees every sample on the way.
+    /// Ends the writer and turns the stream of samples into Parquet; `look` sees every sample on
+    /// the way.
     ///
     /// # Errors
     /// The first file that could not be written.
@@ -165,7 +168,8 @@ impl ClosedRun {
         fs::write(&path, content).map_err(|source| RecordError::Write { path, source })
     }
 
-    /// Writes a line for each migration, and then `run.json`, by a temporary file and a rename: its presence means that the run is whole.
+    /// Writes a line for each migration, and then `run.json`, by a temporary file and a rename: its
+    /// presence means that the run is whole.
     ///
     /// # Errors
     /// [`RecordError::Write`].
@@ -239,7 +243,8 @@ impl Files {
         })
     }
 
-    /// Writes until it is told to end. After a failure it goes on taking records, so that nobody waits for it.
+    /// Writes until it is told to end. After a failure it goes on taking records, so that nobody
+    /// waits for it.
     fn write_all(mut self, records: &Records) -> Result<(), RecordError> {
         let mut failure = None;
         let mut flushed_ns = monotonic_ns();
@@ -272,7 +277,8 @@ impl Files {
         match entry {
             Entry::Samples(lines) => {
                 self.samples.write_all(lines)?;
-                // A batch comes at most every 100 ms, so flushing each is cheap and keeps the promise of one second.
+                // A batch comes at most every 100 ms, so flushing each is cheap and keeps the
+                // promise of one second.
                 self.samples.flush()
             }
             Entry::Notice(migration, side, notice) => {

@@ -112,11 +112,13 @@ impl Mode {
 #[serde(rename_all = "kebab-case")]
 pub enum Handover {
     /// As soon as the destination has loaded everything. This is QEMU's default and gives the
-    /// shortest blackout. If the stream breaks at that moment, the source resumes the guest too, and
+    /// shortest blackout. If the stream breaks at that moment, the source resumes the guest too,
+    /// and
     /// both copies run until the source is stopped.
     #[default]
     AtOnce,
-    /// After the source has reported completion. Two copies never run, but the blackout is longer by
+    /// After the source has reported completion. Two copies never run, but the blackout is longer
+    /// by
     /// the time of that report and of our command. Post-copy has no such moment: there the
     /// destination starts the guest as soon as the source cannot.
     Confirmed,
@@ -238,7 +240,8 @@ pub struct GiveUp {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Hooks {
-    /// Runs when the guest is stopped on the source and QEMU waits in `pre-switchover`. If it fails,
+    /// Runs when the guest is stopped on the source and QEMU waits in `pre-switchover`. If it
+    /// fails,
     /// the migration is cancelled and the guest keeps running on the source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before_switchover: Option<String>,

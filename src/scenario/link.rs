@@ -11,7 +11,8 @@ pub struct Link {
     pub preset: LinkPreset,
     /// How the link is implemented.
     pub kind: LinkKind,
-    /// Divides rate, window and buffer, but not delays. If the guest's memory, working set and write
+    /// Divides rate, window and buffer, but not delays. If the guest's memory, working set and
+    /// write
     /// rate are divided too, times stay the same.
     pub scale: u32,
     /// The seed of the jitter.

@@ -13,7 +13,8 @@ pub struct Tls {
     /// The kind of credentials. `None` means no TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
-    /// The directory with the credentials of both sides. A lab creates credentials if none are named.
+    /// The directory with the credentials of both sides. A lab creates credentials if none are
+    /// named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
     /// The source's directory if it differs from `dir`.
@@ -22,7 +23,8 @@ pub struct Tls {
     /// The destination's directory if it differs from `dir`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination_dir: Option<String>,
-    /// The parameter `tls-hostname`: the name in the destination's certificate, if it is not the host
+    /// The parameter `tls-hostname`: the name in the destination's certificate, if it is not the
+    /// host
     /// of the URI.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
@@ -31,7 +33,8 @@ pub struct Tls {
     /// GnuTLS's priority string, which selects ciphers. `None` keeps QEMU's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<String>,
-    /// Whether each side checks that the other's certificate is signed by the same CA. Otherwise only
+    /// Whether each side checks that the other's certificate is signed by the same CA. Otherwise
+    /// only
     /// the source checks the destination's.
     pub verify_peer: bool,
 }

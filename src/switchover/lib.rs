@@ -18,7 +18,8 @@
 //! ```no_run
 //! use switchover::{Interrupt, Loader, Options, in_lab};
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn
+//! std::error::Error>> {
 //! let scenario = Loader::new().set("mode=postcopy")?.set("guest.rate=200MiB/s")?.load()?;
 //! let options =
 //!     Options { scenario, out: None, interrupt: Interrupt::never(), progress: Box::new(|_| ()) };

@@ -1,22 +1,31 @@
 //! Where a blackout went, by the traces of both sides.
 //!
-//! The blackout of this view is from `src-downtime-start` (just before vm_stop_force_state in migration_stop_vm) to
-//! `dst-precopy-bh-vm-started` or `dst-postcopy-bh-vm-started` (just after vm_start). Every µs of it goes to exactly one part, the
+//! The blackout of this view is from `src-downtime-start` (just before vm_stop_force_state in
+//! migration_stop_vm) to
+//! `dst-precopy-bh-vm-started` or `dst-postcopy-bh-vm-started` (just after vm_start). Every µs of
+//! it goes to exactly one part, the
 //! first of these that it belongs to:
 //!
 //! 1. `stop`: up to `src-vm-stopped`: vCPUs, notifiers, draining and flushing of disks.
 //! 2. `ram`: in a save of iterable state.
 //! 3. `devices`: in a save of a device.
-//! 4. `load`: in a load of a device on the destination; a device that waits for its data counts as loading. Not so RAM: after the source
-//!    has saved all, loading it is mostly waiting (41 ms of it where Nagle's algorithm held back the last bytes), so that is `network`.
+//! 4. `load`: in a load of a device on the destination; a device that waits for its data counts as
+//!    loading. Not so RAM: after the source
+//!    has saved all, loading it is mostly waiting (41 ms of it where Nagle's algorithm held back
+//! the last bytes), so that is `network`.
 //! 5. `start`: from `dst-precopy-loadvm-completed` (which is traced in post-copy too) on.
-//! 6. `network`: from `src-non-iterable-saved` to `dst-precopy-loadvm-completed`: on its way, in a socket's buffer, or waiting for the
-//!    destination's main loop. In post-copy also what the destination does between the package and the first device in it
-//!    (loadvm_postcopy_handle_listen: userfaultfd, threads; none of it is traced here): on one host that is most of it.
-//! 7. `other`: the rest, such as the last look at the dirty bitmap, post-copy's discard bitmap, a wait at pre-switchover, saves by
+//! 6. `network`: from `src-non-iterable-saved` to `dst-precopy-loadvm-completed`: on its way, in a
+//!    socket's buffer, or waiting for the
+//!    destination's main loop. In post-copy also what the destination does between the package and
+//! the first device in it
+//!    (loadvm_postcopy_handle_listen: userfaultfd, threads; none of it is traced here): on one host
+//! that is most of it.
+//! 7. `other`: the rest, such as the last look at the dirty bitmap, post-copy's discard bitmap, a
+//!    wait at pre-switchover, saves by
 //!    multifd's threads (VFIO).
 //!
-//! Where a checkpoint that divides these is not there (a trace cut short, a garbled line) only the length is known and no part:
+//! Where a checkpoint that divides these is not there (a trace cut short, a garbled line) only the
+//! length is known and no part:
 //! without it, time would go to the wrong one.
 
 use super::trace::{DeviceRecord, TraceLog};
@@ -125,7 +134,8 @@ impl Edges {
             times(source, |name| name == "src-vm-stopped").filter(|at| window.has(*at));
         let stopped_us = stopped.next();
         if stopped.next().is_some() {
-            // Two attempts and one start: the start of the second is lost, and the first one's is not this blackout's.
+            // Two attempts and one start: the start of the second is lost, and the first one's is
+            // not this blackout's.
             return Err(TraceMissing::Cut { side: Side::Source, what: "src-downtime-start" });
         }
         let saved_us = times(source, |name| name == "src-non-iterable-saved")
@@ -133,7 +143,8 @@ impl Edges {
         let mut loaded =
             times(destination, |name| name == "dst-precopy-loadvm-completed").map(moved);
         let loaded_us = loaded.rfind(|at| *at <= window.end_us);
-        // Whatever the clocks say, nothing is loaded before it was saved; an error of the offset that is smaller is let pass.
+        // Whatever the clocks say, nothing is loaded before it was saved; an error of the offset
+        // that is smaller is let pass.
         if saved_us.is_some_and(|at| at > window.end_us)
             || loaded_us.is_some_and(|at| at < window.start_us)
         {
@@ -178,7 +189,8 @@ impl Window {
         moved: &dyn Fn(u64) -> u64,
     ) -> Result<Window, TraceMissing> {
         let cut = |side, what| TraceMissing::Cut { side, what };
-        // A QEMU is a destination once, and may be a source many times: those that were given up have no end.
+        // A QEMU is a destination once, and may be a source many times: those that were given up
+        // have no end.
         let mut ends =
             times(destination, |name| name.starts_with("dst-") && name.ends_with("bh-vm-started"));
         let end_us = ends.next().map(moved).ok_or(cut(Side::Destination, "dst-*-bh-vm-started"))?;

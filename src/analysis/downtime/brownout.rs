@@ -1,6 +1,7 @@
 //! Stalls outside of the blackout, and the guest's write rate over time.
 //!
-//! Takes beats as they arrived, when each migration began, stopped, resumed and ended, and what the guest said of its writes; gives
+//! Takes beats as they arrived, when each migration began, stopped, resumed and ended, and what the
+//! guest said of its writes; gives
 //! stall histograms by phase. Knows nothing of QMP.
 
 use base::units::PAGE_BYTES;
@@ -111,7 +112,8 @@ impl ByPhase {
 }
 
 fn new_histogram() -> Option<Histogram<u64>> {
-    // With bounds: a histogram that grows by itself clamps in `saturating_record` instead of growing.
+    // With bounds: a histogram that grows by itself clamps in `saturating_record` instead of
+    // growing.
     Histogram::new_with_bounds(1, LONGEST_NS, 3).ok()
 }
 
@@ -155,7 +157,8 @@ pub fn since(earlier: &[(u64, u64)], later: &[(u64, u64)]) -> Vec<(u64, u64)> {
     later.iter().filter_map(more).collect()
 }
 
-/// The write rate between each two reports of how much was written: (arrival ns, writes), of all VMs.
+/// The write rate between each two reports of how much was written: (arrival ns, writes), of all
+/// VMs.
 #[must_use]
 pub fn write_rate(reports: &[(u64, u64)], started_ns: u64) -> Vec<WriteRate> {
     let mut reports = reports.to_vec();

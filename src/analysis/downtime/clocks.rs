@@ -1,13 +1,17 @@
 //! From QEMU's timestamps to one clock: ours, monotonic.
 //!
-//! Takes recorded events; gives when they happened on our monotonic clock, how far off that may be, and whether the wall clock was
-//! stepped. QEMU stamps with CLOCK_REALTIME of its host (qapi/qmp-event.c), which may be stepped and which differs between hosts;
-//! we read our wall clock and our monotonic clock together with each arrival, so one can be told in terms of the other.
+//! Takes recorded events; gives when they happened on our monotonic clock, how far off that may be,
+//! and whether the wall clock was
+//! stepped. QEMU stamps with CLOCK_REALTIME of its host (qapi/qmp-event.c), which may be stepped
+//! and which differs between hosts;
+//! we read our wall clock and our monotonic clock together with each arrival, so one can be told in
+//! terms of the other.
 
 use base::Side;
 use record::EventRecord;
 
-/// Our two clocks, read together, drift apart by less than this: NTP slews by 500 ppm at most, and a read may be interrupted.
+/// Our two clocks, read together, drift apart by less than this: NTP slews by 500 ppm at most, and
+/// a read may be interrupted.
 const SLEW_PPM: u64 = 500;
 const READ_NOISE_NS: u64 = 1_000_000;
 
@@ -29,10 +33,13 @@ pub enum Clocks {
     Separate,
 }
 
-/// Estimates a host's offset from what we know of each event: it was stamped before it arrived here, and after `caused` had been
-/// sent where that brought it about. The tightest of both bounds is the round trip that took least; the truth lies between them.
+/// Estimates a host's offset from what we know of each event: it was stamped before it arrived
+/// here, and after `caused` had been
+/// sent where that brought it about. The tightest of both bounds is the round trip that took least;
+/// the truth lies between them.
 ///
-/// `caused` is when we sent the command (our wall clock, ns) that set off the first MIGRATION `setup` of this side.
+/// `caused` is when we sent the command (our wall clock, ns) that set off the first MIGRATION
+/// `setup` of this side.
 #[must_use]
 pub fn estimate(side: Side, events: &[EventRecord], caused_wall_ns: Option<u64>) -> Option<Offset> {
     let own = || events.iter().filter(|event| event.side == side);
@@ -62,7 +69,8 @@ pub(super) fn wall_on_our_clock(wall_us: u64, near: &EventRecord, offset: Offset
     stamp_ns.checked_sub(ahead_ns)
 }
 
-/// By how much our wall clock was stepped between the first and the last of `events`, ns: against the monotonic clock, more than
+/// By how much our wall clock was stepped between the first and the last of `events`, ns: against
+/// the monotonic clock, more than
 /// slewing explains.
 #[must_use]
 pub(super) fn step(events: &[&EventRecord]) -> Option<i64> {
@@ -98,7 +106,8 @@ mod tests {
 
     #[test]
     fn a_host_that_is_7_s_ahead_is_found_so_within_the_round_trip() {
-        // Sent at 1000.000 s, stamped 0.4 ms later by a clock 7 s ahead, here 1 ms after it was sent.
+        // Sent at 1000.000 s, stamped 0.4 ms later by a clock 7 s ahead, here 1 ms after it was
+        // sent.
         let mut setup = event("MIGRATION", 1_007_000_400, 5, 1_000_001);
         let offset =
             estimate(Side::Source, std::slice::from_ref(&setup), Some(1_000_000_000_000)).unwrap();

@@ -1,19 +1,22 @@
 //! Quantiles of many blackouts, with confidence intervals that say when there are too few.
 //!
-//! Takes values; gives order statistics. The interval is the one by the binomial distribution of ranks (`ranks`), which presumes nothing of
+//! Takes values; gives order statistics. The interval is the one by the binomial distribution of
+//! ranks (`ranks`), which presumes nothing of
 //! how blackouts are distributed (they have several modes: facts/models.md §4.8). Pure.
 
 use super::ranks::{quantile_ranks, rank_interval};
 use hdrhistogram::Histogram;
 use record::{Distribution, Quantile};
 
-/// 1 µs to an hour, three digits. All of its memory is there from the start: recording allocates nothing.
+/// 1 µs to an hour, three digits. All of its memory is there from the start: recording allocates
+/// nothing.
 const LONGEST_US: u64 = 3_600_000_000;
 
 /// A histogram of values in µs; longer ones are counted as an hour.
 #[must_use]
 pub fn histogram_of(values_us: &[u64]) -> Option<Histogram<u64>> {
-    // With bounds: a histogram that grows by itself clamps in `saturating_record` instead of growing.
+    // With bounds: a histogram that grows by itself clamps in `saturating_record` instead of
+    // growing.
     let mut histogram = Histogram::new_with_bounds(1, LONGEST_US, 3).ok()?;
     for value in values_us {
         histogram.saturating_record(*value);

@@ -1,6 +1,7 @@
 //! How long post-copy's page faults took.
 //!
-//! Takes QEMU's own buckets (`postcopy-latency-dist`, since 10.1) or page requests from traces (before that); gives quantiles.
+//! Takes QEMU's own buckets (`postcopy-latency-dist`, since 10.1) or page requests from traces
+//! (before that); gives quantiles.
 
 use super::trace::PageRequest;
 use hdrhistogram::Histogram;
@@ -27,8 +28,10 @@ pub struct FaultLatencies {
     pub unpaired: u64,
 }
 
-/// Bucket N counts faults of 2^N up to 2^(N+1) µs, so each figure is the upper end of its bucket: at most twice too much. The last
-/// of QEMU's buckets takes all that is longer (blocktime_latency_account), so it has no upper end, and what lies in it no figure.
+/// Bucket N counts faults of 2^N up to 2^(N+1) µs, so each figure is the upper end of its bucket:
+/// at most twice too much. The last
+/// of QEMU's buckets takes all that is longer (blocktime_latency_account), so it has no upper end,
+/// and what lies in it no figure.
 #[must_use]
 pub fn from_buckets(buckets: &[u64]) -> FaultLatencies {
     let count = buckets.iter().fold(0u64, |sum, count| sum.saturating_add(*count));
@@ -60,7 +63,8 @@ pub fn from_requests(requests: &[PageRequest]) -> FaultLatencies {
         return FaultLatencies::default();
     };
     let mut open: HashMap<u64, u64> = HashMap::new();
-    // An arrival sorts before a request of the same µs; a page that is asked for again first has to have come.
+    // An arrival sorts before a request of the same µs; a page that is asked for again first has to
+    // have come.
     for request in requests {
         if request.added {
             open.entry(request.address).or_insert(request.wall_us);

@@ -1,20 +1,28 @@
 //! The blackout as the guest's beats show it.
 //!
-//! Takes the beats of both VMs around a switchover; gives how long the guest's clock stood still, and the gap that was seen.
+//! Takes the beats of both VMs around a switchover; gives how long the guest's clock stood still,
+//! and the gap that was seen.
 //! Knows nothing of QMP.
 //!
-//! A gap between the last beat on the source and the first on the destination is longer than the blackout: the guest ran for a
-//! while after the one and before the other, and both were stamped by a thread of ours that had to be woken. Under TCG the
-//! guest's TSC stands still in the blackout and runs otherwise, stalls on missing pages included (cpu_disable_ticks and
-//! cpu_enable_ticks in system/cpus.c; facts/guest.md). So the guest's clock is a ruler: arrival minus guest time is one constant
-//! on the source and a greater one on the destination, the difference is the blackout, and of many beats the one that was delayed
+//! A gap between the last beat on the source and the first on the destination is longer than the
+//! blackout: the guest ran for a
+//! while after the one and before the other, and both were stamped by a thread of ours that had to
+//! be woken. Under TCG the
+//! guest's TSC stands still in the blackout and runs otherwise, stalls on missing pages included
+//! (cpu_disable_ticks and
+//! cpu_enable_ticks in system/cpus.c; facts/guest.md). So the guest's clock is a ruler: arrival
+//! minus guest time is one constant
+//! on the source and a greater one on the destination, the difference is the blackout, and of many
+//! beats the one that was delayed
 //! least tells each constant best.
 
 use record::Beat;
 
-/// Beats on each side that are compared: enough that one of them was hardly delayed, also while post-copy keeps the machine busy.
+/// Beats on each side that are compared: enough that one of them was hardly delayed, also while
+/// post-copy keeps the machine busy.
 const NEAR: usize = 64;
-/// The guest measures its TSC against the PIT, off by 120 to 370 ppm here (fixtures/guest/README.md): over the beats that are compared.
+/// The guest measures its TSC against the PIT, off by 120 to 370 ppm here
+/// (fixtures/guest/README.md): over the beats that are compared.
 const CALIBRATION_PPM: u64 = 400;
 /// Sequence numbers are counted modulo this.
 const MODULUS: u8 = 128;
@@ -38,7 +46,8 @@ pub struct HeartbeatBlackout {
     pub lost: u64,
     /// Beats that arrived twice.
     pub duplicated: u64,
-    /// The guest says that it ran for longer than the gap: it has forgotten which beat it sent last, which only a guest does whose
+    /// The guest says that it ran for longer than the gap: it has forgotten which beat it sent
+    /// last, which only a guest does whose
     /// memory is wrong. Its clock tells nothing then.
     pub impossible: bool,
 }
@@ -49,7 +58,8 @@ struct Told {
     arrived_us: i64,
 }
 
-/// `stands_still`: the guest's clock stands still in the blackout (TCG). Where nobody knows (KVM), the gap less half a period at
+/// `stands_still`: the guest's clock stands still in the blackout (TCG). Where nobody knows (KVM),
+/// the gap less half a period at
 /// both ends together is all that can be said.
 #[must_use]
 pub fn blackout(
@@ -86,14 +96,16 @@ pub fn blackout(
         .saturating_add(drift_us)
         .saturating_add(from_noise)
         .saturating_add(to_noise);
-    // The guest's clock may seem to run backwards by noise, never by more; a blackout is not negative.
+    // The guest's clock may seem to run backwards by noise, never by more; a blackout is not
+    // negative.
     let us = u64::try_from(stood_still.max(0)).ok()?.min(gap_us.saturating_add(uncertainty_us));
     let impossible =
         stood_still < 0 && stood_still.unsigned_abs() > uncertainty_us.saturating_add(period_us);
     Some(HeartbeatBlackout { us, uncertainty_us, impossible, ..seen })
 }
 
-/// Slots by the sequence numbers, as the guest counts them: after a beat that is late by L, L / period slots are left out.
+/// Slots by the sequence numbers, as the guest counts them: after a beat that is late by L, L /
+/// period slots are left out.
 fn in_guest_time(before: &[Beat], after: &[Beat], period_us: u64) -> ([Vec<Told>; 2], u64, u64) {
     let period = i64::try_from(period_us).unwrap_or(i64::MAX).max(1);
     let (mut lost, mut duplicated) = (0, 0);
@@ -122,7 +134,8 @@ fn in_guest_time(before: &[Beat], after: &[Beat], period_us: u64) -> ([Vec<Told>
     (sides, lost, duplicated)
 }
 
-/// Arrival minus guest time of the beat that was delayed least, and how much more the median of them was delayed: on a busy machine
+/// Arrival minus guest time of the beat that was delayed least, and how much more the median of
+/// them was delayed: on a busy machine
 /// nobody can say that the least was none.
 fn least_delayed(beats: &[Told]) -> (Option<i64>, u64) {
     let mut all: Vec<i64> =
@@ -141,7 +154,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A guest that beats each `period`, is stopped once for `blackout` and stalls for `stall` of its own time right after.
+    /// A guest that beats each `period`, is stopped once for `blackout` and stalls for `stall` of
+    /// its own time right after.
     fn story(period: u64, blackout: u64, lead: u64, stall: u64, delays: &[u64]) -> [Vec<Beat>; 2] {
         let mut sides = [Vec::new(), Vec::new()];
         let stop = 20 * period + lead;

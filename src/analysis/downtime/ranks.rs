@@ -1,20 +1,23 @@
 //! Ranks of quantiles, and the ranks between which the quantile of the population lies.
 //!
 //! The functions take the number of values and return ranks from 1; the caller reads the values off
-//! in ascending order. Both the blackouts of a run and the comparisons of campaigns use them, so that
+//! in ascending order. Both the blackouts of a run and the comparisons of campaigns use them, so
+//! that
 //! a median is the same everywhere.
 
 /// The probability in each tail outside a 95 % interval.
 const TAIL: f64 = 0.025;
 
-/// The rank of a quantile: its value is the smallest one that at least `hundredths` of 100 values do
+/// The rank of a quantile: its value is the smallest one that at least `hundredths` of 100 values
+/// do
 /// not exceed. `None` without values.
 fn rank(count: usize, hundredths: u32) -> Option<usize> {
     let rank = (count * hundredths as usize).div_ceil(100).max(1);
     (rank <= count).then_some(rank)
 }
 
-/// The ranks whose values' mean is a quantile, from 1. The median of an even number of values is the
+/// The ranks whose values' mean is a quantile, from 1. The median of an even number of values is
+/// the
 /// mean of the two middle ones; any other quantile is one value, and both ranks are equal. `None`
 /// without values.
 #[must_use]
@@ -24,7 +27,8 @@ pub fn quantile_ranks(count: usize, hundredths: u32) -> Option<(usize, usize)> {
     Some((rank, if is_between { rank + 1 } else { rank }))
 }
 
-/// The ranks between which the quantile of the population lies with 95 % confidence; `None` if there
+/// The ranks between which the quantile of the population lies with 95 % confidence; `None` if
+/// there
 /// are too few values: the median needs 6, the 90th percentile 36, the 99th 368.
 ///
 /// The interval follows from the binomial distribution of ranks, which presumes no distribution of
@@ -87,7 +91,8 @@ mod tests {
 
     #[test]
     fn intervals_are_those_of_the_tables() {
-        // Ranks for the median: n = 20 has 6 and 15, n = 100 has 40 and 61 (95 % and a little more).
+        // Ranks for the median: n = 20 has 6 and 15, n = 100 has 40 and 61 (95 % and a little
+        // more).
         assert_eq!(
             (rank_interval(20, 50), rank_interval(100, 50)),
             (Some((6, 15)), Some((40, 61)))

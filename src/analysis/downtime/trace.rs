@@ -1,10 +1,13 @@
 //! QEMU's trace file, as the `log` back end writes it with `-msg timestamp=on`.
 //!
-//! Takes bytes; gives the trace points that tell of the blackout and of post-copy faults, in the order of time. Knows nothing of
+//! Takes bytes; gives the trace points that tell of the blackout and of post-copy faults, in the
+//! order of time. Knows nothing of
 //! what they mean together.
 //!
-//! A line of 8.2 to 10.x: `TID@SECONDS.MICROSECONDS:EVENT arguments`; of 11.1: `2026-11-23T08:36:35.385086Z EVENT arguments`. The
-//! file has several writers and may be cut off anywhere: what cannot be read is counted and passed over. So is a last line that
+//! A line of 8.2 to 10.x: `TID@SECONDS.MICROSECONDS:EVENT arguments`; of 11.1:
+//! `2026-11-23T08:36:35.385086Z EVENT arguments`. The
+//! file has several writers and may be cut off anywhere: what cannot be read is counted and passed
+//! over. So is a last line that
 //! does not end: `downtime=105` may have been `downtime=10589`.
 
 const CHECKPOINT: &str = "vmstate_downtime_checkpoint";
@@ -76,7 +79,8 @@ pub fn parse(bytes: &[u8]) -> TraceLog {
         take(&mut log, line);
     }
     log.not_understood += u64::from(event(torn).is_some());
-    // Several threads write, so lines can be out of order; sorted, any order of the same lines gives the same result.
+    // Several threads write, so lines can be out of order; sorted, any order of the same lines
+    // gives the same result.
     log.checkpoints.sort();
     log.checkpoints.dedup();
     log.devices.sort();
@@ -86,7 +90,8 @@ pub fn parse(bytes: &[u8]) -> TraceLog {
     log
 }
 
-/// What comes before one of our events, its name, and what comes after. A message that merely names an event is none.
+/// What comes before one of our events, its name, and what comes after. A message that merely names
+/// an event is none.
 fn event(line: &str) -> Option<(&str, &'static str, &str)> {
     let (at, name) = NAMES.iter().filter_map(|name| Some((line.find(name)?, *name))).min()?;
     let (head, rest) = (&line[..at], &line[at + name.len()..]);
@@ -127,7 +132,8 @@ fn take(log: &mut TraceLog, line: &str) {
     }
 }
 
-/// One word of letters and dashes that says a side; a torn one is told by nothing else than being unknown.
+/// One word of letters and dashes that says a side; a torn one is told by nothing else than being
+/// unknown.
 fn checkpoint(arguments: &str) -> Option<String> {
     let known_form = arguments.starts_with("src-") || arguments.starts_with("dst-");
     (known_form && arguments.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
@@ -144,7 +150,8 @@ fn device(wall_us: u64, saved: bool, arguments: &str) -> Option<DeviceRecord> {
     };
     let (device, rest) = rest.rsplit_once(" instance_id=")?;
     let (instance, us) = rest.split_once(" downtime=")?;
-    // The monotonic clock (QEMU_CLOCK_REALTIME in savevm.c), unlike the stamp of the line: a step of the wall clock leaves it alone.
+    // The monotonic clock (QEMU_CLOCK_REALTIME in savevm.c), unlike the stamp of the line: a step
+    // of the wall clock leaves it alone.
     Some(DeviceRecord {
         wall_us,
         us: number(us)?,

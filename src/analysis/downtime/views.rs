@@ -6,8 +6,10 @@ use super::trace::TraceLog;
 use super::{heartbeat, span, switchover_events};
 use record::{Beat, Breakdown, DeviceTime, EventRecord, Span};
 
-/// Without traces nobody saw how long before STOP the vCPUs stopped and how long after RESUME they started. With the lab's devices on
-/// a busy machine it was less than this in 95 of 100 (benches/README.md, `accuracy`: 3.5 ms in the worst cell); a VM with vhost or VFIO
+/// Without traces nobody saw how long before STOP the vCPUs stopped and how long after RESUME they
+/// started. With the lab's devices on
+/// a busy machine it was less than this in 95 of 100 (benches/README.md, `accuracy`: 3.5 ms in the
+/// worst cell); a VM with vhost or VFIO
 /// devices needs traces.
 const UNSEEN_WITHOUT_TRACE_US: u64 = 4000;
 /// A stamp may seem to come this long after its arrival, when our two clocks were read apart.
@@ -20,7 +22,8 @@ pub struct Evidence<'a> {
     pub events: &'a [EventRecord],
     /// When `migrate` was sent, ns.
     pub started_ns: u64,
-    /// How far the clocks of source and destination are ahead of ours; `None` where that is not known.
+    /// How far the clocks of source and destination are ahead of ours; `None` where that is not
+    /// known.
     pub offsets: Option<[Offset; 2]>,
     /// QEMU's own figure, as first seen.
     pub reported_ms: Option<u64>,
@@ -152,7 +155,8 @@ impl Evidence<'_> {
         let between = start_ns.and_then(|start| {
             Some((start, start.checked_add(i64::try_from(us).ok()?.checked_mul(1000)?)?))
         });
-        // The vCPUs stopped somewhere between the start of this view and STOP, and started between RESUME and its end.
+        // The vCPUs stopped somewhere between the start of this view and STOP, and started between
+        // RESUME and its end.
         let inside = trusted(stop, source).zip(trusted(resume, destination)).and_then(micros);
         let unseen_us = inside.map(|inside| us.saturating_sub(inside).max(2) + error_us);
         let mut span =
@@ -201,7 +205,8 @@ impl Evidence<'_> {
     }
 }
 
-/// When it happened on our clock, unless its stamp lies after its arrival: then a clock was stepped in between.
+/// When it happened on our clock, unless its stamp lies after its arrival: then a clock was stepped
+/// in between.
 fn trusted(event: &EventRecord, offset: Offset) -> Option<i64> {
     let at = clocks::on_our_clock(event, offset)?;
     let latest = i64::try_from(event.mono_ns)

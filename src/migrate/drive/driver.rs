@@ -102,7 +102,8 @@ pub struct Driver {
     pub interrupt: Interrupt,
     /// The exits of processes that we started.
     pub exits: mpsc::UnboundedReceiver<(Side, String)>,
-    /// The run state of the source before the migration, which it must have again if the guest stays.
+    /// The run state of the source before the migration, which it must have again if the guest
+    /// stays.
     pub run_state_before: String,
     /// Called every 20 ms with the progress.
     pub progress: Box<dyn FnMut(&Progress) + Send>,
@@ -181,7 +182,8 @@ impl Driver {
             .await;
     }
 
-    /// Migrates; `outgoing` are the arguments of `migrate`. The report always says where the guest is:
+    /// Migrates; `outgoing` are the arguments of `migrate`. The report always says where the guest
+    /// is:
     ///
     /// - `Completed`: on the destination.
     /// - `NotConverged`, `Cancelled`, `Failed`: on the source, in the run state that it had.
@@ -259,7 +261,8 @@ impl Driver {
         }
     }
 
-    /// Runs the loop. Returns the ending, the number of decisions, both connections, and the failure
+    /// Runs the loop. Returns the ending, the number of decisions, both connections, and the
+    /// failure
     /// of the hook after the switchover, if any.
     async fn drive(mut self, outgoing: Option<Value>) -> (Ending, u64, [End; 2], Option<String>) {
         let mut after = None;
@@ -308,7 +311,8 @@ impl Driver {
                         self.recover(recoverer.clone(), result_sender.clone());
                     }
                     Effect::Send(Command::Hold) => self.hold(&held, &result_sender),
-                    // A destination that was never held must not be continued, because it may have been
+                    // A destination that was never held must not be continued, because it may have
+                    // been
                     // started with -S. Nor must a guest that was stopped on the source.
                     Effect::Send(Command::Release)
                         if !held.load(Ordering::Relaxed) || self.run_state_before != "running" =>
@@ -410,7 +414,8 @@ impl Driver {
         }
     }
 
-    /// Handles the result of a reconnect. The next tick queries the state, which shows what was missed.
+    /// Handles the result of a reconnect. The next tick queries the state, which shows what was
+    /// missed.
     fn reopened(
         &mut self,
         side: Side,
@@ -520,7 +525,8 @@ impl Driver {
         });
     }
 
-    /// Sends a command without waiting for its answer, so that the loop continues to receive events.
+    /// Sends a command without waiting for its answer, so that the loop continues to receive
+    /// events.
     fn send(&self, command: Command, results: &mpsc::UnboundedSender<TaskResult>) {
         let Some((side, request)) = commands::request(command, &self.plan) else { return };
         let (session, results) = (self.end(side).session.clone(), results.clone());

@@ -5,7 +5,8 @@ use qmp::{QmpError, Request, Session};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Sends `stop` to a destination that waits for its guest, then checks that the guest had not arrived
+/// Sends `stop` to a destination that waits for its guest, then checks that the guest had not
+/// arrived
 /// meanwhile. `hold_sent` becomes true once `stop` is sent, because it must be undone later.
 ///
 /// # Errors

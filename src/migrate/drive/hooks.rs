@@ -1,4 +1,5 @@
-//! Runs the user's commands at the moments when the guest changes hosts, so that network and storage
+//! Runs the user's commands at the moments when the guest changes hosts, so that network and
+//! storage
 //! can change with it.
 
 use scenario::Hooks;
@@ -36,7 +37,8 @@ impl Hook {
     }
 }
 
-/// Runs the hook with `sh -c`, with its name and `outcome` in the environment. Returns at once if the
+/// Runs the hook with `sh -c`, with its name and `outcome` in the environment. Returns at once if
+/// the
 /// scenario has no such hook. Its stdout is discarded, its stderr goes to ours.
 ///
 /// # Errors

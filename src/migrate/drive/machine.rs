@@ -3,7 +3,8 @@
 //!
 //! The safety rules are enforced here. [`Machine::cancel`] cancels nothing once post-copy may have
 //! begun, because the memory of the source is then no longer the whole guest. QEMU 7.2 obeys such a
-//! cancel and loses the guest, so there the request for post-copy is already the point of no return.
+//! cancel and loses the guest, so there the request for post-copy is already the point of no
+//! return.
 //! The machine never continues a source. QEMU itself does that after a cancel or a failure.
 
 mod cancel;
@@ -200,7 +201,8 @@ impl Machine {
                     self.released(now_ns, effects);
                 }
             }
-            // A guest that powers off during a migration ends its process, which is an input of its own.
+            // A guest that powers off during a migration ends its process, which is an input of its
+            // own.
             _ => {}
         }
     }
@@ -377,7 +379,8 @@ impl Machine {
         self.destination_done && self.hold != DestinationHold::Held
     }
 
-    /// Ends a migration whose guest stays on the source. If we cancelled, our reason counts, otherwise
+    /// Ends a migration whose guest stays on the source. If we cancelled, our reason counts,
+    /// otherwise
     /// the outcome and reason that are passed.
     fn stopped(&mut self, otherwise: Outcome, because: String, effects: &mut Vec<Effect>) {
         let (outcome, reason) = match self.why.take() {
@@ -413,7 +416,8 @@ impl Machine {
         } else if self.postcopy_happened {
             self.end(Outcome::Lost, format!("post-copy failed: {text}"), effects);
         } else if side == Side::Source && !self.source_done {
-            // QEMU's error text is only in a sample. The driver reads one from both sides at the end.
+            // QEMU's error text is only in a sample. The driver reads one from both sides at the
+            // end.
             self.stopped(Outcome::Failed, text, effects);
         } else if !self.source_done {
             self.cancel(CancelReason::Trouble, text, now_ns, effects);
@@ -484,7 +488,8 @@ impl Machine {
         }
     }
 
-    /// Handles the result of the hook before the switchover. A failure cancels the migration. If that
+    /// Handles the result of the hook before the switchover. A failure cancels the migration. If
+    /// that
     /// is no longer safe, the switchover continues.
     fn hooked(&mut self, result: &Result<(), String>, now_ns: u64, effects: &mut Vec<Effect>) {
         if self.phase != Phase::Switchover {

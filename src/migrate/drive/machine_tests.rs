@@ -120,7 +120,8 @@ fn step(machine: &mut Machine, happening: Happening, now_ns: u64) -> Vec<Effect>
     }
 }
 
-/// A machine, and what a strict observer remembers of it to hold its effects against the safety rules.
+/// A machine, and what a strict observer remembers of it to hold its effects against the safety
+/// rules.
 #[derive(Clone, Debug)]
 struct Watched {
     machine: Machine,
@@ -385,7 +386,8 @@ impl Watched {
                     "{ending:?}"
                 );
             }
-            // "The guest runs on the source": only on the source's word, and never once it may run elsewhere.
+            // "The guest runs on the source": only on the source's word, and never once it may run
+            // elsewhere.
             Outcome::NotConverged | Outcome::Cancelled | Outcome::Failed => {
                 let cancelled = matches!(
                     happening,
@@ -466,7 +468,8 @@ fn alphabet(watched: &Watched) -> Vec<Happening> {
     all
 }
 
-/// Tries every story of at most `depth` happenings; states that were reached before by another way are not gone through
+/// Tries every story of at most `depth` happenings; states that were reached before by another way
+/// are not gone through
 /// again. Gives the number of different states from which it went on.
 fn explore(plan: &Plan, depth: usize) -> usize {
     let mut layer = vec![(Watched::start(plan), Vec::new())];
@@ -486,7 +489,8 @@ fn explore(plan: &Plan, depth: usize) -> usize {
                     "a rule was broken (see above) by {story:?}, {happening:?} in {:?}",
                     plan.mode
                 );
-                // An ended machine does nothing more: a test of its own says so. From the last states nothing goes on.
+                // An ended machine does nothing more: a test of its own says so. From the last
+                // states nothing goes on.
                 if left > 0 && after.ending.is_none() && reached.insert(format!("{after:?}")) {
                     let story: Vec<Happening> = story.iter().copied().chain([happening]).collect();
                     next.push((after, story));
@@ -641,7 +645,8 @@ proptest! {
         watched.tell(&last);
         // A destination that was held has to be started again.
         watched.tell(&[Answered(Held::Stopped), Resumed]);
-        // And a source that starts its guest again, while the destination runs it, has to be stopped.
+        // And a source that starts its guest again, while the destination runs it, has to be
+        // stopped.
         watched.tell(&[Wait(3), StaleCopyStopped]);
         prop_assert!(watched.ending.is_some(), "{:?}", watched.machine);
     }

@@ -1,6 +1,7 @@
 //! Performs a migration and keeps the safety rules whatever happens.
 //!
-//! Takes a plan, its rules and two QMP sessions. Returns a [`Report`] with the outcome and the place
+//! Takes a plan, its rules and two QMP sessions. Returns a [`Report`] with the outcome and the
+//! place
 //! of the guest. The safety rules in ARCHITECTURE.md are enforced here. This module does not depend
 //! on the lab.
 //!

@@ -1,4 +1,5 @@
-//! Applies the settings of both sides in the order that QEMU requires: the capabilities and parameters
+//! Applies the settings of both sides in the order that QEMU requires: the capabilities and
+//! parameters
 //! of the destination, those of the source, then `migrate-incoming`. The driver sends `migrate`.
 
 use super::machine::Held;
@@ -22,7 +23,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub struct Prepared {
     /// The arguments of `migrate`.
     pub outgoing: Value,
-    /// The time just before `migrate-incoming` was sent; `None` if it was not sent. The first event of
+    /// The time just before `migrate-incoming` was sent; `None` if it was not sent. The first event
+    /// of
     /// the destination has a later time stamp, by the clock of the destination.
     pub incoming_asked: Option<Stamp>,
 }

@@ -8,7 +8,8 @@ use crate::plan::RecoveryRules;
 use base::Side;
 use qmp::Status;
 
-/// The wait after post-copy lost its channel. If a QEMU exited, its exit is reported a moment later,
+/// The wait after post-copy lost its channel. If a QEMU exited, its exit is reported a moment
+/// later,
 /// and explains more than the lost channel.
 const GRACE_NS: u64 = 500_000_000;
 /// The longest pause between two attempts.
@@ -95,7 +96,8 @@ impl Recovery {
         self.not_before_ns = now_ns + pause_ns;
     }
 
-    /// Returns what to do now. `stalled` means that post-copy is not paused but sends nothing. `wanted`
+    /// Returns what to do now. `stalled` means that post-copy is not paused but sends nothing.
+    /// `wanted`
     /// means that the user has not asked to stop.
     pub(super) fn due(&mut self, stalled: bool, wanted: bool, now_ns: u64) -> Due {
         if self.trying_ns.is_some_and(|since_ns| now_ns.saturating_sub(since_ns) > ATTEMPT_NS) {

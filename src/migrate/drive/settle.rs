@@ -1,4 +1,5 @@
-//! After the loop: what is held against both sides' run states before it is said, and what is left to do should the loop have broken.
+//! After the loop: what is held against both sides' run states before it is said, and what is left
+//! to do should the loop have broken.
 
 use super::commands::cancel;
 use super::driver::{COMMAND_DEADLINE, RunStates, TICK};
@@ -63,7 +64,8 @@ pub(super) async fn rescue(
     }
 }
 
-/// Holds the ending against both sides' run states. A guest that shall be on the source is waited for: QEMU starts it again a
+/// Holds the ending against both sides' run states. A guest that shall be on the source is waited
+/// for: QEMU starts it again a
 /// moment after it reports the cancel.
 pub(super) async fn settle(
     sessions: &[Session; 2],
@@ -74,7 +76,8 @@ pub(super) async fn settle(
     (with_a_way_out(ending, &states), states)
 }
 
-/// Before 10.2 a source whose start of post-copy fails stands for good. Only the destination can say that it never had the guest.
+/// Before 10.2 a source whose start of post-copy fails stands for good. Only the destination can
+/// say that it never had the guest.
 fn with_a_way_out(ending: Ending, states: &RunStates) -> Ending {
     let stands = states.source.as_deref() == Some("finish-migrate");
     let never_had_it = states.destination.as_deref() == Some("inmigrate");
@@ -128,8 +131,10 @@ async fn status_of(session: &Session) -> Status {
         .unwrap_or(Status::None)
 }
 
-/// Post-copy that fails early enough is no loss since 10.2: until the destination has loaded the package (`postcopy-device`), the
-/// source still is the whole guest, and QEMU lets it run on. Its run state, and the destination's, say whether that happened.
+/// Post-copy that fails early enough is no loss since 10.2: until the destination has loaded the
+/// package (`postcopy-device`), the
+/// source still is the whole guest, and QEMU lets it run on. Its run state, and the destination's,
+/// say whether that happened.
 async fn not_lost_after_all(
     sessions: &[Session; 2],
     ending: Ending,
@@ -173,11 +178,13 @@ async fn run_state(session: &Session) -> Option<String> {
     session.run_state(COMMAND_DEADLINE).await.ok()
 }
 
-/// Adds QEMU's own text to a failure: the destination's where it has one, as the source mostly knows only that the stream broke.
+/// Adds QEMU's own text to a failure: the destination's where it has one, as the source mostly
+/// knows only that the stream broke.
 pub(super) fn with_qemus_text(mut ending: Ending, last: &[Option<MigrationInfo>; 2]) -> Ending {
     let text =
         |side: &Option<MigrationInfo>| side.as_ref().and_then(|info| info.error_desc.clone());
-    // A handshake that fails leaves the other side without a stream, of which it has no more to say than that.
+    // A handshake that fails leaves the other side without a stream, of which it has no more to say
+    // than that.
     let of_a_handshake =
         |text: &String| ["TLS", "ertificate"].iter().any(|word| text.contains(word));
     if ending.outcome == Outcome::Failed

@@ -40,7 +40,8 @@ impl Parameters {
 pub struct InstalledTls([Option<Parameters>; 2]);
 
 impl InstalledTls {
-    /// Creates the credentials object on one side. The old parameters are stored before that, so that
+    /// Creates the credentials object on one side. The old parameters are stored before that, so
+    /// that
     /// `remove` can restore them even if this future is dropped.
     pub(super) async fn install(
         &mut self,
@@ -77,7 +78,8 @@ impl InstalledTls {
         found
     }
 
-    /// Removes the credentials after a migration with this outcome. Returns a warning if they remain.
+    /// Removes the credentials after a migration with this outcome. Returns a warning if they
+    /// remain.
     pub(super) async fn remove_after(
         &self,
         outcome: Outcome,
@@ -95,7 +97,8 @@ impl InstalledTls {
         None
     }
 
-    /// Restores the parameters and deletes the objects. Failures are only logged, because a QEMU that
+    /// Restores the parameters and deletes the objects. Failures are only logged, because a QEMU
+    /// that
     /// has exited has neither.
     pub(super) async fn remove(&self, sessions: &[Session; 2]) {
         for (before, session) in self.0.iter().zip(sessions) {

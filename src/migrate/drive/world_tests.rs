@@ -349,14 +349,16 @@ impl World {
         }
     }
 
-    /// The connection of the stream is no more; what is on its way may still arrive. Each side sees it.
+    /// The connection of the stream is no more; what is on its way may still arrive. Each side sees
+    /// it.
     fn part(&mut self) {
         self.link = false;
         self.back = false;
         if self.source.alive {
             match self.source.state {
                 "postcopy-active" if !self.sent_rest => self.source.enter("postcopy-paused"),
-                // It starts its guest, and cannot know whether the destination has all and does so too; once it has sent everything,
+                // It starts its guest, and cannot know whether the destination has all and does so
+                // too; once it has sent everything,
                 // in post-copy as well.
                 "postcopy-active" | "postcopy-device" | "active" | "device" => {
                     self.source.enter("failed");
@@ -499,8 +501,10 @@ impl World {
         [&self.source, &self.destination].map(|qemu| qemu.alive && qemu.vm == Vm::Runs)
     }
 
-    /// At any time; but for a source that failed when everything was sent and starts again by itself, until it is stopped. A destination that
-    /// starts nothing before the source lets the guest go leaves not even that; but for a source that fails at the very end of post-copy.
+    /// At any time; but for a source that failed when everything was sent and starts again by
+    /// itself, until it is stopped. A destination that
+    /// starts nothing before the source lets the guest go leaves not even that; but for a source
+    /// that fails at the very end of post-copy.
     fn never_two(&self, at_rest: bool) -> Result<(), String> {
         let says =
             |words: &str| self.ending.as_ref().is_some_and(|ending| ending.reason.contains(words));

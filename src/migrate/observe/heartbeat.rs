@@ -1,7 +1,10 @@
-//! The guest's heartbeats, stamped as they arrive on the host: one thread for each QEMU, so that a beat is stamped when it comes.
+//! The guest's heartbeats, stamped as they arrive on the host: one thread for each QEMU, so that a
+//! beat is stamped when it comes.
 //!
-//! Stamped here and not in the guest, because a guest's own clock does not see the blackout under TCG (facts/qemu.md §6.4). What
-//! the guest says of a late beat by its own clock is kept beside it: fixtures/guest/README.md, "Heartbeat".
+//! Stamped here and not in the guest, because a guest's own clock does not see the blackout under
+//! TCG (facts/qemu.md §6.4). What
+//! the guest says of a late beat by its own clock is kept beside it: fixtures/guest/README.md,
+//! "Heartbeat".
 
 use super::stamped::{BATCH_AGE_NS, Stamped};
 use record::{Beat, Entry, Sink};
@@ -39,7 +42,8 @@ impl Heartbeats {
         Ok(Heartbeats { stamped, first: Some(first) })
     }
 
-    /// Resolves with the first beat: the guest's code runs. `false` if the connection ended before there was one.
+    /// Resolves with the first beat: the guest's code runs. `false` if the connection ended before
+    /// there was one.
     pub async fn first(&mut self) -> bool {
         match self.first.take() {
             Some(first) => first.await.is_ok(),

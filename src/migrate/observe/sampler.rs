@@ -1,7 +1,9 @@
 //! Sampling `query-migrate` on one side, at a rate or flat out.
 //!
-//! On a QMP connection of its own a sampler is a blocking thread ([`Sampler`]): what it costs is then one system call each way
-//! and the next query leaves before the last answer is looked at. Where one connection is all there is, [`SharedSampler`] asks
+//! On a QMP connection of its own a sampler is a blocking thread ([`Sampler`]): what it costs is
+//! then one system call each way
+//! and the next query leaves before the last answer is looked at. Where one connection is all there
+//! is, [`SharedSampler`] asks
 //! through the session, behind every command that drives the migration.
 
 use base::Side;
@@ -70,7 +72,8 @@ impl Log {
             batch: Vec::with_capacity(BATCH_BYTES * 2),
             batch_began_ns: 0,
             parsed_ns: 0,
-            // With bounds: a histogram that grows by itself clamps in `saturating_record` instead of growing.
+            // With bounds: a histogram that grows by itself clamps in `saturating_record` instead
+            // of growing.
             rtt_us: Histogram::new_with_bounds(1, LONGEST_RTT_US, 3).ok(),
             first_ns: 0,
             last_ns: 0,
@@ -202,7 +205,8 @@ impl Sampler {
         Ok(Sampler { thread, stop })
     }
 
-    /// Stops, and says how well it went. Gives the connection back if it is still there: no question is open on it.
+    /// Stops, and says how well it went. Gives the connection back if it is still there: no
+    /// question is open on it.
     #[must_use]
     pub fn stop(self) -> (SampledSide, Option<BlockingSession>) {
         self.stop.store(true, Ordering::Relaxed);
@@ -264,7 +268,8 @@ pub struct SharedSampler {
 }
 
 impl SharedSampler {
-    /// Starts sampling. `pass` is the last MIGRATION_PASS, kept by whoever reads the session's events.
+    /// Starts sampling. `pass` is the last MIGRATION_PASS, kept by whoever reads the session's
+    /// events.
     #[must_use]
     pub fn start(
         session: Session,

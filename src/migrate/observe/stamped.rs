@@ -1,4 +1,5 @@
-//! Bytes that a QEMU writes, stamped as they arrive: a thread for each stream, so that nothing else delays the stamp.
+//! Bytes that a QEMU writes, stamped as they arrive: a thread for each stream, so that nothing else
+//! delays the stamp.
 
 use base::clock::monotonic_ns;
 use std::io::{self, Read};

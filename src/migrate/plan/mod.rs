@@ -1,11 +1,17 @@
-//! The exact, ordered settings for both sides, or a refusal that says what is incompatible, why and since when.
+//! The exact, ordered settings for both sides, or a refusal that says what is incompatible, why and
+//! since when.
 //!
-//! Takes a scenario and what both QEMUs support ([`Support`]); gives a [`Plan`]. Pure, but for [`Support::ask`]. Knows nothing
-//! of how a plan is run. Everything that can be refused is refused here, before either QEMU is touched; what only QEMU knows
-//! (ranges of parameters, its memory) it checks itself when the settings are made, still before the migration, and atomically.
+//! Takes a scenario and what both QEMUs support ([`Support`]); gives a [`Plan`]. Pure, but for
+//! [`Support::ask`]. Knows nothing
+//! of how a plan is run. Everything that can be refused is refused here, before either QEMU is
+//! touched; what only QEMU knows
+//! (ranges of parameters, its memory) it checks itself when the settings are made, still before the
+//! migration, and atomically.
 //!
-//! Map: here the plan · [`support`](Support) what a QEMU offers · `sides` which side a setting belongs to · `rules` what does
-//! not go together · `parameters` values typed by the schema · `stream` how the stream goes · `tls` its encryption · `uri` QEMU's own form of it.
+//! Map: here the plan · [`support`](Support) what a QEMU offers · `sides` which side a setting
+//! belongs to · `rules` what does
+//! not go together · `parameters` values typed by the schema · `stream` how the stream goes · `tls`
+//! its encryption · `uri` QEMU's own form of it.
 
 mod parameters;
 mod rules;
@@ -29,7 +35,8 @@ use scenario::{Handover, Hooks, Mode, Scenario, Switch};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// The oldest QEMU that is driven. Tested from 7.2 on; below 6.0 answers and events differ in ways nobody has checked.
+/// The oldest QEMU that is driven. Tested from 7.2 on; below 6.0 answers and events differ in ways
+/// nobody has checked.
 pub const OLDEST: QemuVersion = QemuVersion::new(6, 0, 0);
 
 /// What to set on one side, only where it differs from what is set.
@@ -73,10 +80,12 @@ pub struct Plan {
     pub downtime_limit: Micros,
     /// When pre-copy is given up.
     pub give_up: GiveUpWhen,
-    /// Whether this source refuses `migrate_cancel` in post-copy by itself. 7.2 does not and would lose the guest, so once
+    /// Whether this source refuses `migrate_cancel` in post-copy by itself. 7.2 does not and would
+    /// lose the guest, so once
     /// post-copy has been asked for, nothing may be cancelled there.
     pub cancel_is_guarded: bool,
-    /// Whether the source waits for the destination's word (`return-path`, or post-copy, which implies it).
+    /// Whether the source waits for the destination's word (`return-path`, or post-copy, which
+    /// implies it).
     pub return_path: bool,
     /// How often a broken post-copy is tried again.
     pub recovery: RecoveryRules,
@@ -188,12 +197,14 @@ pub fn plan(
         recovery: recovery(scenario, releases(scenario, source)),
         hooks: scenario.hooks.clone(),
         tls,
-        // A guest that does not run now shall not be started, and a file is read when the source is done.
+        // A guest that does not run now shall not be started, and a file is read when the source is
+        // done.
         confirms: scenario.handover == Handover::Confirmed && source.ran() && !reads_later,
     })
 }
 
-/// The plan for a migration that somebody else began: nothing is set, nothing switched; what breaks is recovered, as the scenario says.
+/// The plan for a migration that somebody else began: nothing is set, nothing switched; what breaks
+/// is recovered, as the scenario says.
 ///
 /// # Errors
 /// [`Refused`], if there is none.
@@ -255,7 +266,8 @@ fn wanted_capabilities(
     one_way: bool,
 ) -> BTreeMap<String, bool> {
     let mut wanted = BTreeMap::from([("events".to_owned(), true)]);
-    // With a return path the source learns whether the destination could load the guest, and runs on if it could not. Not for
+    // With a return path the source learns whether the destination could load the guest, and runs
+    // on if it could not. Not for
     // one-way streams, and not beside background-snapshot, which takes no other capability.
     let snapshot = scenario.capabilities.get("background-snapshot") == Some(&true);
     let offered = |name| {

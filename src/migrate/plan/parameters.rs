@@ -19,7 +19,8 @@ const MILLISECONDS: &[&str] = &[
     "x-vcpu-dirty-limit-period",
 ];
 
-/// The parameters for `side`: the modelled ones, and over them the table. What does not fit is added to `reasons`.
+/// The parameters for `side`: the modelled ones, and over them the table. What does not fit is
+/// added to `reasons`.
 pub(super) fn typed(
     side: Side,
     support: &Support,

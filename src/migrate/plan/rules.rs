@@ -171,7 +171,8 @@ fn check_requirements(
 ) -> Vec<String> {
     let mut reasons = Vec::new();
     for (name, needed) in NEEDS {
-        // The needed one may belong to the other side only in name: zero-copy-send is the source's, multifd both's.
+        // The needed one may belong to the other side only in name: zero-copy-send is the source's,
+        // multifd both's.
         if is_on(name) && !is_on(needed) {
             reasons.push(format!("{side}: {name} needs {needed}: turn that on too"));
         }

@@ -3,7 +3,8 @@
 use base::Side;
 use std::collections::BTreeMap;
 
-/// Capabilities that only the source acts on; setting them on the destination would only add reasons to refuse.
+/// Capabilities that only the source acts on; setting them on the destination would only add
+/// reasons to refuse.
 const SOURCE_CAPABILITIES: &[&str] = &[
     "auto-converge",
     "dirty-limit",
@@ -37,7 +38,8 @@ const SOURCE_PARAMETERS: &[&str] = &[
 const DESTINATION_PARAMETERS: &[&str] =
     &["announce-initial", "announce-max", "announce-rounds", "announce-step"];
 
-/// The wanted capabilities that `side` gets. One that is neither side's alone goes to both, as do those we don't know.
+/// The wanted capabilities that `side` gets. One that is neither side's alone goes to both, as do
+/// those we don't know.
 pub(super) fn capabilities_for(
     side: Side,
     wanted: &BTreeMap<String, bool>,

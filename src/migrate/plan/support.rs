@@ -47,7 +47,8 @@ impl Support {
 
     /// Asks a QEMU. Changes nothing.
     ///
-    /// `twin` is a QEMU that was asked before: where it is the same build, its schema is taken over. QEMU holds its big lock for
+    /// `twin` is a QEMU that was asked before: where it is the same build, its schema is taken
+    /// over. QEMU holds its big lock for
     /// some 10 ms while it answers `query-qmp-schema`, which a running guest feels.
     ///
     /// # Errors
@@ -78,7 +79,8 @@ impl Support {
         let text = session
             .execute(Request::typed(&qapi::qmp::query_migrate_capabilities {}), deadline)
             .await?;
-        // Read as text, not as qapi's enum: 7.2 has capabilities that the crate does not know (facts/qapi.md §1.2).
+        // Read as text, not as qapi's enum: 7.2 has capabilities that the crate does not know
+        // (facts/qapi.md §1.2).
         let states: Vec<CapabilityState> = serde_json::from_str(&text).unwrap_or_default();
         let run_state = session.run_state(deadline).await?;
         let info = session.query_migrate(deadline).await?;
@@ -124,7 +126,8 @@ impl Support {
             (Side::Source, "inmigrate") => {
                 reasons.push("source: it waits for a migration itself (run state inmigrate); are the two sides swapped?".to_owned());
             }
-            // Its `migrate-incoming` would say: "The incoming migration has already been started" (qmp_migrate_incoming, to 11.1).
+            // Its `migrate-incoming` would say: "The incoming migration has already been started"
+            // (qmp_migrate_incoming, to 11.1).
             (Side::Destination, "inmigrate") if self.status.is_final() => reasons.push(format!(
                 "destination: the migration that it waited for has ended ({}), and QEMU waits only once; start it again, with the same \
                  options as the source and `-incoming defer`",

@@ -1,6 +1,7 @@
 //! Encryption of the stream: which objects QEMU needs for it, and what it does not go with.
 //!
-//! Takes what was asked for and the way of the stream; gives [`Tls`], or why not. Knows nothing of how objects are made.
+//! Takes what was asked for and the way of the stream; gives [`Tls`], or why not. Knows nothing of
+//! how objects are made.
 
 use super::{Sockets, Stream, Uri};
 use base::Side;
@@ -8,7 +9,8 @@ use qmp::Request;
 use scenario::{Credentials, LinkKind, Scenario};
 use serde_json::{Map, Value, json};
 
-/// What the objects are called that we make, on both sides. They are the driver's: one that is there already is a dead driver's.
+/// What the objects are called that we make, on both sides. They are the driver's: one that is
+/// there already is a dead driver's.
 pub const OBJECT: &str = "switchover-tls";
 
 /// How the two sides prove who they are.
@@ -81,7 +83,8 @@ pub(super) fn choose(
         "file" => reasons.push(
             "TLS needs somebody at the other end who answers, and a file does not".to_owned(),
         ),
-        // It would go in clear: it goes past the place where a channel is encrypted (`rdma_start_outgoing_migration`).
+        // It would go in clear: it goes past the place where a channel is encrypted
+        // (`rdma_start_outgoing_migration`).
         "rdma" => reasons.push("QEMU does not encrypt `rdma:`; use tcp: or unix:".to_owned()),
         _ if stream.fifo.is_some() => {
             reasons.push(
@@ -108,7 +111,8 @@ pub(super) fn choose(
     })
 }
 
-/// QEMU knows the host only where it connects to it itself; elsewhere it wants to be told (`No hostname for certificate validation`).
+/// QEMU knows the host only where it connects to it itself; elsewhere it wants to be told (`No
+/// hostname for certificate validation`).
 fn hostname(scenario: &Scenario, credentials: Credentials, stream: &Stream) -> String {
     if let Some(named) = &scenario.tls.hostname {
         return named.clone();

@@ -41,7 +41,8 @@ impl Uri {
         }
     }
 
-    /// The outgoing URI with port 0 replaced by the port of `actual`, where the destination says that it listens.
+    /// The outgoing URI with port 0 replaced by the port of `actual`, where the destination says
+    /// that it listens.
     #[must_use]
     pub fn resolved(&self, actual: Option<&str>) -> String {
         let port = actual.and_then(|uri| uri.rsplit_once(':')).map(|(_, port)| port);

@@ -1,9 +1,13 @@
 //! A guest that stands on its source with all of its memory, and that the monitor does not start.
 //!
-//! Before 10.2 a post-copy whose start fails leaves its source in `device` or `postcopy-active` for good, its migration thread gone: `postcopy_start`
-//! fails from a state that it does not expect (facts/qemu.md §4.4). `cont` then says "Migration is not finalized yet", a cancel ends in
-//! `cancelling`, and the destination never had the guest. The gdb stub starts it all the same: a client that detaches lets the VM run (`gdb_continue` in
-//! QEMU's gdbstub/system.c), whatever the migration's state. Seen on 10.0.2 (docs/how-to/recovery.md). 7.2's destination ends when it fails, and then nobody
+//! Before 10.2 a post-copy whose start fails leaves its source in `device` or `postcopy-active` for
+//! good, its migration thread gone: `postcopy_start`
+//! fails from a state that it does not expect (facts/qemu.md §4.4). `cont` then says "Migration is
+//! not finalized yet", a cancel ends in
+//! `cancelling`, and the destination never had the guest. The gdb stub starts it all the same: a
+//! client that detaches lets the VM run (`gdb_continue` in
+//! QEMU's gdbstub/system.c), whatever the migration's state. Seen on 10.0.2
+//! (docs/how-to/recovery.md). 7.2's destination ends when it fails, and then nobody
 //! can say whether it had run the guest: not revived.
 //!
 //! Nothing here is for a migration that can go on in any other way.
@@ -25,12 +29,15 @@ const ID: &str = "switchover-revive";
 /// gdb's `D`, and its checksum: it goes away.
 const DETACH: &[u8] = b"$D#44";
 
-/// Starts a guest on its source that stands there for good, when the destination never had it. Gives the source's run state.
+/// Starts a guest on its source that stands there for good, when the destination never had it.
+/// Gives the source's run state.
 ///
-/// Only the destination knows that: a source in `device` may have sent everything, and one that ended may have run it before.
+/// Only the destination knows that: a source in `device` may have sent everything, and one that
+/// ended may have run it before.
 ///
 /// # Errors
-/// [`StepError::Unfit`], with the reason: it runs, it may run elsewhere, or there is a better way. Else what QEMU said.
+/// [`StepError::Unfit`], with the reason: it runs, it may run elsewhere, or there is a better way.
+/// Else what QEMU said.
 pub async fn revive(source: &Session, destination: &Session) -> Result<String, StepError> {
     let before = looked_at(source).await?;
     if let Some(reason) = why_not(&before, has(source, "release-ram").await?) {
@@ -87,7 +94,8 @@ fn why_not(source: &Stands, releases: bool) -> Option<String> {
     }
 }
 
-/// Since 10.0 whoever starts a guest can have its disks first; earlier ones take them back themselves when the start of post-copy fails.
+/// Since 10.0 whoever starts a guest can have its disks first; earlier ones take them back
+/// themselves when the start of post-copy fails.
 async fn activate_disks(source: &Session) -> Result<(), QmpError> {
     let commands: Vec<Value> = source.ask("query-commands", Value::Null, DEADLINE).await?;
     if commands.iter().any(|command| command["name"] == "blockdev-set-active") {
@@ -98,7 +106,8 @@ async fn activate_disks(source: &Session) -> Result<(), QmpError> {
     Ok(())
 }
 
-/// Is gdb for a moment, over a socket pair, of which QEMU gets one end: so there is no path that anyone else could reach.
+/// Is gdb for a moment, over a socket pair, of which QEMU gets one end: so there is no path that
+/// anyone else could reach.
 async fn detach(source: &Session) -> Result<String, StepError> {
     let (ours, theirs) = UnixStream::pair().map_err(StepError::Socket)?;
     let theirs = theirs.into_std().map_err(StepError::Socket)?;

@@ -1,6 +1,7 @@
 //! Campaigns: many runs from one file, their results, and comparisons of them.
 //!
-//! A campaign file says which scenario keys are varied. [`sweep()`] runs every combination in random
+//! A campaign file says which scenario keys are varied. [`sweep()`] runs every combination in
+//! random
 //! order, so that a slow drift of the machine is not mistaken for an effect, and writes one row per
 //! run. [`analysis::compare()`] compares two sets of rows. Nothing here prints to a terminal.
 //!

@@ -1,7 +1,10 @@
-//! What a guest dirties, by QEMU's `calc-dirty-rate`: it samples pages, and compares their hashes after a while.
+//! What a guest dirties, by QEMU's `calc-dirty-rate`: it samples pages, and compares their hashes
+//! after a while.
 //!
-//! It changes nothing and costs the guest next to nothing. It cannot run twice at a time, and it is blind to writes that leave a page as it was.
-//! Its other modes are no way out: `dirty-bitmap` says 0 under TCG and interferes with migration, `dirty-ring` needs a KVM that was
+//! It changes nothing and costs the guest next to nothing. It cannot run twice at a time, and it is
+//! blind to writes that leave a page as it was.
+//! Its other modes are no way out: `dirty-bitmap` says 0 under TCG and interferes with migration,
+//! `dirty-ring` needs a KVM that was
 //! started for it (facts/models.md §6).
 
 use super::{CaptureError, DEADLINE};

@@ -14,7 +14,8 @@ pub(super) fn scenario(captured: &Captured, scale: f64, bandwidth: Option<f64>) 
     let mut scenario = captured.settings.clone();
     let setup = captured.setup(&captured.settings, bandwidth);
     let (set, filled) = (pages(setup.workload.working_set() / scale), pages(setup.filled / scale));
-    // All of what it holds is filled, and a share in whole percent of that is written: what it holds gives way, not what it writes.
+    // All of what it holds is filled, and a share in whole percent of that is written: what it
+    // holds gives way, not what it writes.
     let percent = (set / filled.max(set) * 100.0).ceil().clamp(1.0, 100.0);
     let held = if percent < 100.0 { pages(set * 100.0 / percent) } else { set };
     scenario.guest.working_set = Bytes(whole(held));
@@ -40,7 +41,8 @@ pub(super) fn scenario(captured: &Captured, scale: f64, bandwidth: Option<f64>) 
             *value = i64::try_from(whole(number as f64 / scale)).unwrap_or(i64::MAX).into();
         }
     }
-    // Where nothing is known of the network, or max-bandwidth binds, a lab without a link is like it.
+    // Where nothing is known of the network, or max-bandwidth binds, a lab without a link is like
+    // it.
     if (bandwidth.is_some() || matches!(captured.seen, Seen::Migration(_))) && !setup.bandwidth().1
     {
         scenario.link.kind = LinkKind::Emulated;

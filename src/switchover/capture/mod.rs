@@ -1,9 +1,12 @@
-//! What a running VM is like, as far as migration goes: what it writes, how much memory it holds, how its QEMU is set.
+//! What a running VM is like, as far as migration goes: what it writes, how much memory it holds,
+//! how its QEMU is set.
 //!
-//! Takes a session to the source; gives a [`Captured`], from which come the model's [`Setup`] (`predict`) and a scenario whose lab guest writes
+//! Takes a session to the source; gives a [`Captured`], from which come the model's [`Setup`]
+//! (`predict`) and a scenario whose lab guest writes
 //! alike (`capture`). Changes nothing: no setting, no migration. Knows nothing of a lab.
 //!
-//! Map: `dirty_rate` measures a VM that is not migrating · `watching` one that is · `settings` how QEMU is set · `resident` how much
+//! Map: `dirty_rate` measures a VM that is not migrating · `watching` one that is · `settings` how
+//! QEMU is set · `resident` how much
 //! memory it holds · `lab_guest` a guest that writes alike.
 
 mod dirty_rate;
@@ -137,7 +140,8 @@ pub async fn capture(session: &Session, watch: Duration) -> Result<Captured, Cap
 }
 
 impl Captured {
-    /// The migration as the model sees it, under these settings, over a network that carries `bandwidth` (bytes a second).
+    /// The migration as the model sees it, under these settings, over a network that carries
+    /// `bandwidth` (bytes a second).
     #[must_use]
     pub fn setup(&self, scenario: &Scenario, bandwidth: Option<f64>) -> Setup {
         let asked = Setup::of_scenario(scenario);
@@ -163,7 +167,8 @@ impl Captured {
         }
     }
 
-    /// A scenario whose lab guest does the same, at 1/`scale` of the size and of all rates: times stay the same.
+    /// A scenario whose lab guest does the same, at 1/`scale` of the size and of all rates: times
+    /// stay the same.
     #[must_use]
     pub fn lab(&self, scale: u32, bandwidth: Option<f64>) -> Scenario {
         lab_guest::scenario(self, f64::from(scale.max(1)), bandwidth)

@@ -1,8 +1,10 @@
-//! How much of its RAM a VM on this host holds: pages that nobody touched are zero, and migrate for next to nothing.
+//! How much of its RAM a VM on this host holds: pages that nobody touched are zero, and migrate for
+//! next to nothing.
 
 use nix::libc::pid_t;
 
-/// Resident bytes of the mapping that is the guest's RAM: the one of just that size. `None` if there is none, or we may not look.
+/// Resident bytes of the mapping that is the guest's RAM: the one of just that size. `None` if
+/// there is none, or we may not look.
 pub(super) fn resident(pid: pid_t, ram: f64) -> Option<f64> {
     of_maps(&std::fs::read_to_string(format!("/proc/{pid}/smaps")).ok()?, ram)
 }

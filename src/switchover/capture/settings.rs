@@ -1,4 +1,5 @@
-//! How a QEMU is set, as a scenario: what the model knows of, and what makes a migration converge or not.
+//! How a QEMU is set, as a scenario: what the model knows of, and what makes a migration converge
+//! or not.
 
 use super::DEADLINE;
 use base::units::{Limit, Micros, Rate};

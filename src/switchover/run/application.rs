@@ -1,4 +1,5 @@
-//! What an application in the guest made of the migration, by the answers that its client told. Pure.
+//! What an application in the guest made of the migration, by the answers that its client told.
+//! Pure.
 
 use analysis::downtime::brownout::Marks;
 use lab::LoadStatus;

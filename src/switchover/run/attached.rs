@@ -24,7 +24,8 @@ pub struct Attach {
     pub qmp: Endpoint,
     /// A second one, only for sampling.
     pub sampling: Option<Endpoint>,
-    /// Its trace file (QEMU's -D, with -msg timestamp=on), if it is on this host: its downtime trace points are then switched on for
+    /// Its trace file (QEMU's -D, with -msg timestamp=on), if it is on this host: its downtime
+    /// trace points are then switched on for
     /// the migration, and off again.
     pub trace: Option<PathBuf>,
 }
@@ -80,7 +81,8 @@ pub(super) async fn run(
     })
 }
 
-/// A directory for the sockets of the migration stream. It goes when this is dropped, or we are killed.
+/// A directory for the sockets of the migration stream. It goes when this is dropped, or we are
+/// killed.
 struct PrivateSockets {
     directory: tempfile::TempDir,
     _janitor: Janitor,
@@ -106,7 +108,8 @@ async fn connect(
         connect_one(Side::Destination, destination, sink, transcript).await?;
     let same_host =
         matches!((&source.qmp, &destination.qmp), (Endpoint::Unix(_), Endpoint::Unix(_)));
-    // Two unix sockets are on this host, and so are their QEMUs: the stream can take a unix socket too. A TCP port on loopback
+    // Two unix sockets are on this host, and so are their QEMUs: the stream can take a unix socket
+    // too. A TCP port on loopback
     // may be forwarded from elsewhere, so there the user has to say where the destination is.
     let private = if same_host { PrivateSockets::make().ok() } else { None };
     let local = private.as_ref().map(|private| private.directory.path().join("migrate"));

@@ -6,7 +6,8 @@ use model::{Setup, whole};
 use record::{Convergence, Outcome};
 use scenario::Scenario;
 
-/// The verdict only where pre-copy was tried to its end; a fit takes some ms, and only those that did not converge need it.
+/// The verdict only where pre-copy was tried to its end; a fit takes some ms, and only those that
+/// did not converge need it.
 pub(super) fn convergence(
     scenario: &Scenario,
     outcome: Outcome,

@@ -5,15 +5,18 @@ use base::Side;
 use qmp::RamStats;
 use record::{Glance, SampleRow};
 
-/// Two samples must be this far apart to give a rate: QEMU's own quantum is 100 ms, and over less, bursts look like rates.
+/// Two samples must be this far apart to give a rate: QEMU's own quantum is 100 ms, and over less,
+/// bursts look like rates.
 const RATE_SPAN_NS: u64 = 50_000_000;
 
 /// What was gathered.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Digest {
-    /// QEMU's `downtime`, ms, as first seen: later values may be overwritten ones (facts/qemu.md §6.2).
+    /// QEMU's `downtime`, ms, as first seen: later values may be overwritten ones (facts/qemu.md
+    /// §6.2).
     pub(super) reported_ms: Option<u64>,
-    /// A first value was not believed, because it exceeded the whole migration (7.2: the host's uptime, 2 of 20 runs).
+    /// A first value was not believed, because it exceeded the whole migration (7.2: the host's
+    /// uptime, 2 of 20 runs).
     pub(super) reported_absurd: Option<u64>,
     /// The last statistics of the source's RAM.
     pub(super) ram: Option<RamStats>,

@@ -1,4 +1,5 @@
-//! Trace points of a QEMU that somebody else started: switched on over QMP, and its trace file read as far as it grew.
+//! Trace points of a QEMU that somebody else started: switched on over QMP, and its trace file read
+//! as far as it grew.
 
 use qmp::{Request, Session};
 use record::vm_name;

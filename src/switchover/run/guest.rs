@@ -1,4 +1,5 @@
-//! What a guest of ours says before and after: how fast it writes, how its load is, and whether its memory came over.
+//! What a guest of ours says before and after: how fast it writes, how its load is, and whether its
+//! memory came over.
 
 use base::clock::monotonic_ns;
 use base::units::PAGE_BYTES;
@@ -10,7 +11,8 @@ use std::time::Duration;
 
 /// A rate of writes is taken over this long: shorter, and the heartbeat's period shows in it.
 const WINDOW: Duration = Duration::from_millis(100);
-/// One of an application's answers: under TCG the destination first has to translate all code that the guest runs, for some 100 ms.
+/// One of an application's answers: under TCG the destination first has to translate all code that
+/// the guest runs, for some 100 ms.
 const APPLICATION_WINDOW: Duration = Duration::from_secs(1);
 const CHECK_DEADLINE_PER_GIB: Duration = Duration::from_secs(60);
 /// What was learnt from the guest.
@@ -22,7 +24,8 @@ pub(super) struct GuestFacts {
     pub(super) dirty_bps_before: Option<u64>,
     pub(super) dirty_bps_during: Option<u64>,
     pub(super) dirty_bps_after: Option<u64>,
-    /// Its histogram of stalls: just before `migrate`, when the migration had ended, and some time later.
+    /// Its histogram of stalls: just before `migrate`, when the migration had ended, and some time
+    /// later.
     pub(super) stalls_before: Vec<(u64, u64)>,
     pub(super) stalls_at_end: Vec<(u64, u64)>,
     pub(super) stalls: Vec<(u64, u64)>,
@@ -61,8 +64,10 @@ pub(super) struct GuestWatch {
 }
 
 impl GuestWatch {
-    /// Just before `migrate`, when all settings are made: what it writes undisturbed. Earlier, our own questions would show:
-    /// QEMU holds its lock while it answers query-qmp-schema, and the guest's heartbeat needs that lock.
+    /// Just before `migrate`, when all settings are made: what it writes undisturbed. Earlier, our
+    /// own questions would show:
+    /// QEMU holds its lock while it answers query-qmp-schema, and the guest's heartbeat needs that
+    /// lock.
     pub(super) async fn before_migrate(&mut self, console: &mut Console) {
         let Ok(first) = Reading::take(console).await else { return };
         tokio::time::sleep(WINDOW).await;
@@ -118,7 +123,8 @@ impl GuestWatch {
         if wanted.load != Load::None {
             facts.load = Some((console.load().await?, monotonic_ns()));
         }
-        // An application that answers with what nobody stored has lost memory too, whatever the pages of the guest program are like.
+        // An application that answers with what nobody stored has lost memory too, whatever the
+        // pages of the guest program are like.
         let wrong = facts.load.as_ref().and_then(|(load, _)| load.wrong).unwrap_or(0);
         facts.integrity =
             if check.intact && wrong == 0 { Integrity::Intact } else { Integrity::Corrupt };

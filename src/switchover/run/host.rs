@@ -1,6 +1,8 @@
-//! What else this machine did during a migration: a guest under TCG, and a threshold that it stands close to, are at the mercy of the neighbours.
+//! What else this machine did during a migration: a guest under TCG, and a threshold that it stands
+//! close to, are at the mercy of the neighbours.
 //!
-//! Takes nothing but time; gives the CPU time that the machine had, and what of it went neither to us nor to processes that we started. Knows nothing of migrations.
+//! Takes nothing but time; gives the CPU time that the machine had, and what of it went neither to
+//! us nor to processes that we started. Knows nothing of migrations.
 
 use base::clock;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -41,7 +43,8 @@ impl Reading {
         Some(Reading { cpus, at_us: clock::monotonic_ns() / 1000, idle_us, interrupts_us, own_us })
     }
 
-    /// What was neither idle nor ours went to others: also what a hypervisor above us took (`steal`).
+    /// What was neither idle nor ours went to others: also what a hypervisor above us took
+    /// (`steal`).
     fn since(&self, earlier: &Reading) -> Host {
         let cpu_us = self.at_us.saturating_sub(earlier.at_us) * self.cpus;
         let known = [
@@ -54,7 +57,8 @@ impl Reading {
     }
 }
 
-/// CPU time of all that we started: those that have ended, and those that run. Not only the two QEMUs of a migration: in a series the next one
+/// CPU time of all that we started: those that have ended, and those that run. Not only the two
+/// QEMUs of a migration: in a series the next one
 /// starts, and the last one ends, meanwhile.
 fn of_children() -> Option<u64> {
     loop {

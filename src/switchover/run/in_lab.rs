@@ -1,4 +1,5 @@
-//! The migrations of a lab: one, or a series in which the guest keeps running and goes on to a fresh destination each time.
+//! The migrations of a lab: one, or a series in which the guest keeps running and goes on to a
+//! fresh destination each time.
 
 use super::guest::GuestWatch;
 use super::migration::{Means, Migration, Sides, ask, migrate};
@@ -41,7 +42,8 @@ pub(super) async fn run(
     series.run(lab, known).await
 }
 
-/// The scenario with credentials of the lab's own where it names none; they live as long as the lab, in its private directory.
+/// The scenario with credentials of the lab's own where it names none; they live as long as the
+/// lab, in its private directory.
 fn with_credentials(scenario: &Scenario, private: &Path) -> Result<Scenario, LabError> {
     let mut scenario = scenario.clone();
     let tls = &mut scenario.tls;
@@ -126,7 +128,8 @@ impl Series<'_> {
         Ok(seen)
     }
 
-    /// One migration of the series. The guest is asked before the first only: that takes longer than a migration.
+    /// One migration of the series. The guest is asked before the first only: that takes longer
+    /// than a migration.
     async fn migrate(
         &self,
         number: u32,

@@ -72,7 +72,8 @@ pub(super) async fn ask(ends: &[End; 2], known: &[Support]) -> Result<[Support; 
     for session in [&source.session, &destination.session] {
         too_old(session)?;
     }
-    // The destination first: where both are one build, its schema serves for both, and the running guest is not held up.
+    // The destination first: where both are one build, its schema serves for both, and the running
+    // guest is not held up.
     let twin = known.iter().find(|known| known.is_build_of(&destination.session));
     let on_destination = Support::ask(&destination.session, twin, ASK_DEADLINE).await?;
     Ok([Support::ask(&source.session, Some(&on_destination), ASK_DEADLINE).await?, on_destination])
@@ -206,7 +207,8 @@ impl AnySampler {
     }
 }
 
-/// A sampler for each side that wants one: on its own connection where there is one, else behind everything on the session.
+/// A sampler for each side that wants one: on its own connection where there is one, else behind
+/// everything on the session.
 fn start_samplers(
     rates: [SampleRate; 2],
     own: [Option<BlockingSession>; 2],

@@ -1,4 +1,5 @@
-//! What the stream goes through: sockets of ours, a link between them, or a link in front of where the destination listens.
+//! What the stream goes through: sockets of ours, a link between them, or a link in front of where
+//! the destination listens.
 
 use super::RunError;
 use lab::Route;
@@ -15,7 +16,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Where a broken post-copy goes on: as the scenario says, or as the stream went first, through the same link.
+/// Where a broken post-copy goes on: as the scenario says, or as the stream went first, through the
+/// same link.
 #[derive(Debug)]
 struct Again {
     named: Option<String>,
@@ -87,7 +89,8 @@ impl Path {
         Ok((Path { link, watch }, Own { ends, options: scenario.socket.clone() }))
     }
 
-    /// Puts the link in front of the destination, where it listens by itself: the arguments of `migrate` then.
+    /// Puts the link in front of the destination, where it listens by itself: the arguments of
+    /// `migrate` then.
     pub(super) fn lead(
         &mut self,
         plan: &Plan,

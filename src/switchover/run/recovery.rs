@@ -17,7 +17,8 @@ pub(super) fn recovery(recorded: &Recorded) -> Option<Recovery> {
     })
 }
 
-/// From each first `postcopy-paused` of the source to its next `postcopy-active`, in all. `Some(None)` if it never went on.
+/// From each first `postcopy-paused` of the source to its next `postcopy-active`, in all.
+/// `Some(None)` if it never went on.
 fn paused_ns(events: &[EventRecord]) -> Option<Option<u64>> {
     let (mut since_ns, mut sum_ns, mut broke) = (None, None, false);
     for event in events.iter().filter(|event| event.side == Side::Source) {

@@ -21,7 +21,8 @@ pub(super) struct Typical {
     pub(super) host: Host,
 }
 
-/// Of one: itself. Of many: medians over the completed ones, of each figure by itself; the breakdown by means, so that it adds up.
+/// Of one: itself. Of many: medians over the completed ones, of each figure by itself; the
+/// breakdown by means, so that it adds up.
 pub(super) fn typical(switchovers: &[Switchover]) -> Typical {
     if let [one] = switchovers {
         let Switchover { downtime, time_us, faults, transfer, link, host, .. } = one.clone();

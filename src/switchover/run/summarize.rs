@@ -220,7 +220,8 @@ fn corruption(summary: &Summary, seen: &Seen) -> String {
     text
 }
 
-/// Why this QEMU may have lost guest writes as a source under TCG: it is known to, measured by a byte comparison of both memories.
+/// Why this QEMU may have lost guest writes as a source under TCG: it is known to, measured by a
+/// byte comparison of both memories.
 fn known_to_lose_writes(version: QemuVersion, postcopy_wanted: bool) -> Option<String> {
     match version {
         v if v < QemuVersion::new(9, 0, 0) => Some(

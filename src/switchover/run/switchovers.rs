@@ -101,7 +101,8 @@ impl Recorded {
             active_us: of_source()
                 .find(|event| event.status() == Some("active"))
                 .and_then(|event| since(event.mono_ns)),
-            // QEMU says a pass when it begins; the first is not of interest: it begins with `active`.
+            // QEMU says a pass when it begins; the first is not of interest: it begins with
+            // `active`.
             passes_us: of_source()
                 .filter(|event| event.pass().is_some_and(|pass| pass > 1))
                 .filter_map(|e| since(e.mono_ns))
@@ -236,7 +237,8 @@ fn measure(
 
 fn transfer(migration: &Migration, digest: &Digest, total_us: Option<u64>) -> Transfer {
     let last = migration.report.last[0].as_ref().and_then(|info| info.ram.as_ref());
-    // A migration that failed or was cancelled no longer tells (facts/qapi.md §1.3): then the last good sample does.
+    // A migration that failed or was cancelled no longer tells (facts/qapi.md §1.3): then the last
+    // good sample does.
     let Some(ram) = last.or(digest.ram.as_ref()) else { return Transfer::default() };
     let mean = |bytes: u64| {
         let micros = u128::from(total_us.filter(|us| *us > 0)?);

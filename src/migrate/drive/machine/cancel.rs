@@ -1,8 +1,11 @@
 //! The one place that cancels, and that refuses to.
 //!
-//! A source that is stopped for its switchover may have sent everything: the destination then starts the guest as soon as it has loaded it, whatever
-//! becomes of the source meanwhile; and a source that is cancelled starts its guest too. So the destination is held first. `stop` in run state
-//! `inmigrate` clears `autostart` (qmp_stop in QEMU's monitor/qmp-cmds.c), and a guest that arrives then stays stopped.
+//! A source that is stopped for its switchover may have sent everything: the destination then
+//! starts the guest as soon as it has loaded it, whatever
+//! becomes of the source meanwhile; and a source that is cancelled starts its guest too. So the
+//! destination is held first. `stop` in run state
+//! `inmigrate` clears `autostart` (qmp_stop in QEMU's monitor/qmp-cmds.c), and a guest that arrives
+//! then stays stopped.
 
 use super::types::{CancelReason, DestinationHold, SideLoss, SourceLoss};
 use super::{Command, DecisionAction, Effect, Held, Machine, Phase};
@@ -111,7 +114,8 @@ impl Machine {
                 self.hold = DestinationHold::No;
                 self.come_too_late(now_ns, effects);
             }
-            // Also where it waited when it was asked, and both sides said completed before the answer came.
+            // Also where it waited when it was asked, and both sides said completed before the
+            // answer came.
             (DestinationHold::Asked, _) => {
                 self.hold = DestinationHold::Held;
                 self.come_too_late(now_ns, effects);
@@ -126,7 +130,8 @@ impl Machine {
         effects.push(Effect::Send(Command::Cancel));
     }
 
-    /// The destination cannot be held; or has not said that it is, and may be by and by. So it is let go at once: one command follows the other.
+    /// The destination cannot be held; or has not said that it is, and may be by and by. So it is
+    /// let go at once: one command follows the other.
     pub(super) fn not_held(&mut self, text: &str, now_ns: u64, effects: &mut Vec<Effect>) {
         if self.hold != DestinationHold::Asked {
             return;
@@ -196,7 +201,8 @@ impl Machine {
         self.let_run(effects);
     }
 
-    /// Both sides say completed, and the guest stands on the destination because we held it; or we do not know yet whether we do.
+    /// Both sides say completed, and the guest stands on the destination because we held it; or we
+    /// do not know yet whether we do.
     pub(super) fn release(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
         if self.phase != Phase::AwaitingPeer {
             self.enter(Phase::AwaitingPeer, now_ns);

@@ -82,7 +82,8 @@ impl Machine {
         }
     }
 
-    /// Whether the source may continue the guest: the destination is held and nothing was cancelled.
+    /// Whether the source may continue the guest: the destination is held and nothing was
+    /// cancelled.
     pub(super) fn may_go_back(&self) -> bool {
         self.hold == DestinationHold::Held
             && !self.source_done
