@@ -12,14 +12,14 @@
 //! 4. `load`: in a load of a device on the destination; a device that waits for its data counts as
 //!    loading. Not so RAM: after the source
 //!    has saved all, loading it is mostly waiting (41 ms of it where Nagle's algorithm held back
-//! the last bytes), so that is `network`.
+//!    the last bytes), so that is `network`.
 //! 5. `start`: from `dst-precopy-loadvm-completed` (which is traced in post-copy too) on.
 //! 6. `network`: from `src-non-iterable-saved` to `dst-precopy-loadvm-completed`: on its way, in a
 //!    socket's buffer, or waiting for the
 //!    destination's main loop. In post-copy also what the destination does between the package and
-//! the first device in it
+//!    the first device in it
 //!    (loadvm_postcopy_handle_listen: userfaultfd, threads; none of it is traced here): on one host
-//! that is most of it.
+//!    that is most of it.
 //! 7. `other`: the rest, such as the last look at the dirty bitmap, post-copy's discard bitmap, a
 //!    wait at pre-switchover, saves by
 //!    multifd's threads (VFIO).

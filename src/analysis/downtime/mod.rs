@@ -16,7 +16,7 @@
 //! 5. `reported`: without a return path, and always in post-copy, QEMU stops its clock when the
 //!    data has been handed to the socket
 //!    (facts/qemu.md §6.1: 1 ms reported, 89.8 ms real in the worst case there), and a 0 is later
-//! overwritten (§6.2).
+//!    overwritten (§6.2).
 //!
 //! Views that differ by more than both their uncertainties are a finding, and are said.
 //!
