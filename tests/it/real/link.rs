@@ -354,7 +354,7 @@ fn a_destination_that_refuses_leaves_the_guest_on_the_source() {
     assert!(pair.source.check().intact);
     kill(link.pid(), Signal::SIGTERM).unwrap();
     let link = link.wait();
-    assert!(link.stderr.contains("does not lead on"), "{}", link.stderr);
+    assert!(link.stderr.contains("cannot connect the link to its target"), "{}", link.stderr);
 }
 
 /// A scenario or arguments that make no link.
