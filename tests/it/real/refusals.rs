@@ -54,7 +54,7 @@ fn capabilities_that_do_not_go_together() {
     done.assert_refused(
         &scratch,
         5,
-        &["source: multifd does not go with postcopy-ram on this QEMU (10.0.", "11.1 can"],
+        &["source: multifd does not go with postcopy-ram on this QEMU (10.0.", "11.1 supports it"],
     );
 }
 
