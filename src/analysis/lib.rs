@@ -1,11 +1,9 @@
 //! What was measured, turned into results. Nothing here needs a QEMU or reads a clock.
 //!
 //! [`downtime`] finds the blackout in its views and breaks it down; [`diagnose()`] explains why a
-//! run
-//! did or did not converge; [`Timeline`] and [`write_interval_log()`] show a run over time;
-//! [`statistics`]
-//! has intervals and tests on plain numbers; [`compare()`] sets two [`Table`]s of runs against each
-//! other; [`results`] reads and writes the table of a campaign.
+//! run did or did not converge; [`Timeline`] and [`write_interval_log()`] show a run over time;
+//! [`statistics`] has intervals and tests on plain numbers; [`compare()`] sets two [`Table`]s of
+//! runs against each other; [`results`] reads and writes the table of a campaign.
 
 pub mod compare;
 mod diagnose;

@@ -2,9 +2,9 @@
 //! workload that would do the same.
 //!
 //! `ram.remaining` is a saw-tooth: between two syncs QEMU subtracts what it sends and does not know
-//! what is dirtied. Only the first sample after
-//! each sync is read, and what was sent since the one before is added. A sync is told by
-//! `dirty-sync-count`, which counts from 1 up to 10.0 and from 2 in 11.1.
+//! what is dirtied. Only the first sample after each sync is read, and what was sent since the one
+//! before is added. A sync is told by `dirty-sync-count`, which counts from 1 up to 10.0 and from 2
+//! in 11.1.
 
 use model::fit;
 use model::{Class, PAGE, Workload};

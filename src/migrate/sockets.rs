@@ -167,9 +167,8 @@ pub fn unix_pair() -> io::Result<[OwnedFd; 2]> {
 
 /// Sets the requested options, a limit of unsent bytes, and always TCP_NODELAY.
 ///
-/// QEMU leaves Nagle's algorithm on for the main channel, so the last partial
-/// segment of the device state waits for the receiver's delayed acknowledgement, which takes about
-/// 40 ms.
+/// QEMU leaves Nagle's algorithm on for the main channel, so the last partial segment of the device
+/// state waits for the receiver's delayed acknowledgement, which takes about 40 ms.
 ///
 /// # Errors
 /// The system's error, with the scenario key of the option that was refused.

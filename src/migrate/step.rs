@@ -2,8 +2,7 @@
 //! recover, revive.
 //!
 //! Takes sessions; gives the state that the step led to, or the reason why it would not be safe.
-//! Nothing is sent that would break a safety rule
-//! (ARCHITECTURE.md).
+//! Nothing is sent that would break a safety rule (ARCHITECTURE.md).
 
 mod revive;
 

@@ -8,8 +8,7 @@ const ROUNDS: u32 = 8;
 const AROUND: f64 = 8.0;
 
 /// The pair (bytes, bytes a second) of which `error` is least: working sets from `least` to `most`,
-/// rates from a page to a hundred times `most`
-/// in `longest` seconds.
+/// rates from a page to a hundred times `most` in `longest` seconds.
 pub fn fit(
     least: f64,
     most: f64,

@@ -1,16 +1,14 @@
 //! Whether a migration converges, why not, and what would help.
 //!
 //! Takes a workload, a way and limits, or a run; gives a prediction, or a verdict with its numbers
-//! and remedies. Pure; knows nothing of QMP,
-//! and reads runs only through `record`.
+//! and remedies. Pure; knows nothing of QMP, and reads runs only through `record`.
 //!
 //! Map: `workload` what a guest dirties · `setup` a migration as the model sees it · `model` QEMU's
-//! loop · `postcopy` what follows a
-//! switch · `textbook` the usual model, for comparison · `boundary` where it begins to converge ·
-//! `judge` verdict and remedies · `json` that for machines ·
-//! `observed` what a run shows, and the workload fitted to it · `measured` what calc-dirty-rate
-//! says, and the workload fitted to that ·
-//! `fit` how · `diagnose` a run, from what it shows · `spread` how sure a prediction is.
+//! loop · `postcopy` what follows a switch · `textbook` the usual model, for comparison ·
+//! `boundary` where it begins to converge · `judge` verdict and remedies · `json` that for machines
+//! · `observed` what a run shows, and the workload fitted to it · `measured` what calc-dirty-rate
+//! says, and the workload fitted to that · `fit` how · `diagnose` a run, from what it shows ·
+//! `spread` how sure a prediction is.
 
 mod boundary;
 mod fit;

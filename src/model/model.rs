@@ -1,14 +1,11 @@
 //! QEMU's own loop, as it is and not as textbooks have it (facts/models.md §2.3;
-//! migration_iteration_run, migration_update_counters and
-//! ram_save_iterate of 10.0).
+//! migration_iteration_run, migration_update_counters and ram_save_iterate of 10.0).
 //!
 //! Each 100 ms QEMU takes what it sent for its bandwidth, and bandwidth × downtime-limit for its
-//! threshold. While more seems pending, it
-//! sends, 50 ms at a time or until the window's budget is spent. When less seems pending, it asks
-//! the dirty bitmap what is really pending; if
-//! that is less too, it stops the guest, and else it goes on with what is left and what was
-//! dirtied. So a pass does not end when it is
-//! sent, but when what is left of it is below the threshold.
+//! threshold. While more seems pending, it sends, 50 ms at a time or until the window's budget is
+//! spent. When less seems pending, it asks the dirty bitmap what is really pending; if that is less
+//! too, it stops the guest, and else it goes on with what is left and what was dirtied. So a pass
+//! does not end when it is sent, but when what is left of it is below the threshold.
 
 use super::postcopy::{self, Postcopy};
 use super::setup::{Setup, Switch};
@@ -284,9 +281,8 @@ impl<'a> Loop<'a> {
     }
 
     /// Where max-bandwidth limits it, a window's budget is sent at once, as fast as the way carries
-    /// it, and QEMU sleeps until the window ends
-    /// (migration_rate_exceeded). What seems pending is looked at then; within a window only when
-    /// nothing is left.
+    /// it, and QEMU sleeps until the window ends (migration_rate_exceeded). What seems pending is
+    /// looked at then; within a window only when nothing is left.
     fn send_budgets(&mut self, way: &Way, full: f64, below: f64) {
         let budget = way.payload * WINDOW;
         let (left, ends) =

@@ -1,8 +1,8 @@
 //! What to do about a migration that is under way: start post-copy, give up, or nothing.
 //!
 //! Takes an [`Observation`]; gives an [`Action`] and its reason. Pure: no clock, no I/O, no
-//! randomness of its own, so that the
-//! live driver, a replay and a simulation run the same code. Knows nothing of QMP.
+//! randomness of its own, so that the live driver, a replay and a simulation run the same code.
+//! Knows nothing of QMP.
 
 use base::units::{Bytes, Micros, human_bytes};
 use serde::Serialize;

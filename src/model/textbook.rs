@@ -1,7 +1,6 @@
 //! The textbooks' model, for comparison: a round sends all that the last one left, and the guest is
-//! stopped when what was dirtied meanwhile can
-//! be sent within the downtime-limit (Clark et al. 2005; Liu et al. 2011, with unique pages;
-//! facts/models.md §2.2).
+//! stopped when what was dirtied meanwhile can be sent within the downtime-limit (Clark et al.
+//! 2005; Liu et al. 2011, with unique pages; facts/models.md §2.2).
 
 use super::setup::Setup;
 use super::workload::PAGE;

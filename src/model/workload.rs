@@ -2,8 +2,8 @@
 //! waiting already.
 //!
 //! A working set is a few classes of memory, each written uniformly at random at its own rate.
-//! Uniform writes are one class, hot and cold
-//! two, Zipf's law one for each doubling of the rank. Writing page after page is a case of its own.
+//! Uniform writes are one class, hot and cold two, Zipf's law one for each doubling of the rank.
+//! Writing page after page is a case of its own.
 
 use base::units::{Bytes, Rate, WriteRate};
 use scenario::{Guest, Load, Pattern};
@@ -14,8 +14,8 @@ pub use base::units::PAGE_BYTES_F64 as PAGE;
 /// simulations, not of anybody's VM.
 const FLAT_OUT: f64 = 2e9;
 /// What `stress` and `stress-ng` write of their memory, and what goes through an application's, by
-/// the fit to runs of 64 MiB under TCG (docs/how-to/guest.md):
-/// the first is all of it several times a second, and how often matters little.
+/// the fit to runs of 64 MiB under TCG (docs/how-to/guest.md): the first is all of it several times
+/// a second, and how often matters little.
 const STRESS: f64 = 5e8;
 const APPLICATION: f64 = 1e7;
 
@@ -36,8 +36,7 @@ pub struct Workload {
     /// Page after page, round and round, instead.
     pub sequential: bool,
     /// How much faster the guest could work than it does: throttled to the share s of its time, it
-    /// still does min(1, s × this) of its work.
-    /// 1 for a guest that is as fast as it can be.
+    /// still does min(1, s × this) of its work. 1 for a guest that is as fast as it can be.
     pub slack: f64,
 }
 

@@ -1,16 +1,13 @@
 //! QMP, QEMU's machine protocol, over a wire of our own.
 //!
 //! Takes an [`Endpoint`]; gives a negotiated [`Session`] and its [`Notices`]: commands with
-//! deadlines, out-of-band commands,
-//! passed file descriptors, events with QEMU's timestamp and ours, and the schema of the QEMU at
-//! the other end. Knows nothing
-//! of migration, except for the shape of `query-migrate`'s answer ([`MigrationInfo`]), which is
-//! QAPI's.
+//! deadlines, out-of-band commands, passed file descriptors, events with QEMU's timestamp and ours,
+//! and the schema of the QEMU at the other end. Knows nothing of migration, except for the shape of
+//! `query-migrate`'s answer ([`MigrationInfo`]), which is QAPI's.
 //!
 //! Requests are `qapi`'s typed ones (a name, whether it may go out of band, checked arguments). Its
-//! connection is not used: one
-//! event that its closed enums don't know ends it, and it cannot send out of band (facts/qapi.md,
-//! verdict).
+//! connection is not used: one event that its closed enums don't know ends it, and it cannot send
+//! out of band (facts/qapi.md, verdict).
 //!
 //! Map: [`endpoint`](Endpoint) where a QEMU listens · `tunnel` ssh to it · `wire` lines to messages
 //! and back, pure · `limits` what a peer can make us hold · [`session`](Session) the

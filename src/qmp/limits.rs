@@ -1,11 +1,10 @@
 //! What a peer can make us hold. Pure.
 //!
 //! A QMP peer is whoever listens there: a QEMU with a hostile guest, or no QEMU at all. Each of
-//! these limits is far from what a QEMU says, so what is
-//! beyond one ends the connection, with a message; nothing more is read. Together they keep what
-//! one connection holds below 8 MiB, whatever is
-//! sent (benches/hostile.rs): a line in the buffer, its value as a reply, and the notices that
-//! wait.
+//! these limits is far from what a QEMU says, so what is beyond one ends the connection, with a
+//! message; nothing more is read. Together they keep what one connection holds below 8 MiB,
+//! whatever is sent (benches/hostile.rs): a line in the buffer, its value as a reply, and the
+//! notices that wait.
 
 use super::wire::Notice;
 use serde_json::Value;
@@ -68,8 +67,7 @@ impl fmt::Display for LimitExceeded {
 }
 
 /// How many values a line has and how deep it goes, or the bound that it is beyond. Looks before
-/// anything is built of it; what is no JSON is counted as
-/// if it were.
+/// anything is built of it; what is no JSON is counted as if it were.
 pub(super) fn count_values(line: &[u8]) -> Result<usize, LimitExceeded> {
     let (mut depth, mut values) = (0usize, 1usize);
     let (mut in_text, mut escaped) = (false, false);

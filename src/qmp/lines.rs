@@ -14,9 +14,8 @@ use tokio::net::tcp;
 const READ_BYTES: usize = 64 << 10;
 
 /// The reading half of a TCP connection, acknowledging at once. QEMU leaves Nagle's algorithm on,
-/// so an event waits until what was
-/// sent before it is acknowledged, which the kernel delays by up to 40 ms: too late to act on, and
-/// out of order between two QEMUs.
+/// so an event waits until what was sent before it is acknowledged, which the kernel delays by up
+/// to 40 ms: too late to act on, and out of order between two QEMUs.
 pub(super) struct QuickAck(pub(super) tcp::OwnedReadHalf);
 
 impl AsyncRead for QuickAck {

@@ -1,11 +1,9 @@
 //! The connection: an actor of two tasks that own the socket, and a handle that anyone may clone.
 //!
 //! All protocol state (which id waits for what) lives in the tasks, so a caller may drop its future
-//! at any time: a late reply
-//! finds no waiter and is let go. Urgent requests go before background ones (sampling on a shared
-//! connection), and at most one
-//! background request is on its way, because QEMU answers in order. Here is the handle; `tasks` has
-//! the rest.
+//! at any time: a late reply finds no waiter and is let go. Urgent requests go before background
+//! ones (sampling on a shared connection), and at most one background request is on its way,
+//! because QEMU answers in order. Here is the handle; `tasks` has the rest.
 
 use super::limits::{self, MAX_ERROR_BYTES};
 use super::lines::Lines;
@@ -38,8 +36,7 @@ const QUEUE_CAPACITY: usize = 32;
 pub struct Closed(pub String);
 
 /// What QEMU says unasked, in order, until the connection ends. What waits to be taken is bounded:
-/// a peer that sends more than some thousand events
-/// in between is no QEMU, and the connection ends.
+/// a peer that sends more than some thousand events in between is no QEMU, and the connection ends.
 #[derive(Debug)]
 pub struct Notices(mpsc::UnboundedReceiver<QueuedNotice>, Shared);
 
@@ -87,8 +84,7 @@ impl Session {
     ///
     /// # Errors
     /// [`QmpError::Connect`], [`QmpError::NoGreeting`] (the socket is busy with another client),
-    /// [`QmpError::NotQmp`], and what
-    /// the negotiation may give. `deadline` is for the whole of it.
+    /// [`QmpError::NotQmp`], and what the negotiation may give. `deadline` is for the whole of it.
     pub async fn connect(
         side: &str,
         endpoint: &Endpoint,

@@ -45,8 +45,7 @@ impl Writer {
             (Writer::Unix(half), None) => half.write_all(bytes).await,
             (Writer::Unix(half), Some(fd)) => {
                 // QEMU takes descriptors from any recvmsg before the command completes, so they
-                // travel with its first byte
-                // (tcp_chr_recv in chardev/char-socket.c).
+                // travel with its first byte (tcp_chr_recv in chardev/char-socket.c).
                 let stream: &UnixStream = half.as_ref();
                 let (first, rest) = bytes.split_at(bytes.len().min(1));
                 stream

@@ -4,8 +4,7 @@
 //! nothing of QMP.
 //!
 //! Why `-L` and a socket in a private directory, and not `-W`, which needs neither: it takes paths
-//! only since OpenSSH 9.4.
-//! That nothing remains when we are killed is the janitor's work.
+//! only since OpenSSH 9.4. That nothing remains when we are killed is the janitor's work.
 
 use super::endpoint::{Remote, is_plain_path};
 use base::janitor::{Janitor, create_private_directory};
@@ -32,8 +31,8 @@ const LOG_TAIL_BYTES: u64 = 4 << 10;
 const LOG_TAIL_LINES: usize = 4;
 
 /// Whatever the user's configuration says: no questions, no shell, nothing else forwarded, no
-/// connection shared with others (it would keep our
-/// socket when we are gone), and an end when nobody answers for a minute.
+/// connection shared with others (it would keep our socket when we are gone), and an end when
+/// nobody answers for a minute.
 const OPTIONS: &[&str] = &[
     "-aNTx",
     "-oBatchMode=yes",

@@ -3,10 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 /// An application in the Linux guest, as its one client in the same guest sees it: it asks, waits
-/// for the answer, and asks again.
-/// "During" is from `migrate` to the end of the migration, the blackout included; in a series, from
-/// the first to the last. A wait of which any
-/// part lies there belongs there.
+/// for the answer, and asks again. "During" is from `migrate` to the end of the migration, the
+/// blackout included; in a series, from the first to the last. A wait of which any part lies there
+/// belongs there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Application {
@@ -21,8 +20,7 @@ pub struct Application {
     /// After it.
     pub rps_after: Option<u64>,
     /// The longest time without an answer before `migrate`, on the host's clock; up to 1 ms of it
-    /// is the client's, which tells its answers
-    /// a millisecond's together.
+    /// is the client's, which tells its answers a millisecond's together.
     pub longest_gap_before_us: Option<u64>,
     /// During the migration.
     pub longest_gap_during_us: Option<u64>,

@@ -10,12 +10,11 @@ pub struct Brownout {
     /// Times between beats as they arrived, by phase.
     pub beats: Phases,
     /// The same with the beats that a stall kept from being due put in (no coordinated omission):
-    /// what somebody who asks at any
-    /// moment would have to wait.
+    /// what somebody who asks at any moment would have to wait.
     pub beats_corrected: Phases,
     /// The guest's own memory accesses, by its own clock. Those between `migrate` and the end are
-    /// all in `precopy` or, if post-copy
-    /// happened, in `postcopy`: the guest is not asked in between.
+    /// all in `precopy` or, if post-copy happened, in `postcopy`: the guest is not asked in
+    /// between.
     pub accesses: Phases,
     /// How fast the guest wrote; empty for a series (see guest.*.log).
     pub write_rate: Vec<WriteRate>,

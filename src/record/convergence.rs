@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Convergence {
     /// `converges`, or why not (docs/explanation/convergence.md). `null` if pre-copy was not tried
-    /// to its end,
-    /// or too little of it was seen.
+    /// to its end, or too little of it was seen.
     pub verdict: Option<String>,
     /// The guest's write rate in bytes per second, from the fit to what was seen. A page counts
     /// each time it is written.

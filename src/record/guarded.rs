@@ -1,9 +1,8 @@
 //! Parquet files of others, read so that a damaged one is an error and nothing else.
 //!
 //! The library (parquet 60.1) takes what a file says of itself at its word: a page that names a
-//! dictionary which is not there is a panic in it, and a
-//! dictionary that claims two thousand million words gets room for them (found by fuzzing: 2 GiB
-//! for a file of 10 KiB).
+//! dictionary which is not there is a panic in it, and a dictionary that claims two thousand
+//! million words gets room for them (found by fuzzing: 2 GiB for a file of 10 KiB).
 
 use parquet::basic::Encoding;
 use parquet::bloom_filter::Sbbf;

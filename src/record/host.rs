@@ -9,8 +9,8 @@ pub struct Host {
     /// CPU time that it had: its processors × the time that passed.
     pub cpu_us: Option<u64>,
     /// What of it neither the QEMUs nor we used, and was not idle: other processes, and other
-    /// guests of a hypervisor (`steal`).
-    /// Counted in ticks of 10 ms, so of a short migration it says little.
+    /// guests of a hypervisor (`steal`). Counted in ticks of 10 ms, so of a short migration it says
+    /// little.
     pub others_us: Option<u64>,
 }
 

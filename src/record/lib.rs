@@ -1,16 +1,14 @@
 //! The run directory: its writer and its reader. The hub of the house.
 //!
 //! Takes records from whoever learnt something ([`Sink`]); gives files while the run goes on (a run
-//! that is cut off can be
-//! read up to its last second), and when it is whole: Parquet and `run.json`. Everything after this
-//! room reads runs only
-//! through [`Run`]. Knows nothing of how a run was produced.
+//! that is cut off can be read up to its last second), and when it is whole: Parquet and
+//! `run.json`. Everything after this room reads runs only through [`Run`]. Knows nothing of how a
+//! run was produced.
 //!
 //! Map: here the names · `sink` where records go in · `writer` the thread that writes · `samples`
-//! the stream of samples and
-//! its Parquet form · `glance` what of them tells of convergence · `guarded` damaged Parquet ·
-//! `host` what else the machine did · `reader` a run as it lies on disk · `summary` run.json ·
-//! `blackout` its `downtime` · `application` its `guest.application`.
+//! the stream of samples and its Parquet form · `glance` what of them tells of convergence ·
+//! `guarded` damaged Parquet · `host` what else the machine did · `reader` a run as it lies on disk
+//! · `summary` run.json · `blackout` its `downtime` · `application` its `guest.application`.
 
 mod application;
 mod blackout;

@@ -1,8 +1,8 @@
 //! Samples of `query-migrate`: one line each while the run goes on.
 //!
 //! The line holds QEMU's answer as it came, so that nothing that we don't understand is lost and
-//! nothing is parsed in the
-//! sampler's way; the row has a column for every member that we know, and `other` for the rest.
+//! nothing is parsed in the sampler's way; the row has a column for every member that we know, and
+//! `other` for the rest.
 
 use super::{RecordError, reader};
 use base::Side;
@@ -23,8 +23,7 @@ pub struct SampleRow {
     /// Answered.
     pub received_ns: u64,
     /// The last MIGRATION_PASS before the answer, in QEMU's order; 0 before the first.
-    /// `ram.remaining` is only exact just after
-    /// this changes.
+    /// `ram.remaining` is only exact just after this changes.
     pub pass: u64,
     /// What QEMU said.
     pub info: MigrationInfo,

@@ -120,8 +120,7 @@ pub(super) enum Message {
 }
 
 /// What may wait for the writer: so many records, and about so many bytes of them, whatever a peer
-/// makes of its lines. A batch of samples is one record of
-/// some 64 KiB.
+/// makes of its lines. A batch of samples is one record of some 64 KiB.
 const MOST_RECORDS: usize = 1024;
 const MOST_BYTES: usize = 64 << 20;
 /// Who waits for room looks this often.
@@ -171,8 +170,8 @@ impl Sink {
     }
 
     /// Gives a record, never waiting: the loop that drives the migration calls this. When the
-    /// writer is thousands of records
-    /// behind (a disk that hangs), the record is dropped with a warning.
+    /// writer is thousands of records behind (a disk that hangs), the record is dropped with a
+    /// warning.
     pub fn give(&self, entry: Entry) {
         let name = entry.name();
         if !self.reserve(entry.weight()) {
@@ -190,8 +189,7 @@ impl Sink {
     }
 
     /// Gives a record from a thread of its own (sampler, heartbeat), waiting while the writer is
-    /// behind, so that nothing piles
-    /// up in memory.
+    /// behind, so that nothing piles up in memory.
     pub fn give_and_wait(&self, entry: Entry) {
         while !self.reserve(entry.weight()) {
             std::thread::park_timeout(NAP);

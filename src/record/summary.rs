@@ -170,8 +170,7 @@ pub struct Recovery {
     /// How often that worked.
     pub recovered: u64,
     /// Time that the source was paused, in all, by the arrival of its events; `null` if it never
-    /// went on. What the guest felt of it is
-    /// in `brownout.beats.postcopy`.
+    /// went on. What the guest felt of it is in `brownout.beats.postcopy`.
     pub paused_us: Option<u64>,
 }
 
@@ -182,8 +181,8 @@ pub struct Faults {
     /// Page requests that the source got (`postcopy-requests`).
     pub count: Option<u64>,
     /// Faults whose latency is known: by QEMU's own buckets since 10.1 (each figure is then the
-    /// upper end of a bucket, at most twice
-    /// too much), before that by traces, if asked for (`record.fault_trace`).
+    /// upper end of a bucket, at most twice too much), before that by traces, if asked for
+    /// (`record.fault_trace`).
     pub timed: Option<u64>,
     pub p50_us: Option<u64>,
     pub p90_us: Option<u64>,

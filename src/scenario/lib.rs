@@ -113,13 +113,11 @@ impl Mode {
 pub enum Handover {
     /// As soon as the destination has loaded everything. This is QEMU's default and gives the
     /// shortest blackout. If the stream breaks at that moment, the source resumes the guest too,
-    /// and
-    /// both copies run until the source is stopped.
+    /// and both copies run until the source is stopped.
     #[default]
     AtOnce,
     /// After the source has reported completion. Two copies never run, but the blackout is longer
-    /// by
-    /// the time of that report and of our command. Post-copy has no such moment: there the
+    /// by the time of that report and of our command. Post-copy has no such moment: there the
     /// destination starts the guest as soon as the source cannot.
     Confirmed,
 }
@@ -241,8 +239,7 @@ pub struct GiveUp {
 #[serde(default)]
 pub struct Hooks {
     /// Runs when the guest is stopped on the source and QEMU waits in `pre-switchover`. If it
-    /// fails,
-    /// the migration is cancelled and the guest keeps running on the source.
+    /// fails, the migration is cancelled and the guest keeps running on the source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before_switchover: Option<String>,
     /// Runs when the guest runs on the destination.

@@ -12,8 +12,7 @@ pub struct Link {
     /// How the link is implemented.
     pub kind: LinkKind,
     /// Divides rate, window and buffer, but not delays. If the guest's memory, working set and
-    /// write
-    /// rate are divided too, times stay the same.
+    /// write rate are divided too, times stay the same.
     pub scale: u32,
     /// The seed of the jitter.
     pub seed: u64,

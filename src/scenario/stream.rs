@@ -20,8 +20,7 @@ pub enum Transport {
     /// A pair of unix sockets that we pass to the QEMUs.
     Fd,
     /// A process of the source that writes to a FIFO, and one of the destination that reads from
-    /// it.
-    /// The stream has no return path.
+    /// it. The stream has no return path.
     Exec,
     /// A file, which the destination reads when it is complete. With the capability `mapped-ram`,
     /// each page has a fixed offset in it.

@@ -24,8 +24,7 @@ pub struct Tls {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination_dir: Option<String>,
     /// The parameter `tls-hostname`: the name in the destination's certificate, if it is not the
-    /// host
-    /// of the URI.
+    /// host of the URI.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
     /// The user name of the pre-shared key.
@@ -34,8 +33,7 @@ pub struct Tls {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<String>,
     /// Whether each side checks that the other's certificate is signed by the same CA. Otherwise
-    /// only
-    /// the source checks the destination's.
+    /// only the source checks the destination's.
     pub verify_peer: bool,
 }
 

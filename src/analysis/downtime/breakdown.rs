@@ -1,32 +1,26 @@
 //! Where a blackout went, by the traces of both sides.
 //!
 //! The blackout of this view is from `src-downtime-start` (just before vm_stop_force_state in
-//! migration_stop_vm) to
-//! `dst-precopy-bh-vm-started` or `dst-postcopy-bh-vm-started` (just after vm_start). Every µs of
-//! it goes to exactly one part, the
-//! first of these that it belongs to:
+//! migration_stop_vm) to `dst-precopy-bh-vm-started` or `dst-postcopy-bh-vm-started` (just after
+//! vm_start). Every µs of it goes to exactly one part, the first of these that it belongs to:
 //!
 //! 1. `stop`: up to `src-vm-stopped`: vCPUs, notifiers, draining and flushing of disks.
 //! 2. `ram`: in a save of iterable state.
 //! 3. `devices`: in a save of a device.
 //! 4. `load`: in a load of a device on the destination; a device that waits for its data counts as
-//!    loading. Not so RAM: after the source
-//!    has saved all, loading it is mostly waiting (41 ms of it where Nagle's algorithm held back
-//!    the last bytes), so that is `network`.
+//!    loading. Not so RAM: after the source has saved all, loading it is mostly waiting (41 ms of
+//!    it where Nagle's algorithm held back the last bytes), so that is `network`.
 //! 5. `start`: from `dst-precopy-loadvm-completed` (which is traced in post-copy too) on.
 //! 6. `network`: from `src-non-iterable-saved` to `dst-precopy-loadvm-completed`: on its way, in a
-//!    socket's buffer, or waiting for the
-//!    destination's main loop. In post-copy also what the destination does between the package and
-//!    the first device in it
+//!    socket's buffer, or waiting for the destination's main loop. In post-copy also what the
+//!    destination does between the package and the first device in it
 //!    (loadvm_postcopy_handle_listen: userfaultfd, threads; none of it is traced here): on one host
 //!    that is most of it.
 //! 7. `other`: the rest, such as the last look at the dirty bitmap, post-copy's discard bitmap, a
-//!    wait at pre-switchover, saves by
-//!    multifd's threads (VFIO).
+//!    wait at pre-switchover, saves by multifd's threads (VFIO).
 //!
 //! Where a checkpoint that divides these is not there (a trace cut short, a garbled line) only the
-//! length is known and no part:
-//! without it, time would go to the wrong one.
+//! length is known and no part: without it, time would go to the wrong one.
 
 use super::trace::{DeviceRecord, TraceLog};
 use base::Side;

@@ -1,8 +1,7 @@
 //! Stalls outside of the blackout, and the guest's write rate over time.
 //!
 //! Takes beats as they arrived, when each migration began, stopped, resumed and ended, and what the
-//! guest said of its writes; gives
-//! stall histograms by phase. Knows nothing of QMP.
+//! guest said of its writes; gives stall histograms by phase. Knows nothing of QMP.
 
 use base::units::PAGE_BYTES;
 use hdrhistogram::Histogram;

@@ -1,11 +1,9 @@
 //! From QEMU's timestamps to one clock: ours, monotonic.
 //!
 //! Takes recorded events; gives when they happened on our monotonic clock, how far off that may be,
-//! and whether the wall clock was
-//! stepped. QEMU stamps with CLOCK_REALTIME of its host (qapi/qmp-event.c), which may be stepped
-//! and which differs between hosts;
-//! we read our wall clock and our monotonic clock together with each arrival, so one can be told in
-//! terms of the other.
+//! and whether the wall clock was stepped. QEMU stamps with CLOCK_REALTIME of its host
+//! (qapi/qmp-event.c), which may be stepped and which differs between hosts; we read our wall clock
+//! and our monotonic clock together with each arrival, so one can be told in terms of the other.
 
 use base::Side;
 use record::EventRecord;
@@ -34,9 +32,8 @@ pub enum Clocks {
 }
 
 /// Estimates a host's offset from what we know of each event: it was stamped before it arrived
-/// here, and after `caused` had been
-/// sent where that brought it about. The tightest of both bounds is the round trip that took least;
-/// the truth lies between them.
+/// here, and after `caused` had been sent where that brought it about. The tightest of both bounds
+/// is the round trip that took least; the truth lies between them.
 ///
 /// `caused` is when we sent the command (our wall clock, ns) that set off the first MIGRATION
 /// `setup` of this side.
@@ -70,8 +67,7 @@ pub(super) fn wall_on_our_clock(wall_us: u64, near: &EventRecord, offset: Offset
 }
 
 /// By how much our wall clock was stepped between the first and the last of `events`, ns: against
-/// the monotonic clock, more than
-/// slewing explains.
+/// the monotonic clock, more than slewing explains.
 #[must_use]
 pub(super) fn step(events: &[&EventRecord]) -> Option<i64> {
     let ahead = |event: &EventRecord| {

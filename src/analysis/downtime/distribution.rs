@@ -1,8 +1,8 @@
 //! Quantiles of many blackouts, with confidence intervals that say when there are too few.
 //!
 //! Takes values; gives order statistics. The interval is the one by the binomial distribution of
-//! ranks (`ranks`), which presumes nothing of
-//! how blackouts are distributed (they have several modes: facts/models.md §4.8). Pure.
+//! ranks (`ranks`), which presumes nothing of how blackouts are distributed (they have several
+//! modes: facts/models.md §4.8). Pure.
 
 use super::ranks::{quantile_ranks, rank_interval};
 use hdrhistogram::Histogram;

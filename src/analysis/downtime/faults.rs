@@ -29,9 +29,8 @@ pub struct FaultLatencies {
 }
 
 /// Bucket N counts faults of 2^N up to 2^(N+1) µs, so each figure is the upper end of its bucket:
-/// at most twice too much. The last
-/// of QEMU's buckets takes all that is longer (blocktime_latency_account), so it has no upper end,
-/// and what lies in it no figure.
+/// at most twice too much. The last of QEMU's buckets takes all that is longer
+/// (blocktime_latency_account), so it has no upper end, and what lies in it no figure.
 #[must_use]
 pub fn from_buckets(buckets: &[u64]) -> FaultLatencies {
     let count = buckets.iter().fold(0u64, |sum, count| sum.saturating_add(*count));

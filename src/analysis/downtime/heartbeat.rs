@@ -1,20 +1,15 @@
 //! The blackout as the guest's beats show it.
 //!
 //! Takes the beats of both VMs around a switchover; gives how long the guest's clock stood still,
-//! and the gap that was seen.
-//! Knows nothing of QMP.
+//! and the gap that was seen. Knows nothing of QMP.
 //!
 //! A gap between the last beat on the source and the first on the destination is longer than the
-//! blackout: the guest ran for a
-//! while after the one and before the other, and both were stamped by a thread of ours that had to
-//! be woken. Under TCG the
-//! guest's TSC stands still in the blackout and runs otherwise, stalls on missing pages included
-//! (cpu_disable_ticks and
-//! cpu_enable_ticks in system/cpus.c; facts/guest.md). So the guest's clock is a ruler: arrival
-//! minus guest time is one constant
-//! on the source and a greater one on the destination, the difference is the blackout, and of many
-//! beats the one that was delayed
-//! least tells each constant best.
+//! blackout: the guest ran for a while after the one and before the other, and both were stamped by
+//! a thread of ours that had to be woken. Under TCG the guest's TSC stands still in the blackout
+//! and runs otherwise, stalls on missing pages included (cpu_disable_ticks and cpu_enable_ticks in
+//! system/cpus.c; facts/guest.md). So the guest's clock is a ruler: arrival minus guest time is one
+//! constant on the source and a greater one on the destination, the difference is the blackout, and
+//! of many beats the one that was delayed least tells each constant best.
 
 use record::Beat;
 
@@ -47,8 +42,7 @@ pub struct HeartbeatBlackout {
     /// Beats that arrived twice.
     pub duplicated: u64,
     /// The guest says that it ran for longer than the gap: it has forgotten which beat it sent
-    /// last, which only a guest does whose
-    /// memory is wrong. Its clock tells nothing then.
+    /// last, which only a guest does whose memory is wrong. Its clock tells nothing then.
     pub impossible: bool,
 }
 
@@ -59,8 +53,7 @@ struct Told {
 }
 
 /// `stands_still`: the guest's clock stands still in the blackout (TCG). Where nobody knows (KVM),
-/// the gap less half a period at
-/// both ends together is all that can be said.
+/// the gap less half a period at both ends together is all that can be said.
 #[must_use]
 pub fn blackout(
     source: &[Beat],
@@ -135,8 +128,7 @@ fn in_guest_time(before: &[Beat], after: &[Beat], period_us: u64) -> ([Vec<Told>
 }
 
 /// Arrival minus guest time of the beat that was delayed least, and how much more the median of
-/// them was delayed: on a busy machine
-/// nobody can say that the least was none.
+/// them was delayed: on a busy machine nobody can say that the least was none.
 fn least_delayed(beats: &[Told]) -> (Option<i64>, u64) {
     let mut all: Vec<i64> =
         beats.iter().map(|beat| beat.arrived_us.saturating_sub(beat.guest_us)).collect();

@@ -1,29 +1,26 @@
 //! The blackout: no vCPU runs anywhere, from source vCPUs paused to destination vCPUs running.
 //!
 //! Takes what was recorded of one migration; gives four views of its blackout, which of them to
-//! believe, and where the time went.
-//! Knows nothing of how the migration was run, and reads no clock.
+//! believe, and where the time went. Knows nothing of how the migration was run, and reads no
+//! clock.
 //!
 //! **Which view is `best`**, the first of these that there is:
 //! 1. `heartbeat`, where the guest's clock stands still in the blackout (a lab under TCG): seen
-//!    from outside QEMU, and neither what
-//!    ran before STOP nor what ran after RESUME is counted.
+//!    from outside QEMU, and neither what ran before STOP nor what ran after RESUME is counted.
 //! 2. `trace`: from just before the vCPUs are stopped to just after they were started; a little too
 //!    long, never too short.
 //! 3. `events`: from just after the vCPUs have stopped to just before they start; a little too
 //!    short.
 //! 4. `heartbeat` under another accelerator: known to half a period.
 //! 5. `reported`: without a return path, and always in post-copy, QEMU stops its clock when the
-//!    data has been handed to the socket
-//!    (facts/qemu.md §6.1: 1 ms reported, 89.8 ms real in the worst case there), and a 0 is later
-//!    overwritten (§6.2).
+//!    data has been handed to the socket (facts/qemu.md §6.1: 1 ms reported, 89.8 ms real in the
+//!    worst case there), and a 0 is later overwritten (§6.2).
 //!
 //! Views that differ by more than both their uncertainties are a finding, and are said.
 //!
 //! Map: here the rule · `views` each view · `clocks` one clock for all · `heartbeat` beats to a
-//! blackout · `trace` QEMU's trace file ·
-//! `breakdown` where the time went · `faults` latencies of post-copy faults · `distribution` of
-//! many blackouts · `ranks` of quantiles · `times` the parts
+//! blackout · `trace` QEMU's trace file · `breakdown` where the time went · `faults` latencies of
+//! post-copy faults · `distribution` of many blackouts · `ranks` of quantiles · `times` the parts
 //! of a migration.
 
 mod breakdown;
@@ -52,8 +49,8 @@ use views::View;
 fn switchover_events(events: &[EventRecord]) -> Option<(&EventRecord, &EventRecord)> {
     let resume = events.iter().find(|e| e.side == Side::Destination && e.event == "RESUME")?;
     // The last STOP: an earlier one was somebody's `stop` and `cont`. Not "the last that arrived
-    // before RESUME": over TCP it can
-    // arrive 40 ms late, and so after it (QEMU's Nagle waits for our delayed ACK).
+    // before RESUME": over TCP it can arrive 40 ms late, and so after it (QEMU's Nagle waits for
+    // our delayed ACK).
     let stop = events.iter().rfind(|e| e.side == Side::Source && e.event == "STOP")?;
     Some((stop, resume))
 }

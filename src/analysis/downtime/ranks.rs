@@ -2,24 +2,21 @@
 //!
 //! The functions take the number of values and return ranks from 1; the caller reads the values off
 //! in ascending order. Both the blackouts of a run and the comparisons of campaigns use them, so
-//! that
-//! a median is the same everywhere.
+//! that a median is the same everywhere.
 
 /// The probability in each tail outside a 95 % interval.
 const TAIL: f64 = 0.025;
 
 /// The rank of a quantile: its value is the smallest one that at least `hundredths` of 100 values
-/// do
-/// not exceed. `None` without values.
+/// do not exceed. `None` without values.
 fn rank(count: usize, hundredths: u32) -> Option<usize> {
     let rank = (count * hundredths as usize).div_ceil(100).max(1);
     (rank <= count).then_some(rank)
 }
 
 /// The ranks whose values' mean is a quantile, from 1. The median of an even number of values is
-/// the
-/// mean of the two middle ones; any other quantile is one value, and both ranks are equal. `None`
-/// without values.
+/// the mean of the two middle ones; any other quantile is one value, and both ranks are equal.
+/// `None` without values.
 #[must_use]
 pub fn quantile_ranks(count: usize, hundredths: u32) -> Option<(usize, usize)> {
     let rank = rank(count, hundredths)?;
@@ -28,8 +25,7 @@ pub fn quantile_ranks(count: usize, hundredths: u32) -> Option<(usize, usize)> {
 }
 
 /// The ranks between which the quantile of the population lies with 95 % confidence; `None` if
-/// there
-/// are too few values: the median needs 6, the 90th percentile 36, the 99th 368.
+/// there are too few values: the median needs 6, the 90th percentile 36, the 99th 368.
 ///
 /// The interval follows from the binomial distribution of ranks, which presumes no distribution of
 /// the values.

@@ -1,14 +1,12 @@
 //! QEMU's trace file, as the `log` back end writes it with `-msg timestamp=on`.
 //!
 //! Takes bytes; gives the trace points that tell of the blackout and of post-copy faults, in the
-//! order of time. Knows nothing of
-//! what they mean together.
+//! order of time. Knows nothing of what they mean together.
 //!
 //! A line of 8.2 to 10.x: `TID@SECONDS.MICROSECONDS:EVENT arguments`; of 11.1:
-//! `2026-11-23T08:36:35.385086Z EVENT arguments`. The
-//! file has several writers and may be cut off anywhere: what cannot be read is counted and passed
-//! over. So is a last line that
-//! does not end: `downtime=105` may have been `downtime=10589`.
+//! `2026-11-23T08:36:35.385086Z EVENT arguments`. The file has several writers and may be cut off
+//! anywhere: what cannot be read is counted and passed over. So is a last line that does not end:
+//! `downtime=105` may have been `downtime=10589`.
 
 const CHECKPOINT: &str = "vmstate_downtime_checkpoint";
 const SAVE: &str = "vmstate_downtime_save";

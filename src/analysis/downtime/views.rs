@@ -7,10 +7,9 @@ use super::{heartbeat, span, switchover_events};
 use record::{Beat, Breakdown, DeviceTime, EventRecord, Span};
 
 /// Without traces nobody saw how long before STOP the vCPUs stopped and how long after RESUME they
-/// started. With the lab's devices on
-/// a busy machine it was less than this in 95 of 100 (benches/README.md, `accuracy`: 3.5 ms in the
-/// worst cell); a VM with vhost or VFIO
-/// devices needs traces.
+/// started. With the lab's devices on a busy machine it was less than this in 95 of 100
+/// (benches/README.md, `accuracy`: 3.5 ms in the worst cell); a VM with vhost or VFIO devices needs
+/// traces.
 const UNSEEN_WITHOUT_TRACE_US: u64 = 4000;
 /// A stamp may seem to come this long after its arrival, when our two clocks were read apart.
 const FUTURE_NS: i64 = 1_000_000;

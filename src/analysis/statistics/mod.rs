@@ -13,11 +13,10 @@
 //! that the same seed gives the same numbers on every platform.
 //!
 //! Modules: `sorted_values` (quantiles), `bootstrap` (the change of a quantile),
-//! `quantile_distribution` (the quantile of a resample), `ranks` (mid-ranks
-//! and the exact distribution of their sums), `rank_sum` (Mann-Whitney), `signed_rank` (Wilcoxon's
-//! signed ranks and the sign test, for pairs), `permutation` (test of medians), `proportion`
-//! (Wilson and Fisher), `family` (Holm's correction and minimum sample sizes), `modes` (one mode or
-//! several).
+//! `quantile_distribution` (the quantile of a resample), `ranks` (mid-ranks and the exact
+//! distribution of their sums), `rank_sum` (Mann-Whitney), `signed_rank` (Wilcoxon's signed ranks
+//! and the sign test, for pairs), `permutation` (test of medians), `proportion` (Wilson and
+//! Fisher), `family` (Holm's correction and minimum sample sizes), `modes` (one mode or several).
 
 pub mod bootstrap;
 mod estimate;

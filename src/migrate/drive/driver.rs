@@ -262,8 +262,7 @@ impl Driver {
     }
 
     /// Runs the loop. Returns the ending, the number of decisions, both connections, and the
-    /// failure
-    /// of the hook after the switchover, if any.
+    /// failure of the hook after the switchover, if any.
     async fn drive(mut self, outgoing: Option<Value>) -> (Ending, u64, [End; 2], Option<String>) {
         let mut after = None;
         let (ending, decisions) = self.run_loop(outgoing, &mut after).await;
@@ -312,8 +311,7 @@ impl Driver {
                     }
                     Effect::Send(Command::Hold) => self.hold(&held, &result_sender),
                     // A destination that was never held must not be continued, because it may have
-                    // been
-                    // started with -S. Nor must a guest that was stopped on the source.
+                    // been started with -S. Nor must a guest that was stopped on the source.
                     Effect::Send(Command::Release)
                         if !held.load(Ordering::Relaxed) || self.run_state_before != "running" =>
                     {

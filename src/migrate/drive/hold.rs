@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Sends `stop` to a destination that waits for its guest, then checks that the guest had not
-/// arrived
-/// meanwhile. `hold_sent` becomes true once `stop` is sent, because it must be undone later.
+/// arrived meanwhile. `hold_sent` becomes true once `stop` is sent, because it must be undone
+/// later.
 ///
 /// # Errors
 /// [`QmpError`]: the state of the destination is then unknown.

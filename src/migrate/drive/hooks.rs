@@ -1,6 +1,5 @@
 //! Runs the user's commands at the moments when the guest changes hosts, so that network and
-//! storage
-//! can change with it.
+//! storage can change with it.
 
 use scenario::Hooks;
 use std::process::Stdio;
@@ -38,8 +37,7 @@ impl Hook {
 }
 
 /// Runs the hook with `sh -c`, with its name and `outcome` in the environment. Returns at once if
-/// the
-/// scenario has no such hook. Its stdout is discarded, its stderr goes to ours.
+/// the scenario has no such hook. Its stdout is discarded, its stderr goes to ours.
 ///
 /// # Errors
 /// One sentence on what failed. A hook that exceeds `hooks.deadline` is killed.

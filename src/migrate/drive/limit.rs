@@ -45,8 +45,7 @@ impl Limit {
     }
 
     /// Restores the limit after a migration with this outcome. Returns a warning if that failed. It
-    /// is
-    /// restored after `completed` too, because the VM may be migrated again.
+    /// is restored after `completed` too, because the VM may be migrated again.
     pub(super) async fn restore_after(self, outcome: Outcome, source: &Session) -> Option<String> {
         let Parameters { downtime_limit } = self.0?;
         let why = match outcome {

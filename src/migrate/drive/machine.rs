@@ -4,8 +4,7 @@
 //! The safety rules are enforced here. [`Machine::cancel`] cancels nothing once post-copy may have
 //! begun, because the memory of the source is then no longer the whole guest. QEMU 7.2 obeys such a
 //! cancel and loses the guest, so there the request for post-copy is already the point of no
-//! return.
-//! The machine never continues a source. QEMU itself does that after a cancel or a failure.
+//! return. The machine never continues a source. QEMU itself does that after a cancel or a failure.
 
 mod cancel;
 mod deadlines;
@@ -380,8 +379,7 @@ impl Machine {
     }
 
     /// Ends a migration whose guest stays on the source. If we cancelled, our reason counts,
-    /// otherwise
-    /// the outcome and reason that are passed.
+    /// otherwise the outcome and reason that are passed.
     fn stopped(&mut self, otherwise: Outcome, because: String, effects: &mut Vec<Effect>) {
         let (outcome, reason) = match self.why.take() {
             Some((CancelReason::GaveUp, reason)) => (Outcome::NotConverged, reason),
@@ -489,8 +487,7 @@ impl Machine {
     }
 
     /// Handles the result of the hook before the switchover. A failure cancels the migration. If
-    /// that
-    /// is no longer safe, the switchover continues.
+    /// that is no longer safe, the switchover continues.
     fn hooked(&mut self, result: &Result<(), String>, now_ns: u64, effects: &mut Vec<Effect>) {
         if self.phase != Phase::Switchover {
             return;

@@ -469,8 +469,7 @@ fn alphabet(watched: &Watched) -> Vec<Happening> {
 }
 
 /// Tries every story of at most `depth` happenings; states that were reached before by another way
-/// are not gone through
-/// again. Gives the number of different states from which it went on.
+/// are not gone through again. Gives the number of different states from which it went on.
 fn explore(plan: &Plan, depth: usize) -> usize {
     let mut layer = vec![(Watched::start(plan), Vec::new())];
     let mut states = 0;

@@ -1,9 +1,8 @@
 //! Performs a migration and keeps the safety rules whatever happens.
 //!
 //! Takes a plan, its rules and two QMP sessions. Returns a [`Report`] with the outcome and the
-//! place
-//! of the guest. The safety rules in ARCHITECTURE.md are enforced here. This module does not depend
-//! on the lab.
+//! place of the guest. The safety rules in ARCHITECTURE.md are enforced here. This module does not
+//! depend on the lab.
 //!
 //! Modules: `machine` decides what to do next, as a pure function of the inputs. `driver` is the
 //! loop that receives inputs and performs effects. `commands` translates commands to QMP.

@@ -1,6 +1,6 @@
 //! Applies the settings of both sides in the order that QEMU requires: the capabilities and
-//! parameters
-//! of the destination, those of the source, then `migrate-incoming`. The driver sends `migrate`.
+//! parameters of the destination, those of the source, then `migrate-incoming`. The driver sends
+//! `migrate`.
 
 use super::machine::Held;
 use super::{DriveError, InstalledTls, hold};
@@ -24,8 +24,7 @@ pub struct Prepared {
     /// The arguments of `migrate`.
     pub outgoing: Value,
     /// The time just before `migrate-incoming` was sent; `None` if it was not sent. The first event
-    /// of
-    /// the destination has a later time stamp, by the clock of the destination.
+    /// of the destination has a later time stamp, by the clock of the destination.
     pub incoming_asked: Option<Stamp>,
 }
 

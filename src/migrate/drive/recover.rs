@@ -1,10 +1,8 @@
 //! Makes one attempt to resume a broken post-copy: pause both sides, let the destination listen,
-//! resume
-//! on the source.
+//! resume on the source.
 //!
 //! Takes the two sessions and a [`Rejoin`], which knows the addresses. Commands to the destination
-//! go
-//! out of band where QEMU allows it, because its main loop may itself wait for a missing page.
+//! go out of band where QEMU allows it, because its main loop may itself wait for a missing page.
 
 use crate::plan::Uri;
 use base::Side;
@@ -22,8 +20,7 @@ const MAX_PAUSE_POLLS: u32 = 250;
 /// The maximum number of polls until the source resumes.
 const MAX_RESUME_POLLS: u32 = 500;
 /// Since 9.1 the source leaves `postcopy-paused` at once, for `postcopy-recover-setup`. Before 9.1
-/// it
-/// leaves when it is connected. A source that is still paused after this many polls has failed
+/// it leaves when it is connected. A source that is still paused after this many polls has failed
 /// again.
 const MAX_STILL_PAUSED_POLLS: u32 = 100;
 const LEAVES_AT_ONCE: QemuVersion = QemuVersion::new(9, 1, 0);

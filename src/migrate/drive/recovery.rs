@@ -9,8 +9,7 @@ use base::Side;
 use qmp::Status;
 
 /// The wait after post-copy lost its channel. If a QEMU exited, its exit is reported a moment
-/// later,
-/// and explains more than the lost channel.
+/// later, and explains more than the lost channel.
 const GRACE_NS: u64 = 500_000_000;
 /// The longest pause between two attempts.
 const MAX_BACKOFF_NS: u64 = 2_000_000_000;
@@ -97,8 +96,7 @@ impl Recovery {
     }
 
     /// Returns what to do now. `stalled` means that post-copy is not paused but sends nothing.
-    /// `wanted`
-    /// means that the user has not asked to stop.
+    /// `wanted` means that the user has not asked to stop.
     pub(super) fn due(&mut self, stalled: bool, wanted: bool, now_ns: u64) -> Due {
         if self.trying_ns.is_some_and(|since_ns| now_ns.saturating_sub(since_ns) > ATTEMPT_NS) {
             self.failed("it had no result in time", now_ns);

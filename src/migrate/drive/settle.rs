@@ -65,8 +65,7 @@ pub(super) async fn rescue(
 }
 
 /// Holds the ending against both sides' run states. A guest that shall be on the source is waited
-/// for: QEMU starts it again a
-/// moment after it reports the cancel.
+/// for: QEMU starts it again a moment after it reports the cancel.
 pub(super) async fn settle(
     sessions: &[Session; 2],
     ending: Ending,
@@ -132,9 +131,8 @@ async fn status_of(session: &Session) -> Status {
 }
 
 /// Post-copy that fails early enough is no loss since 10.2: until the destination has loaded the
-/// package (`postcopy-device`), the
-/// source still is the whole guest, and QEMU lets it run on. Its run state, and the destination's,
-/// say whether that happened.
+/// package (`postcopy-device`), the source still is the whole guest, and QEMU lets it run on. Its
+/// run state, and the destination's, say whether that happened.
 async fn not_lost_after_all(
     sessions: &[Session; 2],
     ending: Ending,

@@ -41,8 +41,7 @@ pub struct InstalledTls([Option<Parameters>; 2]);
 
 impl InstalledTls {
     /// Creates the credentials object on one side. The old parameters are stored before that, so
-    /// that
-    /// `remove` can restore them even if this future is dropped.
+    /// that `remove` can restore them even if this future is dropped.
     pub(super) async fn install(
         &mut self,
         tls: &Tls,
@@ -98,8 +97,7 @@ impl InstalledTls {
     }
 
     /// Restores the parameters and deletes the objects. Failures are only logged, because a QEMU
-    /// that
-    /// has exited has neither.
+    /// that has exited has neither.
     pub(super) async fn remove(&self, sessions: &[Session; 2]) {
         for (before, session) in self.0.iter().zip(sessions) {
             let Some(before) = before else { continue };

@@ -358,8 +358,7 @@ impl World {
             match self.source.state {
                 "postcopy-active" if !self.sent_rest => self.source.enter("postcopy-paused"),
                 // It starts its guest, and cannot know whether the destination has all and does so
-                // too; once it has sent everything,
-                // in post-copy as well.
+                // too; once it has sent everything, in post-copy as well.
                 "postcopy-active" | "postcopy-device" | "active" | "device" => {
                     self.source.enter("failed");
                     self.source.starts();
@@ -502,9 +501,8 @@ impl World {
     }
 
     /// At any time; but for a source that failed when everything was sent and starts again by
-    /// itself, until it is stopped. A destination that
-    /// starts nothing before the source lets the guest go leaves not even that; but for a source
-    /// that fails at the very end of post-copy.
+    /// itself, until it is stopped. A destination that starts nothing before the source lets the
+    /// guest go leaves not even that; but for a source that fails at the very end of post-copy.
     fn never_two(&self, at_rest: bool) -> Result<(), String> {
         let says =
             |words: &str| self.ending.as_ref().is_some_and(|ending| ending.reason.contains(words));

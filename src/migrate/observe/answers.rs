@@ -1,7 +1,6 @@
 //! What the client of an application in the Linux guest says of its answers, stamped on the host:
-//! so the host's clock tells how often
-//! the application answers and how long it does not, through the blackout too.
-//! fixtures/guest/README.md, "Answers".
+//! so the host's clock tells how often the application answers and how long it does not, through
+//! the blackout too. fixtures/guest/README.md, "Answers".
 
 use super::stamped::{BATCH_AGE_NS, Stamped};
 use record::{Answered, Entry, Sink};

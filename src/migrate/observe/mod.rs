@@ -2,8 +2,7 @@
 //! on a thread of its own, into one stream of records.
 //!
 //! Takes connections and sockets; gives records to a [`Sink`](record::Sink) and the latest sample
-//! to whoever asks.
-//! Knows nothing of what they mean.
+//! to whoever asks. Knows nothing of what they mean.
 
 mod answers;
 mod heartbeat;

@@ -1,10 +1,9 @@
 //! Sampling `query-migrate` on one side, at a rate or flat out.
 //!
 //! On a QMP connection of its own a sampler is a blocking thread ([`Sampler`]): what it costs is
-//! then one system call each way
-//! and the next query leaves before the last answer is looked at. Where one connection is all there
-//! is, [`SharedSampler`] asks
-//! through the session, behind every command that drives the migration.
+//! then one system call each way and the next query leaves before the last answer is looked at.
+//! Where one connection is all there is, [`SharedSampler`] asks through the session, behind every
+//! command that drives the migration.
 
 use base::Side;
 use base::clock::{Stamp, monotonic_ns};

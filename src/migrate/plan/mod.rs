@@ -2,16 +2,13 @@
 //! since when.
 //!
 //! Takes a scenario and what both QEMUs support ([`Support`]); gives a [`Plan`]. Pure, but for
-//! [`Support::ask`]. Knows nothing
-//! of how a plan is run. Everything that can be refused is refused here, before either QEMU is
-//! touched; what only QEMU knows
-//! (ranges of parameters, its memory) it checks itself when the settings are made, still before the
-//! migration, and atomically.
+//! [`Support::ask`]. Knows nothing of how a plan is run. Everything that can be refused is refused
+//! here, before either QEMU is touched; what only QEMU knows (ranges of parameters, its memory) it
+//! checks itself when the settings are made, still before the migration, and atomically.
 //!
 //! Map: here the plan · [`support`](Support) what a QEMU offers · `sides` which side a setting
-//! belongs to · `rules` what does
-//! not go together · `parameters` values typed by the schema · `stream` how the stream goes · `tls`
-//! its encryption · `uri` QEMU's own form of it.
+//! belongs to · `rules` what does not go together · `parameters` values typed by the schema ·
+//! `stream` how the stream goes · `tls` its encryption · `uri` QEMU's own form of it.
 
 mod parameters;
 mod rules;
@@ -81,8 +78,7 @@ pub struct Plan {
     /// When pre-copy is given up.
     pub give_up: GiveUpWhen,
     /// Whether this source refuses `migrate_cancel` in post-copy by itself. 7.2 does not and would
-    /// lose the guest, so once
-    /// post-copy has been asked for, nothing may be cancelled there.
+    /// lose the guest, so once post-copy has been asked for, nothing may be cancelled there.
     pub cancel_is_guarded: bool,
     /// Whether the source waits for the destination's word (`return-path`, or post-copy, which
     /// implies it).
@@ -267,8 +263,8 @@ fn wanted_capabilities(
 ) -> BTreeMap<String, bool> {
     let mut wanted = BTreeMap::from([("events".to_owned(), true)]);
     // With a return path the source learns whether the destination could load the guest, and runs
-    // on if it could not. Not for
-    // one-way streams, and not beside background-snapshot, which takes no other capability.
+    // on if it could not. Not for one-way streams, and not beside background-snapshot, which takes
+    // no other capability.
     let snapshot = scenario.capabilities.get("background-snapshot") == Some(&true);
     let offered = |name| {
         source.capabilities.contains_key(name) && destination.capabilities.contains_key(name)

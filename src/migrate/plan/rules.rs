@@ -1,5 +1,5 @@
-//! Combinations of capabilities and transports that a QEMU refuses, or
-//! that it accepts and then loses the guest.
+//! Combinations of capabilities and transports that a QEMU refuses, or that it accepts and then
+//! loses the guest.
 //!
 //! Measured on 7.2.22, 10.0.2 and 11.1.3: every capability by itself, every pair, and every triple
 //! whose members' requirements are met. QEMU's own checks are in `migrate_caps_check`

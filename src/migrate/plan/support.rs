@@ -48,8 +48,8 @@ impl Support {
     /// Asks a QEMU. Changes nothing.
     ///
     /// `twin` is a QEMU that was asked before: where it is the same build, its schema is taken
-    /// over. QEMU holds its big lock for
-    /// some 10 ms while it answers `query-qmp-schema`, which a running guest feels.
+    /// over. QEMU holds its big lock for some 10 ms while it answers `query-qmp-schema`, which a
+    /// running guest feels.
     ///
     /// # Errors
     /// What the session gives.

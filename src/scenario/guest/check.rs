@@ -34,9 +34,8 @@ impl Guest {
     }
 
     /// Memory of the Linux guest itself: the kernel, the guest program and its page table, the
-    /// load's
-    /// program (two copies while the initramfs is unpacked), and the load's own memory. Measured on
-    /// Debian 12's kernel with 256 MiB, as MemAvailable at the first heartbeat.
+    /// load's program (two copies while the initramfs is unpacked), and the load's own memory.
+    /// Measured on Debian 12's kernel with 256 MiB, as MemAvailable at the first heartbeat.
     fn linux_guest_bytes(&self) -> u64 {
         let program = match self.load {
             Load::None => 0,

@@ -2,12 +2,11 @@
 //! how its QEMU is set.
 //!
 //! Takes a session to the source; gives a [`Captured`], from which come the model's [`Setup`]
-//! (`predict`) and a scenario whose lab guest writes
-//! alike (`capture`). Changes nothing: no setting, no migration. Knows nothing of a lab.
+//! (`predict`) and a scenario whose lab guest writes alike (`capture`). Changes nothing: no
+//! setting, no migration. Knows nothing of a lab.
 //!
 //! Map: `dirty_rate` measures a VM that is not migrating · `watching` one that is · `settings` how
-//! QEMU is set · `resident` how much
-//! memory it holds · `lab_guest` a guest that writes alike.
+//! QEMU is set · `resident` how much memory it holds · `lab_guest` a guest that writes alike.
 
 mod dirty_rate;
 mod lab_guest;

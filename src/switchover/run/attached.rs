@@ -25,8 +25,7 @@ pub struct Attach {
     /// A second one, only for sampling.
     pub sampling: Option<Endpoint>,
     /// Its trace file (QEMU's -D, with -msg timestamp=on), if it is on this host: its downtime
-    /// trace points are then switched on for
-    /// the migration, and off again.
+    /// trace points are then switched on for the migration, and off again.
     pub trace: Option<PathBuf>,
 }
 
@@ -109,8 +108,8 @@ async fn connect(
     let same_host =
         matches!((&source.qmp, &destination.qmp), (Endpoint::Unix(_), Endpoint::Unix(_)));
     // Two unix sockets are on this host, and so are their QEMUs: the stream can take a unix socket
-    // too. A TCP port on loopback
-    // may be forwarded from elsewhere, so there the user has to say where the destination is.
+    // too. A TCP port on loopback may be forwarded from elsewhere, so there the user has to say
+    // where the destination is.
     let private = if same_host { PrivateSockets::make().ok() } else { None };
     let local = private.as_ref().map(|private| private.directory.path().join("migrate"));
     let (_, exits) = mpsc::unbounded_channel();

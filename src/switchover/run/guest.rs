@@ -65,9 +65,8 @@ pub(super) struct GuestWatch {
 
 impl GuestWatch {
     /// Just before `migrate`, when all settings are made: what it writes undisturbed. Earlier, our
-    /// own questions would show:
-    /// QEMU holds its lock while it answers query-qmp-schema, and the guest's heartbeat needs that
-    /// lock.
+    /// own questions would show: QEMU holds its lock while it answers query-qmp-schema, and the
+    /// guest's heartbeat needs that lock.
     pub(super) async fn before_migrate(&mut self, console: &mut Console) {
         let Ok(first) = Reading::take(console).await else { return };
         tokio::time::sleep(WINDOW).await;

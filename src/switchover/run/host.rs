@@ -58,8 +58,7 @@ impl Reading {
 }
 
 /// CPU time of all that we started: those that have ended, and those that run. Not only the two
-/// QEMUs of a migration: in a series the next one
-/// starts, and the last one ends, meanwhile.
+/// QEMUs of a migration: in a series the next one starts, and the last one ends, meanwhile.
 fn of_children() -> Option<u64> {
     loop {
         let ended_us = of_ended_children()?;

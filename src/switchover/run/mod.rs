@@ -1,18 +1,16 @@
 //! One run, from scenario to summary: the rooms in their order.
 //!
 //! Takes a scenario, and a lab to start or two QEMUs that somebody else started; gives a run
-//! directory and its summary. This is
-//! what the command and every campaign call. Knows nothing of arguments and terminals.
+//! directory and its summary. This is what the command and every campaign call. Knows nothing of
+//! arguments and terminals.
 //!
 //! Map: here the run · `in_lab` the migrations of a lab, one or many · `attached` sessions to QEMUs
-//! that are there ·
-//! `foreign_trace` their trace points · `path` what the stream goes through · `link_view` what
-//! passed there · `migration` one migration between two sides · `digest` figures gathered while
-//! samples go by ·
-//! `guest` what the lab's guest says before and after · `application` what one in it made of it ·
-//! `host` what else the machine did · `switchovers` each migration of a run · `series` what many
-//! have in common · `convergence` why it converged or not · `recovery` of a broken post-copy ·
-//! `summarize` run.json from all of it.
+//! that are there · `foreign_trace` their trace points · `path` what the stream goes through ·
+//! `link_view` what passed there · `migration` one migration between two sides · `digest` figures
+//! gathered while samples go by · `guest` what the lab's guest says before and after ·
+//! `application` what one in it made of it · `host` what else the machine did · `switchovers` each
+//! migration of a run · `series` what many have in common · `convergence` why it converged or not ·
+//! `recovery` of a broken post-copy · `summarize` run.json from all of it.
 
 mod application;
 mod attached;
@@ -166,9 +164,8 @@ pub async fn attached(
 }
 
 /// Sees a migration through that goes on between two QEMUs: its driver died, or somebody else began
-/// it. Nothing is set; of the scenario
-/// only `timeout`, `give_up`, `recovery`, `sampling` and `record` count. The blackout is only known
-/// if it is still to come.
+/// it. Nothing is set; of the scenario only `timeout`, `give_up`, `recovery`, `sampling` and
+/// `record` count. The blackout is only known if it is still to come.
 ///
 /// # Errors
 /// As [`in_lab()`]; also if no migration is under way.

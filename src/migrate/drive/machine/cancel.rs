@@ -1,11 +1,10 @@
 //! The one place that cancels, and that refuses to.
 //!
 //! A source that is stopped for its switchover may have sent everything: the destination then
-//! starts the guest as soon as it has loaded it, whatever
-//! becomes of the source meanwhile; and a source that is cancelled starts its guest too. So the
-//! destination is held first. `stop` in run state
-//! `inmigrate` clears `autostart` (qmp_stop in QEMU's monitor/qmp-cmds.c), and a guest that arrives
-//! then stays stopped.
+//! starts the guest as soon as it has loaded it, whatever becomes of the source meanwhile; and a
+//! source that is cancelled starts its guest too. So the destination is held first. `stop` in run
+//! state `inmigrate` clears `autostart` (qmp_stop in QEMU's monitor/qmp-cmds.c), and a guest that
+//! arrives then stays stopped.
 
 use super::types::{CancelReason, DestinationHold, SideLoss, SourceLoss};
 use super::{Command, DecisionAction, Effect, Held, Machine, Phase};

@@ -44,8 +44,7 @@ impl Machine {
     }
 
     /// Handles a side that cannot be asked any more. If it is the source, only the destination
-    /// knows
-    /// whether it has the guest.
+    /// knows whether it has the guest.
     pub(super) fn gone(
         &mut self,
         side: Side,

@@ -2,10 +2,10 @@
 //!
 //! QEMU then starts the guest on the source again (migration_iteration_finish in
 //! migration/migration.c). It cannot know whether the destination has received everything and
-//! starts
-//! the guest too. This happens in post-copy as well, where the copy on the source is out of date
-//! (seen on 10.0.2 and 11.1.3: docs/explanation/faults.md). So the destination is held, which also
-//! shows whether it has the guest. If it runs the guest, the source is stopped and never continued.
+//! starts the guest too. This happens in post-copy as well, where the copy on the source is out of
+//! date (seen on 10.0.2 and 11.1.3: docs/explanation/faults.md). So the destination is held, which
+//! also shows whether it has the guest. If it runs the guest, the source is stopped and never
+//! continued.
 
 use super::types::{DestinationHold, SideLoss};
 use super::{Command, DecisionAction, Effect, Held, Machine, Phase};
@@ -13,8 +13,7 @@ use base::Side;
 use record::Outcome;
 
 /// The source starts its guest a moment after it reports the failure. After this time it has done
-/// so,
-/// even if its RESUME event was missed.
+/// so, even if its RESUME event was missed.
 const RESTART_TIMEOUT_NS: u64 = 2_000_000_000;
 /// The limit for finding out which side has the guest.
 const RESOLVE_TIMEOUT_NS: u64 = 20_000_000_000;
@@ -99,8 +98,7 @@ impl Machine {
     }
 
     /// Handles a side that cannot be asked any more. A destination that completed and was seen to
-    /// run
-    /// the guest does not need to be asked.
+    /// run the guest does not need to be asked.
     pub(super) fn unreachable_in_split_brain(
         &mut self,
         side: Side,

@@ -1,5 +1,5 @@
-//! The values that one key takes: a list, or a range such as
-//! `{ from = "10MiB/s", to = "160MiB/s", steps = 5, scale = "log" }`. Pure.
+//! The values that one key takes: a list, or a range such as `{ from = "10MiB/s", to = "160MiB/s",
+//! steps = 5, scale = "log" }`. Pure.
 
 use base::units::{Bytes, Micros, Rate};
 use serde::Deserialize;
