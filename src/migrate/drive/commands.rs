@@ -1,6 +1,6 @@
 //! Translates the commands of the machine to QMP requests.
 
-use super::driver::COMMAND_DEADLINE;
+use super::connection::COMMAND_TIMEOUT;
 use super::limit::Limit;
 use super::machine::{Command, Ending};
 use crate::plan::{Listen, Plan};
@@ -45,7 +45,7 @@ pub(super) async fn begin(source: &Session, outgoing: Value) -> Option<Ending> {
             Ok(_) => return None,
             Err(error) if error.is_refusal() => (Outcome::Failed, error.to_string()),
             Err(error) => {
-                let _ = source.execute(cancel(), COMMAND_DEADLINE).await;
+                let _ = source.execute(cancel(), COMMAND_TIMEOUT).await;
                 (Outcome::Unknown, error.to_string())
             }
         };

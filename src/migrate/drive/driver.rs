@@ -6,81 +6,29 @@
 
 use super::DriveError;
 use super::commands;
+use super::connection::{COMMAND_TIMEOUT, End, Interrupt, TICK_INTERVAL};
 use super::hooks::{self, Hook};
 use super::limit::Limit;
-use super::machine::{Command, Effect, Ending, Held, Input, Machine, Phase};
+use super::machine::{Command, Effect, Ending, Held, Input, Machine};
 use super::prepare::{self, Own, Prepared};
 use super::recover::{Recoverer, Rejoin};
 use super::reopen::Lost;
+use super::report::{Progress, Report};
 use super::tls::InstalledTls;
 use super::{hold, reopen, settle};
 use crate::observe::Latest;
 use crate::plan::Plan;
 use base::Side;
 use base::clock::{Stamp, monotonic_ns};
-use qmp::{Closed, MigrationInfo, Notice, Notices, QmpError, Session};
+use qmp::{Closed, MigrationInfo, Notice, QmpError};
 use record::{Entry, Outcome, Sink};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
-pub(super) const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
-pub(super) const TICK: Duration = Duration::from_millis(20);
 /// The loop itself queries a side from which no sample came for this long.
 const QUERY_AFTER_NS: u64 = 500_000_000;
-
-/// The connection to one QEMU.
-#[derive(Debug)]
-pub struct End {
-    /// The QMP session.
-    pub session: Session,
-    /// The events of the session.
-    pub notices: Notices,
-}
-
-/// A flag that becomes true when the user asks to stop.
-#[derive(Clone, Debug)]
-pub struct Interrupt(pub watch::Receiver<bool>);
-
-impl Interrupt {
-    /// An interrupt that never comes.
-    #[must_use]
-    pub fn never() -> Interrupt {
-        // The sender is dropped: `wait` then never resolves.
-        Interrupt(watch::channel(false).1)
-    }
-
-    /// Waits for the interrupt.
-    pub async fn wait(&mut self) {
-        if self.0.wait_for(|wanted| *wanted).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-/// The progress of a migration, for display.
-#[derive(Clone, Debug)]
-pub struct Progress {
-    /// The phase of the machine.
-    pub phase: Phase,
-    /// Time since `migrate` was sent, in microseconds.
-    pub elapsed_us: u64,
-    /// The last MIGRATION_PASS.
-    pub pass: u64,
-    /// The latest sample of the source; `None` if there is no new one.
-    pub source: Option<MigrationInfo>,
-}
-
-/// The run states of both sides at the end, from `query-status`. `None` if a side does not answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RunStates {
-    /// The run state of the source.
-    pub source: Option<String>,
-    /// The run state of the destination.
-    pub destination: Option<String>,
-}
 
 /// Performs one migration.
 pub struct Driver {
@@ -119,29 +67,6 @@ impl std::fmt::Debug for Driver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Driver").field("plan", &self.plan).finish_non_exhaustive()
     }
-}
-
-/// The result of a migration.
-#[derive(Debug)]
-pub struct Report {
-    /// The outcome and its reason.
-    pub ending: Ending,
-    /// The time just before `migrate` was sent.
-    pub started: Stamp,
-    /// The time when the loop ended.
-    pub ended: Stamp,
-    /// The run states of both sides, which show where the guest is.
-    pub run_states: RunStates,
-    /// The last `query-migrate` answers of both sides.
-    pub last: [Option<MigrationInfo>; 2],
-    /// The number of decisions.
-    pub decisions: u64,
-    /// Both connections, for further use; `None` if our loop panicked.
-    pub ends: Option<[End; 2]>,
-    /// Failures of hooks after the point of no return, which do not change the outcome.
-    pub hook_problems: Vec<String>,
-    /// One warning for each setting that could not be restored.
-    pub not_restored: Vec<String>,
 }
 
 /// The task of a hook that runs.
@@ -199,7 +124,7 @@ impl Driver {
             // The first driver held the destination, or we do now. A guest that already runs there
             // does not need to be released.
             let held =
-                hold::hold(&self.destination.session, &AtomicBool::new(false), COMMAND_DEADLINE)
+                hold::hold(&self.destination.session, &AtomicBool::new(false), COMMAND_TIMEOUT)
                     .await;
             self.plan.confirms = matches!(held, Ok(Held::Waits | Held::Stopped | Held::Stands));
         }
@@ -234,7 +159,7 @@ impl Driver {
         let (ending, run_states) = settle::settle(&sessions, ending, &before).await;
         let mut last = [None, None];
         for (session, slot) in sessions.iter().zip(&mut last) {
-            *slot = session.query_migrate(COMMAND_DEADLINE).await.ok();
+            *slot = session.query_migrate(COMMAND_TIMEOUT).await.ok();
         }
         let ending = settle::with_qemus_text(ending, &last);
         if ending.outcome != Outcome::Completed {
@@ -297,7 +222,7 @@ impl Driver {
         // `completed` until now.
         let accepted_ns = monotonic_ns();
         let (result_sender, mut results) = mpsc::unbounded_channel();
-        let mut tick = tokio::time::interval(TICK);
+        let mut tick = tokio::time::interval(TICK_INTERVAL);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut open = [true, true];
         let mut asked_ns = [started_ns; 2];
@@ -466,7 +391,7 @@ impl Driver {
                 asked_ns[index] = now_ns;
                 let (session, results) = (self.end(side).session.clone(), results.clone());
                 tokio::spawn(async move {
-                    let info = session.query_migrate(COMMAND_DEADLINE).await.ok().map(Box::new);
+                    let info = session.query_migrate(COMMAND_TIMEOUT).await.ok().map(Box::new);
                     let _ = results.send(TaskResult::Info(side, info));
                 });
             }
@@ -498,15 +423,15 @@ impl Driver {
         tokio::spawn(async move {
             // One deadline for all requests, which is shorter than that of the cancel.
             let holding = tokio::time::timeout(
-                COMMAND_DEADLINE,
-                hold::hold(&destination, &hold_sent, COMMAND_DEADLINE),
+                COMMAND_TIMEOUT,
+                hold::hold(&destination, &hold_sent, COMMAND_TIMEOUT),
             );
             let _ = results.send(match holding.await {
                 Ok(Ok(held)) => TaskResult::Held(held),
                 Ok(Err(error)) => TaskResult::Refused(Command::Hold, error.to_string()),
                 Err(_) => TaskResult::Refused(
                     Command::Hold,
-                    format!("no answer within {} s", COMMAND_DEADLINE.as_secs()),
+                    format!("no answer within {} s", COMMAND_TIMEOUT.as_secs()),
                 ),
             });
         });
@@ -529,7 +454,7 @@ impl Driver {
         let Some((side, request)) = commands::request(command, &self.plan) else { return };
         let (session, results) = (self.end(side).session.clone(), results.clone());
         tokio::spawn(async move {
-            let _ = match (session.execute(request, COMMAND_DEADLINE).await, command) {
+            let _ = match (session.execute(request, COMMAND_TIMEOUT).await, command) {
                 (Ok(_), Command::Release) => results.send(TaskResult::Released),
                 (Ok(_), Command::StopStaleCopy(_)) => results.send(TaskResult::StaleCopyStopped),
                 // It stops as soon as it can. Its vCPU waits for a page that never comes, and

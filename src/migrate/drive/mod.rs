@@ -12,6 +12,7 @@
 //! removes credentials. `recovery` decides when to retry a broken post-copy, `recover` does it.
 
 mod commands;
+mod connection;
 mod driver;
 mod hold;
 mod hooks;
@@ -23,16 +24,19 @@ mod prepare;
 mod recover;
 mod recovery;
 mod reopen;
+mod report;
 mod settle;
 mod tls;
 #[cfg(test)]
 mod world_tests;
 
-pub use driver::{Driver, End, Interrupt, Progress, Report, RunStates};
+pub use connection::{End, Interrupt};
+pub use driver::Driver;
 pub use hooks::Hook;
 pub use machine::{Command, Decision, DecisionAction, Effect, Ending, Held, Input, Machine, Phase};
 pub use prepare::{Own, Prepared};
 pub use recover::{RecoverError, Recoverer, Rejoin};
+pub use report::{Progress, Report, RunStates};
 pub use tls::InstalledTls;
 
 use base::Side;

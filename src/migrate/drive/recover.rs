@@ -70,7 +70,7 @@ pub enum RecoverError {
     Unreachable {
         /// The URI on which the destination listens.
         uri: String,
-        /// The reason.
+        /// The operating system's error.
         source: io::Error,
     },
     /// The source tried to resume and is paused again.

@@ -1,6 +1,6 @@
 //! Reconnects a QMP connection that ended. QEMU and its migration continue without a monitor.
 
-use super::driver::End;
+use super::connection::End;
 use qmp::{QmpError, Session};
 use std::io::ErrorKind;
 use std::time::Duration;

@@ -2,9 +2,10 @@
 //! to do should the loop have broken.
 
 use super::commands::cancel;
-use super::driver::{COMMAND_DEADLINE, RunStates, TICK};
+use super::connection::{COMMAND_TIMEOUT, TICK_INTERVAL};
 use super::hold;
 use super::machine::{Ending, Held};
+use super::report::RunStates;
 use qmp::{MigrationInfo, Session, Status};
 use record::Outcome;
 use std::sync::atomic::AtomicBool;
@@ -34,7 +35,7 @@ pub(super) async fn rescue(
         return ending(Outcome::Unknown, format!("{broke}. The migration goes on by itself"));
     }
     if !before.is_final() {
-        match hold::hold(destination, &AtomicBool::new(false), COMMAND_DEADLINE).await {
+        match hold::hold(destination, &AtomicBool::new(false), COMMAND_TIMEOUT).await {
             Ok(Held::Waits) => {}
             // There it is, or may be.
             Ok(Held::Stopped | Held::Runs | Held::Stands) | Err(_) => {
@@ -44,7 +45,7 @@ pub(super) async fn rescue(
                 );
             }
         }
-        let _ = source.execute(cancel(), COMMAND_DEADLINE).await;
+        let _ = source.execute(cancel(), COMMAND_TIMEOUT).await;
     }
     let wait = async {
         loop {
@@ -52,7 +53,7 @@ pub(super) async fn rescue(
             if now.is_final() || now == Status::None {
                 return now;
             }
-            tokio::time::sleep(TICK).await;
+            tokio::time::sleep(TICK_INTERVAL).await;
         }
     };
     match tokio::time::timeout(2 * SETTLE, wait).await {
@@ -123,7 +124,7 @@ async fn settled(sessions: &[Session; 2], ending: Ending, before: &str) -> (Endi
 
 async fn status_of(session: &Session) -> Status {
     session
-        .query_migrate(COMMAND_DEADLINE)
+        .query_migrate(COMMAND_TIMEOUT)
         .await
         .ok()
         .and_then(|info| info.status)
@@ -141,7 +142,7 @@ async fn not_lost_after_all(
     let [source, destination] = sessions;
     let back = async {
         while run_state(source).await.is_some_and(|state| state != before) {
-            tokio::time::sleep(TICK).await;
+            tokio::time::sleep(TICK_INTERVAL).await;
         }
     };
     let _ = tokio::time::timeout(LOST_GRACE, back).await;
@@ -173,7 +174,7 @@ async fn not_lost_after_all(
 }
 
 async fn run_state(session: &Session) -> Option<String> {
-    session.run_state(COMMAND_DEADLINE).await.ok()
+    session.run_state(COMMAND_TIMEOUT).await.ok()
 }
 
 /// Adds QEMU's own text to a failure: the destination's where it has one, as the source mostly
