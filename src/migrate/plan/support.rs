@@ -1,7 +1,7 @@
 //! What one QEMU offers and the state it is in.
 
 use base::Side;
-use qmp::{Kind, Member, QemuVersion, Request, Result, Session, Status};
+use qmp::{Kind, Member, QemuVersion, Result, Session, Status};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -76,12 +76,10 @@ impl Support {
                     (schema.arguments("migrate-set-parameters"), exit_on_error, channels)
                 }
             };
-        let text = session
-            .execute(Request::typed(&qapi::qmp::query_migrate_capabilities {}), deadline)
-            .await?;
-        // Read as text, not as qapi's enum: 7.2 has capabilities that the crate does not know
-        // (facts/qapi.md §1.2).
-        let states: Vec<CapabilityState> = serde_json::from_str(&text).unwrap_or_default();
+        // Read with names as text, not as qapi's enum: 7.2 has capabilities that the crate does not
+        // know.
+        let states: Vec<CapabilityState> =
+            session.call(&qapi::qmp::query_migrate_capabilities {}, deadline).await?;
         let run_state = session.run_state(deadline).await?;
         let info = session.query_migrate(deadline).await?;
         Ok(Support {
