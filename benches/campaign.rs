@@ -8,7 +8,7 @@
 //! comparisons (`fixtures/campaigns/guestperf`, without those that need KVM), each a few times:
 //! runs in an hour, of those that QEMU's own guestperf would make of the same migrations. It sleeps
 //! 14 s before and 14 s after each (engine.py), and the rest of a scenario took it 0.35 s besides
-//! its migration (facts/qemu.md: 22.8 s with sleeps of 11 s and a migration of 0.45 s); so the same
+//! its migration (measured: 22.8 s with sleeps of 11 s and a migration of 0.45 s); so the same
 //! migrations are counted for it at 28.35 s more each. That flatters it: it takes no guest below 1
 //! GiB, whose migrations last sixteen times as long; what it would be with those is printed too:
 //! reckoned, or, with `--own-size`, measured, each once at its full size (half an hour).

@@ -164,7 +164,7 @@ fn read_run(path: &Path) {
         run.decisions().map(drop),
         run.heartbeats().map(drop),
         run.samples(drop),
-        run.glances(drop),
+        run.convergence_samples(drop),
     ] {
         if let Err(error) = result {
             check_error(&error, &named);
@@ -204,7 +204,7 @@ fn read_run(path: &Path) {
 pub fn samples(bytes: &[u8]) {
     directory(&[(SAMPLES, bytes)], |path| {
         let run = Run::open(path);
-        for result in [run.samples(drop), run.glances(drop)] {
+        for result in [run.samples(drop), run.convergence_samples(drop)] {
             if let Err(error) = result {
                 check_error(&error, SAMPLES);
             }

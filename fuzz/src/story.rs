@@ -4,7 +4,7 @@
 use base::Side;
 use base::clock::Stamp;
 use migrate::drive::{Command, Effect, Held, Input, Machine, Phase};
-use migrate::plan::{Ground, Support, plan};
+use migrate::plan::{StreamContext, Support, plan};
 use qmp::{Event, MigrationInfo, QemuVersion, Schema, Status};
 use scenario::Loader;
 use std::sync::LazyLock;
@@ -73,12 +73,12 @@ pub fn policy(bytes: &[u8]) {
     let happens = bytes.get(at + 1..).unwrap_or_default();
     let version = happens.first().map_or(1, |byte| usize::from(byte % 3));
     let destination = Support { run_state: "inmigrate".to_owned(), ..QEMUS[version].clone() };
-    let ground = Ground {
+    let context = StreamContext {
         local: Some("/fuzzed/stream".into()),
         host: None,
         can_pass_descriptors: [true, true],
     };
-    let planned = match plan(&scenario, &QEMUS[version], &destination, &ground) {
+    let planned = match plan(&scenario, &QEMUS[version], &destination, &context) {
         Ok(planned) => planned,
         Err(refused) => {
             return assert!(!refused.0.is_empty() && refused.0.iter().all(|why| !why.is_empty()));

@@ -8,7 +8,7 @@
 
 use model::fit;
 use model::{Class, PAGE, Workload};
-use record::{Glance, RecordError, Run};
+use record::{ConvergenceSample, RecordError, Run};
 
 /// Of the last passes, so that what the guest does now counts.
 const LOOK_BACK: usize = 40;
@@ -51,7 +51,7 @@ pub struct Observed {
 /// [`RecordError`] if there are none to be read.
 pub fn observed(run: &Run) -> Result<Observed, RecordError> {
     let mut watch = Watch::default();
-    run.glances(|glance| watch.look(&glance))?;
+    run.convergence_samples(|sample| watch.look(&sample))?;
     Ok(watch.end())
 }
 
@@ -65,21 +65,21 @@ pub struct Watch {
 
 impl Watch {
     /// Looks at the next.
-    pub fn look(&mut self, glance: &Glance) {
+    pub fn look(&mut self, sample: &ConvergenceSample) {
         let (Some(remaining), Some(sent), Some(syncs)) =
-            (glance.remaining, glance.transferred, glance.syncs)
+            (sample.remaining, sample.transferred, sample.syncs)
         else {
             return;
         };
-        let at = glance.received_ns.saturating_sub(*self.first_ns.get_or_insert(glance.received_ns))
+        let at = sample.received_ns.saturating_sub(*self.first_ns.get_or_insert(sample.received_ns))
             as f64
             / 1e9;
         let seen = &mut self.seen;
         seen.samples += 1;
         let sent_before = seen.last.map_or(sent as f64, |(_, sent)| sent);
-        seen.ram = glance.total.unwrap_or(0) as f64;
-        seen.throttle = glance.throttle.unwrap_or(0) as f64 / 100.0;
-        seen.expected_downtime = glance.expected_downtime.map(|ms| ms as f64 / 1000.0);
+        seen.ram = sample.total.unwrap_or(0) as f64;
+        seen.throttle = sample.throttle.unwrap_or(0) as f64 / 100.0;
+        seen.expected_downtime = sample.expected_downtime.map(|ms| ms as f64 / 1000.0);
         seen.last = Some((at, sent as f64));
         if self.count != Some(syncs) {
             self.count = Some(syncs);

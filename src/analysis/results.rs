@@ -212,17 +212,17 @@ pub enum ResultsError {
     /// The file does not exist, or cannot be opened.
     #[error("cannot read {path}")]
     Read {
-        /// The file.
+        /// The path as it was opened.
         path: String,
-        /// The reason.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// The file is not Parquet, or is damaged.
     #[error("{path} is not a complete Parquet file")]
     Parquet {
-        /// The file.
+        /// The path as it was opened.
         path: String,
-        /// The reason.
+        /// The Parquet library's error.
         source: ParquetError,
     },
     /// The file was written by another program, or in another version of the format.
@@ -231,7 +231,7 @@ pub enum ResultsError {
          {found}, and {SCHEMA} is known"
     )]
     Schema {
-        /// The file.
+        /// The path as it was opened.
         path: String,
         /// The schema that the file names; `none` if it names none.
         found: String,
@@ -239,9 +239,9 @@ pub enum ResultsError {
     /// A value that must be there is missing or unknown.
     #[error("{path}: {problem}")]
     Content {
-        /// The file.
+        /// The path as it was opened.
         path: String,
-        /// What is wrong.
+        /// The rule that the content breaks, with the value that was found.
         problem: String,
     },
 }

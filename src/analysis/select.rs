@@ -82,17 +82,17 @@ pub enum SelectionError {
     /// A JSON file is not a table.
     #[error("{path} is not a table that `switchover compare --keep` wrote: {detail}")]
     SavedTable {
-        /// The file.
+        /// The path as it was opened.
         path: PathBuf,
-        /// What is wrong.
+        /// The rule that the content breaks, with the value that was found.
         detail: String,
     },
     /// A `campaign.json` cannot be understood.
     #[error("{path} cannot be understood: {source}")]
     CampaignFile {
-        /// The file.
+        /// The path as it was opened.
         path: PathBuf,
-        /// What is wrong.
+        /// The parser's error, with its position.
         source: serde_json::Error,
     },
     /// No run has the settings.

@@ -1,5 +1,5 @@
-//! QEMU's own loop, as it is and not as textbooks have it (facts/models.md §2.3;
-//! migration_iteration_run, migration_update_counters and ram_save_iterate of 10.0).
+//! A simulation of QEMU's migration loop (migration_iteration_run, migration_update_counters and
+//! ram_save_iterate of 10.0), which differs from the textbook model.
 //!
 //! Each 100 ms QEMU takes what it sent for its bandwidth, and bandwidth × downtime-limit for its
 //! threshold. While more seems pending, it sends, 50 ms at a time or until the window's budget is

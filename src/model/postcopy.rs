@@ -1,5 +1,5 @@
-//! Post-copy: what is missing comes by itself in its time, and what the guest touches before costs
-//! it a round trip (facts/models.md §2.5).
+//! The post-copy phase: missing pages arrive in the background, and a page that the guest touches
+//! before it has arrived costs the guest one round trip.
 
 use super::setup::Setup;
 use super::workload::PAGE;

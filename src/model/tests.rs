@@ -1,4 +1,4 @@
-//! Against what was measured (facts/models.md §2.3), and laws that hold for any migration.
+//! The model against measured migrations, and properties that hold for any migration.
 
 use super::*;
 use base::units::{Bytes, Rate};

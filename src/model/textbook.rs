@@ -1,6 +1,6 @@
-//! The textbooks' model, for comparison: a round sends all that the last one left, and the guest is
-//! stopped when what was dirtied meanwhile can be sent within the downtime-limit (Clark et al.
-//! 2005; Liu et al. 2011, with unique pages; facts/models.md §2.2).
+//! The textbook model, for comparison: each round sends all pages that were dirtied during the
+//! round before, and the guest is stopped when the dirty pages can be sent within the
+//! downtime-limit (Clark et al. 2005; Liu et al. 2011, counting unique pages).
 
 use super::setup::Setup;
 use super::workload::PAGE;

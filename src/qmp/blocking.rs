@@ -1,8 +1,8 @@
 //! The same wire for a thread that does nothing but ask one question again and again.
 //!
-//! Sampling flat out is bound by QEMU's own 105 µs a query (facts/qapi.md §3.1), so what we add
-//! must be next to nothing: one blocking thread, one write and one read a sample, and the next
-//! query leaves before the last answer is looked at.
+//! Sampling flat out is bound by QEMU's own 105 µs a query (docs/qemu-notes.md, "The monitor"), so
+//! what we add must be next to nothing: one blocking thread, one write and one read a sample, and
+//! the next query leaves before the last answer is looked at.
 
 use super::limits::{LimitExceeded, MAX_SAMPLE_BYTES};
 use super::tunnel::{self, Tunnel};

@@ -1,8 +1,8 @@
 //! The answer of `query-migrate`, for every QEMU from 7.2 on: all members optional, enums open, the
 //! unknown kept.
 //!
-//! Members and units: facts/qapi.md §6.6 and §6.7. "Optional" is QEMU's doing: most members are
-//! only there in some states.
+//! Members and units are those of MigrationInfo in QEMU's qapi/migration.json. Most members exist
+//! only in some states (docs/qemu-notes.md, "The answer of `query-migrate`").
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -183,8 +183,8 @@ tolerant! {
         total_time: u64 = "total-time",
         /// QEMU's estimate, ms, until the downtime is known.
         expected_downtime: u64 = "expected-downtime",
-        /// QEMU's downtime, ms: the source's view, later overwritten in some cases (facts/qemu.md
-        /// §6.2).
+        /// QEMU's downtime, ms: the source's view, later overwritten in some cases
+        /// (docs/qemu-notes.md, "What QEMU reports as downtime").
         downtime: u64 = "downtime",
         /// Set-up, ms.
         setup_time: u64 = "setup-time",

@@ -7,7 +7,7 @@
 //!
 //! Requests are `qapi`'s typed ones (a name, whether it may go out of band, checked arguments). Its
 //! connection is not used: one event that its closed enums don't know ends it, and it cannot send
-//! out of band (facts/qapi.md, verdict).
+//! out of band.
 //!
 //! Map: [`endpoint`](Endpoint) where a QEMU listens · `tunnel` ssh to it · `wire` lines to messages
 //! and back, pure · `limits` what a peer can make us hold · [`session`](Session) the

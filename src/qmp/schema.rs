@@ -2,7 +2,7 @@
 //! of enums.
 //!
 //! Types have opaque names (numbers) in the answer, so everything is reached from a command.
-//! facts/qapi.md §1 says why we ask for features and do not compare versions.
+//! Distributions backport features, so the schema is asked and versions are not compared.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -1,7 +1,8 @@
 //! Lines of QMP to messages, and requests to the shortest bytes. Pure: no socket, no clock.
 //!
-//! Why shortest: QEMU's monitor reads one byte a system call, about 2.7 µs each (facts/qapi.md
-//! §3.1), so an empty `"arguments":{}` costs 40 µs and every blank counts.
+//! Requests are short because QEMU's monitor reads one byte per system call, about 2.7 µs each
+//! (docs/qemu-notes.md, "The monitor"), so an empty `"arguments":{}` costs 40 µs and every blank
+//! counts.
 
 use super::limits::{MAX_ERROR_BYTES, MAX_EVENT_BYTES, MAX_UNKNOWN_BYTES};
 use super::version::QemuVersion;

@@ -1,6 +1,6 @@
-//! Reads the [`Glance`]s of a Parquet file of samples: only the columns that they need.
+//! Reads the [`ConvergenceSample`]s of a Parquet file of samples: only the columns that they need.
 
-use super::glance::{ACTIVE, Glance};
+use super::convergence_sample::{ACTIVE, ConvergenceSample};
 use super::{RecordError, guarded};
 use base::Side;
 use parquet::column::reader::get_typed_column_reader;
@@ -11,7 +11,10 @@ use std::fs::File;
 use std::path::Path;
 
 /// Calls `each` for every sample of a source that is active.
-pub(super) fn read_parquet(path: &Path, mut each: impl FnMut(Glance)) -> Result<(), RecordError> {
+pub(super) fn read_parquet(
+    path: &Path,
+    mut each: impl FnMut(ConvergenceSample),
+) -> Result<(), RecordError> {
     let failed = |error: ParquetError| RecordError::Content {
         path: path.to_owned(),
         detail: error.to_string(),
@@ -21,14 +24,16 @@ pub(super) fn read_parquet(path: &Path, mut each: impl FnMut(Glance)) -> Result<
     let read = || {
         let reader = guarded::open(file)?;
         for number in 0..reader.num_row_groups() {
-            glances(reader.get_row_group(number)?.as_ref())?.into_iter().for_each(&mut each);
+            convergence_samples(reader.get_row_group(number)?.as_ref())?
+                .into_iter()
+                .for_each(&mut each);
         }
         Ok(())
     };
     guarded::guarded(read).map_err(failed)
 }
 
-fn glances(group: &dyn RowGroupReader) -> Result<Vec<Glance>, ParquetError> {
+fn convergence_samples(group: &dyn RowGroupReader) -> Result<Vec<ConvergenceSample>, ParquetError> {
     let numbers = |name: &str| -> Result<Vec<Option<u64>>, ParquetError> {
         let cells = column::<Int64Type>(group, name)?;
         Ok(cells
@@ -48,8 +53,8 @@ fn glances(group: &dyn RowGroupReader) -> Result<Vec<Glance>, ParquetError> {
         (numbers("received_ns")?, numbers("ram.transferred")?, numbers("ram.remaining")?);
     let (total, syncs) = (numbers("ram.total")?, numbers("ram.dirty-sync-count")?);
     let (expected, throttle) = (numbers("expected-downtime")?, numbers("cpu-throttle-percentage")?);
-    let glance = |row: usize| {
-        (source[row] && active[row]).then(|| Glance {
+    let sample = |row: usize| {
+        (source[row] && active[row]).then(|| ConvergenceSample {
             received_ns: received[row].unwrap_or(0),
             transferred: transferred[row],
             remaining: remaining[row],
@@ -59,7 +64,7 @@ fn glances(group: &dyn RowGroupReader) -> Result<Vec<Glance>, ParquetError> {
             throttle: throttle[row],
         })
     };
-    Ok((0..source.len()).filter_map(glance).collect())
+    Ok((0..source.len()).filter_map(sample).collect())
 }
 
 /// A column of a row group, a cell a row; all empty if the file does not have it.

@@ -13,7 +13,7 @@ pub(super) const ACTIVE: &str = "active";
 
 /// The columns of the source while it is active; what QEMU did not say is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Glance {
+pub struct ConvergenceSample {
     /// When QEMU had answered, ns on the monotonic clock.
     pub received_ns: u64,
     /// `ram.transferred`.
@@ -30,19 +30,21 @@ pub struct Glance {
     pub throttle: Option<u64>,
 }
 
-impl Glance {
+impl ConvergenceSample {
     /// Of a sample; `None` if it is not of a source that is active.
     #[must_use]
-    pub fn of(row: &SampleRow) -> Option<Glance> {
+    pub fn of(row: &SampleRow) -> Option<ConvergenceSample> {
         let ram = row.info.ram.as_ref();
-        (row.side == Side::Source && row.info.status == Some(Status::Active)).then(|| Glance {
-            received_ns: row.received_ns,
-            transferred: ram.and_then(|ram| ram.transferred),
-            remaining: ram.and_then(|ram| ram.remaining),
-            total: ram.and_then(|ram| ram.total),
-            syncs: ram.and_then(|ram| ram.dirty_sync_count),
-            expected_downtime: row.info.expected_downtime,
-            throttle: row.info.cpu_throttle_percentage,
+        (row.side == Side::Source && row.info.status == Some(Status::Active)).then(|| {
+            ConvergenceSample {
+                received_ns: row.received_ns,
+                transferred: ram.and_then(|ram| ram.transferred),
+                remaining: ram.and_then(|ram| ram.remaining),
+                total: ram.and_then(|ram| ram.total),
+                syncs: ram.and_then(|ram| ram.dirty_sync_count),
+                expected_downtime: row.info.expected_downtime,
+                throttle: row.info.cpu_throttle_percentage,
+            }
         })
     }
 }
@@ -81,23 +83,28 @@ struct Ram {
 
 /// Calls `each` for every sample of an active source, from the stream of a run that goes on or was
 /// cut off.
-pub(super) fn read_stream(path: &Path, mut each: impl FnMut(Glance)) -> Result<(), RecordError> {
+pub(super) fn read_stream(
+    path: &Path,
+    mut each: impl FnMut(ConvergenceSample),
+) -> Result<(), RecordError> {
     samples::lines(path, |line| of_line(line).into_iter().for_each(&mut each))
 }
 
-fn of_line(line: &str) -> Option<Glance> {
+fn of_line(line: &str) -> Option<ConvergenceSample> {
     let Line { side, received_ns, answer } = serde_json::from_str(line).ok()?;
     let info = answer.info?;
     let ram = info.ram.unwrap_or_default();
-    (side == Side::Source.name() && info.status.as_deref() == Some(ACTIVE)).then_some(Glance {
-        received_ns,
-        transferred: ram.transferred,
-        remaining: ram.remaining,
-        total: ram.total,
-        syncs: ram.dirty_sync_count,
-        expected_downtime: info.expected_downtime,
-        throttle: info.cpu_throttle_percentage,
-    })
+    (side == Side::Source.name() && info.status.as_deref() == Some(ACTIVE)).then_some(
+        ConvergenceSample {
+            received_ns,
+            transferred: ram.transferred,
+            remaining: ram.remaining,
+            total: ram.total,
+            syncs: ram.dirty_sync_count,
+            expected_downtime: info.expected_downtime,
+            throttle: info.cpu_throttle_percentage,
+        },
+    )
 }
 
 #[cfg(test)]
@@ -105,12 +112,12 @@ fn of_line(line: &str) -> Option<Glance> {
 mod tests {
     use super::*;
     use crate::append_line;
-    use crate::glance_parquet::read_parquet;
+    use crate::convergence_parquet::read_parquet;
     use crate::samples_parquet;
     use std::fs::File;
     use std::io::Write;
 
-    /// A row has the same glance from its Parquet file as by itself, whatever else QEMU says in it.
+    /// A row has the same sample from its Parquet file as by itself, whatever else QEMU says in it.
     #[test]
     fn the_columns_say_what_the_rows_say() {
         let directory = tempfile::tempdir().unwrap();
@@ -138,13 +145,19 @@ mod tests {
         encoder.write_all(&lines).unwrap();
         encoder.finish().unwrap();
         let mut rows = Vec::new();
-        samples_parquet::to_parquet(&stream, &parquet, |row| rows.extend(Glance::of(row))).unwrap();
+        samples_parquet::to_parquet(&stream, &parquet, |row| {
+            rows.extend(ConvergenceSample::of(row));
+        })
+        .unwrap();
         let mut columns = Vec::new();
-        read_parquet(&parquet, |glance| columns.push(glance)).unwrap();
+        read_parquet(&parquet, |sample| columns.push(sample)).unwrap();
         let mut streamed = Vec::new();
-        read_stream(&stream, |glance| streamed.push(glance)).unwrap();
+        read_stream(&stream, |sample| streamed.push(sample)).unwrap();
         assert_eq!(columns.len(), 19_999);
         assert_eq!((&columns, &streamed), (&rows, &rows));
-        assert_eq!(columns[19_998], Glance { received_ns: 20_003, ..Glance::default() });
+        assert_eq!(
+            columns[19_998],
+            ConvergenceSample { received_ns: 20_003, ..ConvergenceSample::default() }
+        );
     }
 }

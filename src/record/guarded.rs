@@ -19,10 +19,10 @@ type Result<T> = std::result::Result<T, ParquetError>;
 
 /// More rows than this in a group are not read: they are held a column at a time, and a file may
 /// claim any number. Ours have 8192.
-const MOST_ROWS: i64 = 1 << 20;
+const MAX_ROWS: i64 = 1 << 20;
 /// Nor a page of more than this. Ours have 1 MiB at most. The library has unpacked it by then, up
 /// to the format's own 2 GiB.
-const LONGEST_PAGE: usize = 64 << 20;
+const MAX_PAGE_BYTES: usize = 64 << 20;
 
 /// Opens a file, of which every page is looked at before it is believed.
 pub fn open(file: File) -> Result<impl FileReader> {
@@ -57,9 +57,9 @@ impl FileReader for Checked {
 
     fn get_row_group(&self, index: usize) -> Result<Box<dyn RowGroupReader + '_>> {
         let group = self.0.get_row_group(index)?;
-        if !(0..=MOST_ROWS).contains(&group.metadata().num_rows()) {
+        if !(0..=MAX_ROWS).contains(&group.metadata().num_rows()) {
             return Err(ParquetError::General(format!(
-                "a group of more than {MOST_ROWS} rows, as nothing of ours writes them"
+                "a group of more than {MAX_ROWS} rows, as nothing of ours writes them"
             )));
         }
         Ok(Box::new(CheckedGroup(group)))
@@ -124,9 +124,9 @@ impl PageReader for CheckedPages {
 fn check(page: &Page) -> Result<()> {
     let (held, words) =
         (page.buffer().len(), usize::try_from(page.num_values()).unwrap_or(usize::MAX));
-    if held > LONGEST_PAGE {
+    if held > MAX_PAGE_BYTES {
         return Err(ParquetError::General(format!(
-            "a page of {held} bytes, more than {LONGEST_PAGE}"
+            "a page of {held} bytes, more than {MAX_PAGE_BYTES}"
         )));
     }
     match (page, page.encoding()) {

@@ -6,17 +6,18 @@
 //! run was produced.
 //!
 //! Map: here the names · `sink` where records go in · `writer` the thread that writes · `samples`
-//! the stream of samples and its Parquet form · `glance` what of them tells of convergence ·
-//! `guarded` damaged Parquet · `host` what else the machine did · `reader` a run as it lies on disk
-//! · `summary` run.json · `blackout` its `downtime` · `application` its `guest.application`.
+//! the stream of samples and its Parquet form · `convergence_sample` what of them tells of
+//! convergence · `guarded` damaged Parquet · `host` what else the machine did · `reader` a run as
+//! it lies on disk · `summary` run.json · `blackout` its `downtime` · `application` its
+//! `guest.application`.
 
 mod application;
 mod blackout;
 mod brownout;
 mod convergence;
-mod glance;
 #[cfg(feature = "parquet")]
-mod glance_parquet;
+mod convergence_parquet;
+mod convergence_sample;
 #[cfg(feature = "parquet")]
 pub mod guarded;
 mod host;
@@ -38,7 +39,7 @@ pub use application::Application;
 pub use blackout::{Best, Breakdown, DeviceTime, Downtime, Span, Spans, ViewKind, Views};
 pub use brownout::{Brownout, Phases, WriteRate};
 pub use convergence::Convergence;
-pub use glance::Glance;
+pub use convergence_sample::ConvergenceSample;
 pub use host::Host;
 pub use link::LinkView;
 pub use reader::{AnsweredRecord, BeatRecord, EventRecord, FlowRecord, Run, TranscriptRecord};
@@ -126,7 +127,7 @@ pub enum RecordError {
     Content {
         /// Which.
         path: PathBuf,
-        /// What is wrong.
+        /// The rule that the content breaks, with the value that was found.
         detail: String,
     },
 }

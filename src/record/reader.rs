@@ -1,9 +1,9 @@
 //! A run as it lies on disk, whole or cut off.
 
 use super::{
-    ANSWERS, Answered, Beat, DECISIONS, EVENTS, Flow, Glance, HEARTBEATS, LINK, RUN_JSON,
-    RecordError, SAMPLES, SAMPLES_STREAM, SWITCHOVERS, SampleRow, Summary, Switchover, TRANSCRIPT,
-    glance, samples, vm_name,
+    ANSWERS, Answered, Beat, ConvergenceSample, DECISIONS, EVENTS, Flow, HEARTBEATS, LINK,
+    RUN_JSON, RecordError, SAMPLES, SAMPLES_STREAM, SWITCHOVERS, SampleRow, Summary, Switchover,
+    TRANSCRIPT, convergence_sample, samples, vm_name,
 };
 use base::Side;
 use base::text::{LineTooLong, MAX_LINE_BYTES, for_each_line, read_all, read_bytes};
@@ -15,13 +15,13 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// A summary has some 10 KiB.
-const LONGEST_SUMMARY: u64 = 16 << 20;
+const MAX_SUMMARY_BYTES: u64 = 16 << 20;
 /// A trace has some KiB, and 200 bytes for each page that post-copy asked for.
-const LONGEST_TRACE: u64 = 1 << 30;
+const MAX_TRACE_BYTES: u64 = 1 << 30;
 /// A line of QMP in quotes, each of whose bytes may have become six.
-const LONGEST_TRANSCRIPT_LINE: usize = 16 << 20;
+const MAX_TRANSCRIPT_LINE_BYTES: usize = 16 << 20;
 /// Beats and the like, unpacked: two VMs at 1 kHz for two days.
-const MOST_UNPACKED: u64 = 8 << 30;
+const MAX_UNPACKED_BYTES: u64 = 8 << 30;
 /// 8 MiB.
 const WINDOW_LOG: u32 = 23;
 
@@ -139,7 +139,7 @@ impl Run {
     /// [`RecordError::Read`] for a run that was cut off, [`RecordError::Content`].
     pub fn summary(&self) -> Result<Summary, RecordError> {
         let path = self.path.join(RUN_JSON);
-        let text = read_all(&path, LONGEST_SUMMARY)
+        let text = read_all(&path, MAX_SUMMARY_BYTES)
             .map_err(|source| RecordError::Read { path: path.clone(), source })?;
         serde_json::from_str(&text)
             .map_err(|error| RecordError::Content { path, detail: error.to_string() })
@@ -230,7 +230,7 @@ impl Run {
     /// [`RecordError::Read`].
     pub fn trace(&self, vm: u32) -> Result<Vec<u8>, RecordError> {
         let path = self.path.join(format!("trace.{}.log", vm_name(vm)));
-        read_bytes(&path, LONGEST_TRACE).map_err(|source| RecordError::Read { path, source })
+        read_bytes(&path, MAX_TRACE_BYTES).map_err(|source| RecordError::Read { path, source })
     }
 
     /// Calls `each` with every QMP line of its transcript, in the order in which they were written
@@ -242,7 +242,7 @@ impl Run {
         let path = self.path.join(TRANSCRIPT);
         let decoder = unpack(&path)?;
         let take = |line: &[u8]| serde_json::from_slice(line).into_iter().for_each(&mut each);
-        for_each_line(BufReader::new(decoder), LONGEST_TRANSCRIPT_LINE, take)
+        for_each_line(BufReader::new(decoder), MAX_TRANSCRIPT_LINE_BYTES, take)
             .map_err(|error| too_long(&path, &error))
     }
 
@@ -266,12 +266,15 @@ impl Run {
     ///
     /// # Errors
     /// As [`Run::samples`].
-    pub fn glances(&self, each: impl FnMut(Glance)) -> Result<(), RecordError> {
+    pub fn convergence_samples(
+        &self,
+        each: impl FnMut(ConvergenceSample),
+    ) -> Result<(), RecordError> {
         let stream = self.path.join(SAMPLES_STREAM);
         if stream.exists() {
-            glance::read_stream(&stream, each)
+            convergence_sample::read_stream(&stream, each)
         } else {
-            read_glances_file(&self.path.join(SAMPLES), each)
+            read_convergence_samples_file(&self.path.join(SAMPLES), each)
         }
     }
 
@@ -288,10 +291,10 @@ impl Run {
     ) -> Result<Vec<T>, RecordError> {
         let path = self.path.join(name);
         // However small the file: what is held is bounded by what comes out of it.
-        let mut unpacked = unpack(&path)?.take(MOST_UNPACKED);
+        let mut unpacked = unpack(&path)?.take(MAX_UNPACKED_BYTES);
         let all = json_lines(&path, BufReader::new(&mut unpacked))?;
         if unpacked.limit() == 0 {
-            let detail = format!("it has more than {} GiB, unpacked", MOST_UNPACKED >> 30);
+            let detail = format!("it has more than {} GiB, unpacked", MAX_UNPACKED_BYTES >> 30);
             return Err(RecordError::Content { path, detail });
         }
         Ok(all)
@@ -300,7 +303,7 @@ impl Run {
 
 #[cfg(feature = "parquet")]
 use super::{
-    glance_parquet::read_parquet as read_glances_file,
+    convergence_parquet::read_parquet as read_convergence_samples_file,
     samples_parquet::read_parquet as read_samples_file,
 };
 
@@ -310,7 +313,10 @@ fn read_samples_file(path: &Path, _: impl FnMut(SampleRow)) -> Result<(), Record
 }
 
 #[cfg(not(feature = "parquet"))]
-fn read_glances_file(path: &Path, _: impl FnMut(Glance)) -> Result<(), RecordError> {
+fn read_convergence_samples_file(
+    path: &Path,
+    _: impl FnMut(ConvergenceSample),
+) -> Result<(), RecordError> {
     Err(needs_parquet(path))
 }
 

@@ -106,7 +106,7 @@ fn other(row: &SampleRow) -> Option<String> {
     list("postcopy-latency-dist", info.postcopy_latency_dist.clone().map(Into::into));
     list("blocked-reasons", info.blocked_reasons.clone().map(Into::into));
     list("socket-address", info.socket_address.clone().map(Into::into));
-    // 7.2's `skipped` is always 0 and dead (facts/qapi.md §6.7): not worth a string in every row.
+    // `skipped` of 7.2 is always 0 and unused: not worth a string in every row.
     all.remove("ram.skipped");
     (!all.is_empty()).then(|| serde_json::Value::Object(all).to_string())
 }

@@ -121,8 +121,8 @@ pub(super) enum Message {
 
 /// What may wait for the writer: so many records, and about so many bytes of them, whatever a peer
 /// makes of its lines. A batch of samples is one record of some 64 KiB.
-const MOST_RECORDS: usize = 1024;
-const MOST_BYTES: usize = 64 << 20;
+const MAX_QUEUED_RECORDS: usize = 1024;
+const MAX_QUEUED_BYTES: usize = 64 << 20;
 /// Who waits for room looks this often.
 const NAP: Duration = Duration::from_millis(2);
 
@@ -164,7 +164,7 @@ fn give_back(waiting: &AtomicUsize, message: &Message) {
 
 impl Sink {
     pub(super) fn new() -> (Sink, Records) {
-        let (sender, receiver) = sync_channel(MOST_RECORDS);
+        let (sender, receiver) = sync_channel(MAX_QUEUED_RECORDS);
         let waiting = Arc::new(AtomicUsize::new(0));
         (Sink { sender, waiting: Arc::clone(&waiting) }, Records { receiver, waiting })
     }
@@ -207,7 +207,7 @@ impl Sink {
     /// Room for so many bytes. One record always has it: it is held already.
     fn reserve(&self, weight: usize) -> bool {
         let fits = |waiting: usize| {
-            (waiting == 0 || waiting.saturating_add(weight) <= MOST_BYTES)
+            (waiting == 0 || waiting.saturating_add(weight) <= MAX_QUEUED_BYTES)
                 .then(|| waiting.saturating_add(weight))
         };
         self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok()
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn a_writer_that_is_behind_holds_so_many_bytes_and_no_more() {
         let (sink, records) = Sink::new();
-        for _ in 0..MOST_RECORDS {
+        for _ in 0..MAX_QUEUED_RECORDS {
             sink.give(line(1 << 20));
         }
         let mut waiting = 0;
@@ -243,7 +243,7 @@ mod tests {
         }
         assert_eq!(waiting, 63);
         assert_eq!(sink.waiting.load(Ordering::Acquire), 0);
-        sink.give(line(2 * MOST_BYTES));
+        sink.give(line(2 * MAX_QUEUED_BYTES));
         assert!(
             matches!(records.next(Duration::ZERO), Ok(Message::Record(_))),
             "one record always has room"
@@ -253,13 +253,13 @@ mod tests {
     #[test]
     fn so_many_records_wait_and_no_more_and_after_the_end_none() {
         let (sink, records) = Sink::new();
-        for _ in 0..2 * MOST_RECORDS {
+        for _ in 0..2 * MAX_QUEUED_RECORDS {
             sink.give(line(1));
         }
-        assert_eq!(sink.waiting.load(Ordering::Acquire), MOST_RECORDS * line(1).weight());
+        assert_eq!(sink.waiting.load(Ordering::Acquire), MAX_QUEUED_RECORDS * line(1).weight());
         drop(records);
         sink.give(line(1));
-        sink.give_and_wait(line(2 * MOST_BYTES));
+        sink.give_and_wait(line(2 * MAX_QUEUED_BYTES));
         assert_eq!(sink.waiting.load(Ordering::Acquire), 0);
     }
 }

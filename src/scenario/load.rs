@@ -17,7 +17,7 @@ pub enum ScenarioError {
     /// The file cannot be read.
     #[error("cannot read the scenario {path}")]
     Read {
-        /// The file.
+        /// The path as it was opened.
         path: PathBuf,
         /// The system's error.
         source: std::io::Error,

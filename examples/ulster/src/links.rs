@@ -95,5 +95,5 @@ fn measure_round_trip(settings: &scenario::Link) -> Result<f64, Box<dyn Error>> 
     drop((here, link));
     let _ = echo.join();
     times.sort_by(f64::total_cmp);
-    Ok(times[PINGS / 2])
+    Ok(f64::midpoint(times[PINGS / 2 - 1], times[PINGS / 2]))
 }

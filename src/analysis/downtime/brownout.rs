@@ -9,7 +9,7 @@ use record::{Beat, Phases, Stalls, WriteRate};
 use std::collections::BTreeMap;
 
 /// Longer stalls are counted as this long.
-const LONGEST_NS: u64 = 3_600_000_000_000;
+const MAX_STALL_NS: u64 = 3_600_000_000_000;
 /// When one migration was where, ns on our clock. `None`: it did not come so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
@@ -92,7 +92,7 @@ impl ByPhase {
         };
         self.1[at] = self.1[at].saturating_add(ns);
         let Some(histogram) = &mut self.0[at] else { return };
-        let ns = ns.clamp(1, LONGEST_NS);
+        let ns = ns.clamp(1, MAX_STALL_NS);
         // Within the bounds, so neither fails.
         let _ = match expected_ns.filter(|expected| *expected > 0) {
             Some(expected) => histogram.record_correct(ns, expected),
@@ -113,7 +113,7 @@ impl ByPhase {
 fn new_histogram() -> Option<Histogram<u64>> {
     // With bounds: a histogram that grows by itself clamps in `saturating_record` instead of
     // growing.
-    Histogram::new_with_bounds(1, LONGEST_NS, 3).ok()
+    Histogram::new_with_bounds(1, MAX_STALL_NS, 3).ok()
 }
 
 /// Quantiles of a histogram of ns.

@@ -1,8 +1,8 @@
 //! Quantiles of many blackouts, with confidence intervals that say when there are too few.
 //!
 //! Takes values; gives order statistics. The interval is the one by the binomial distribution of
-//! ranks (`ranks`), which presumes nothing of how blackouts are distributed (they have several
-//! modes: facts/models.md §4.8). Pure.
+//! ranks (`ranks`), which presumes nothing of how blackouts are distributed (they often have
+//! several modes). Pure.
 
 use super::ranks::{quantile_ranks, rank_interval};
 use hdrhistogram::Histogram;
@@ -10,14 +10,14 @@ use record::{Distribution, Quantile};
 
 /// 1 µs to an hour, three digits. All of its memory is there from the start: recording allocates
 /// nothing.
-const LONGEST_US: u64 = 3_600_000_000;
+const MAX_RECORDED_US: u64 = 3_600_000_000;
 
 /// A histogram of values in µs; longer ones are counted as an hour.
 #[must_use]
 pub fn histogram_of(values_us: &[u64]) -> Option<Histogram<u64>> {
     // With bounds: a histogram that grows by itself clamps in `saturating_record` instead of
     // growing.
-    let mut histogram = Histogram::new_with_bounds(1, LONGEST_US, 3).ok()?;
+    let mut histogram = Histogram::new_with_bounds(1, MAX_RECORDED_US, 3).ok()?;
     for value in values_us {
         histogram.saturating_record(*value);
     }
@@ -63,7 +63,7 @@ mod tests {
     fn recording_needs_no_memory_that_was_not_there() {
         let mut histogram = histogram_of(&[]).unwrap();
         let before = histogram.distinct_values();
-        for value in [0, 1, 70, 1_000_000, LONGEST_US, u64::MAX] {
+        for value in [0, 1, 70, 1_000_000, MAX_RECORDED_US, u64::MAX] {
             histogram.saturating_record(value);
         }
         assert_eq!((histogram.distinct_values(), histogram.len()), (before, 6));

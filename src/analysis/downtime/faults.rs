@@ -7,7 +7,7 @@ use super::trace::PageRequest;
 use hdrhistogram::Histogram;
 use std::collections::HashMap;
 
-const LONGEST_US: u64 = 3_600_000_000;
+const MAX_RECORDED_US: u64 = 3_600_000_000;
 /// BLOCKTIME_LATENCY_BUCKET_N - 1 in postcopy-ram.c: 8.4 s and more.
 const LAST_BUCKET: usize = 23;
 
@@ -58,7 +58,7 @@ pub fn from_buckets(buckets: &[u64]) -> FaultLatencies {
 /// Pairs each request with the arrival of its page, by address.
 #[must_use]
 pub fn from_requests(requests: &[PageRequest]) -> FaultLatencies {
-    let Ok(mut histogram) = Histogram::<u64>::new_with_bounds(1, LONGEST_US, 3) else {
+    let Ok(mut histogram) = Histogram::<u64>::new_with_bounds(1, MAX_RECORDED_US, 3) else {
         return FaultLatencies::default();
     };
     let mut open: HashMap<u64, u64> = HashMap::new();

@@ -7,7 +7,7 @@
 //! blackout: the guest ran for a while after the one and before the other, and both were stamped by
 //! a thread of ours that had to be woken. Under TCG the guest's TSC stands still in the blackout
 //! and runs otherwise, stalls on missing pages included (cpu_disable_ticks and cpu_enable_ticks in
-//! system/cpus.c; facts/guest.md). So the guest's clock is a ruler: arrival minus guest time is one
+//! system/cpus.c). So the guest's clock is a ruler: arrival minus guest time is one
 //! constant on the source and a greater one on the destination, the difference is the blackout, and
 //! of many beats the one that was delayed least tells each constant best.
 
@@ -47,7 +47,7 @@ pub struct HeartbeatBlackout {
 }
 
 /// A beat in the guest's own time.
-struct Told {
+struct GuestTimedBeat {
     guest_us: i64,
     arrived_us: i64,
 }
@@ -99,7 +99,11 @@ pub fn blackout(
 
 /// Slots by the sequence numbers, as the guest counts them: after a beat that is late by L, L /
 /// period slots are left out.
-fn in_guest_time(before: &[Beat], after: &[Beat], period_us: u64) -> ([Vec<Told>; 2], u64, u64) {
+fn in_guest_time(
+    before: &[Beat],
+    after: &[Beat],
+    period_us: u64,
+) -> ([Vec<GuestTimedBeat>; 2], u64, u64) {
     let period = i64::try_from(period_us).unwrap_or(i64::MAX).max(1);
     let (mut lost, mut duplicated) = (0, 0);
     let mut slot: i64 = 0;
@@ -122,14 +126,14 @@ fn in_guest_time(before: &[Beat], after: &[Beat], period_us: u64) -> ([Vec<Told>
         previous = Some(beat);
         let guest_us = slot.saturating_mul(period).saturating_add(i64::from(beat.late_us));
         let arrived_us = i64::try_from(beat.arrived_ns / 1000).unwrap_or(i64::MAX);
-        sides[side].push(Told { guest_us, arrived_us });
+        sides[side].push(GuestTimedBeat { guest_us, arrived_us });
     }
     (sides, lost, duplicated)
 }
 
 /// Arrival minus guest time of the beat that was delayed least, and how much more the median of
 /// them was delayed: on a busy machine nobody can say that the least was none.
-fn least_delayed(beats: &[Told]) -> (Option<i64>, u64) {
+fn least_delayed(beats: &[GuestTimedBeat]) -> (Option<i64>, u64) {
     let mut all: Vec<i64> =
         beats.iter().map(|beat| beat.arrived_us.saturating_sub(beat.guest_us)).collect();
     all.sort_unstable();

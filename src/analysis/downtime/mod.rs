@@ -13,8 +13,9 @@
 //!    short.
 //! 4. `heartbeat` under another accelerator: known to half a period.
 //! 5. `reported`: without a return path, and always in post-copy, QEMU stops its clock when the
-//!    data has been handed to the socket (facts/qemu.md §6.1: 1 ms reported, 89.8 ms real in the
-//!    worst case there), and a 0 is later overwritten (§6.2).
+//!    data has been handed to the socket (in the worst case measured, 1 ms was reported and 89.8 ms
+//!    were real), and a 0 is later overwritten (docs/qemu-notes.md, "What QEMU reports as
+//!    downtime").
 //!
 //! Views that differ by more than both their uncertainties are a finding, and are said.
 //!

@@ -2,8 +2,8 @@
 //! beat is stamped when it comes.
 //!
 //! Stamped here and not in the guest, because a guest's own clock does not see the blackout under
-//! TCG (facts/qemu.md §6.4). What the guest says of a late beat by its own clock is kept beside it:
-//! fixtures/guest/README.md, "Heartbeat".
+//! TCG (docs/qemu-notes.md, "The guest's clock"). What the guest says of a late beat by its own
+//! clock is kept beside it: fixtures/guest/README.md, "Heartbeat".
 
 use super::stamped::{BATCH_AGE_NS, Stamped};
 use record::{Beat, Entry, Sink};

@@ -27,7 +27,7 @@ const PARSE_EVERY_NS: u64 = 10_000_000;
 /// stop.
 const STOP_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Answers that take longer are counted as this long.
-const LONGEST_RTT_US: u64 = 600_000_000;
+const MAX_RTT_US: u64 = 600_000_000;
 const SHARED_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The latest sample of one side, for the loop that drives.
@@ -73,7 +73,7 @@ impl Log {
             parsed_ns: 0,
             // With bounds: a histogram that grows by itself clamps in `saturating_record` instead
             // of growing.
-            rtt_us: Histogram::new_with_bounds(1, LONGEST_RTT_US, 3).ok(),
+            rtt_us: Histogram::new_with_bounds(1, MAX_RTT_US, 3).ok(),
             first_ns: 0,
             last_ns: 0,
             longest_gap_ns: 0,

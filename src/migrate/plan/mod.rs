@@ -19,7 +19,7 @@ mod tls;
 mod uri;
 
 pub use rules::combinations;
-pub use stream::{Ground, PASSED, Sockets, Stream};
+pub use stream::{PASSED, Sockets, Stream, StreamContext};
 pub use support::Support;
 pub use tls::{OBJECT, Tls};
 pub use uri::Uri;
@@ -111,7 +111,7 @@ pub struct Refused(pub Vec<String>);
 
 /// Makes the plan.
 ///
-/// `ground` says where the stream can go if the scenario names no URI.
+/// `context` says where the stream can go if the scenario names no URI.
 ///
 /// # Errors
 /// [`Refused`], with every reason there is.
@@ -119,7 +119,7 @@ pub fn plan(
     scenario: &Scenario,
     source: &Support,
     destination: &Support,
-    ground: &Ground,
+    context: &StreamContext,
 ) -> Result<Plan, Refused> {
     let mut reasons = Vec::new();
     for (side, support) in [(Side::Source, source), (Side::Destination, destination)] {
@@ -131,7 +131,7 @@ pub fn plan(
         scenario.capabilities.get(*name).copied().unwrap_or_else(|| on(source) || on(destination))
     });
     let stream =
-        stream::choose(scenario, source, destination, ground, several).unwrap_or_else(|reason| {
+        stream::choose(scenario, source, destination, context, several).unwrap_or_else(|reason| {
             reasons.push(reason);
             Stream::default()
         });
@@ -309,11 +309,15 @@ mod tests {
     fn planned(version: (u32, u32, u32), toml: &str) -> Result<Plan, String> {
         let scenario = Loader::new().text("test", toml).unwrap().load().unwrap();
         let (source, destination) = (like(version, false), like(version, true));
-        plan(&scenario, &source, &destination, &ground()).map_err(|refused| refused.to_string())
+        plan(&scenario, &source, &destination, &context()).map_err(|refused| refused.to_string())
     }
 
-    fn ground() -> Ground {
-        Ground { local: Some("/run/m.sock".into()), host: None, can_pass_descriptors: [true; 2] }
+    fn context() -> StreamContext {
+        StreamContext {
+            local: Some("/run/m.sock".into()),
+            host: None,
+            can_pass_descriptors: [true; 2],
+        }
     }
 
     fn incoming(plan: &Plan) -> &Value {
@@ -481,7 +485,7 @@ mod tests {
         source.run_state = "postmigrate".into();
         source.blocked_reasons = vec!["device `vfio` cannot".into()];
         destination.run_state = "running".into();
-        let refused = plan(&scenario, &source, &destination, &ground()).unwrap_err().to_string();
+        let refused = plan(&scenario, &source, &destination, &context()).unwrap_err().to_string();
         insta::assert_snapshot!(refused, @r"
         this migration cannot be done, and nothing was changed:
           - source: its VM has already been migrated away (run state postmigrate)

@@ -1,4 +1,5 @@
-//! Which side a capability or a parameter belongs to (facts/qemu.md §4.1).
+//! Which side a capability or a parameter belongs to (docs/qemu-notes.md, "Which side a capability
+//! belongs to").
 
 use base::Side;
 use std::collections::BTreeMap;

@@ -11,7 +11,7 @@ pub const PASSED: &str = "switchover";
 
 /// What both QEMUs have where they run, for a stream between them.
 #[derive(Clone, Debug, Default)]
-pub struct Ground {
+pub struct StreamContext {
     /// Both are on this host, and files may be made under this name.
     pub local: Option<PathBuf>,
     /// Address of the destination, where it is not the loopback's.
@@ -87,16 +87,16 @@ pub(super) fn choose(
     scenario: &Scenario,
     source: &Support,
     destination: &Support,
-    ground: &Ground,
+    context: &StreamContext,
     several: bool,
 ) -> Result<Stream, String> {
     if !scenario.channels.is_empty() {
         return channels(scenario, source, destination);
     }
     let stream = match (&scenario.uri, &destination.listens_at) {
-        (Some(uri), _) => given(scenario, uri.clone(), ground, several)?,
-        (None, Some(uri)) => given(scenario, uri.clone(), ground, several)?,
-        (None, None) => local(scenario, ground, several)?,
+        (Some(uri), _) => given(scenario, uri.clone(), context, several)?,
+        (None, Some(uri)) => given(scenario, uri.clone(), context, several)?,
+        (None, None) => local(scenario, context, several)?,
     };
     let scheme = stream.scheme();
     if scheme.is_empty() {
@@ -110,7 +110,7 @@ pub(super) fn choose(
     if needs_answers && stream.fifo.is_some() {
         return Err("nothing comes back through transport = \"exec\", and post-copy and return-path need answers".to_owned());
     }
-    if scenario.link.kind == LinkKind::Netns && ground.host.is_none() {
+    if scenario.link.kind == LinkKind::Netns && context.host.is_none() {
         return Err(
             "link.kind = \"netns\" puts a lab's QEMUs into namespaces; these are where they are"
                 .to_owned(),
@@ -136,7 +136,7 @@ pub(super) fn choose(
 fn given(
     scenario: &Scenario,
     outgoing: String,
-    ground: &Ground,
+    context: &StreamContext,
     several: bool,
 ) -> Result<Stream, String> {
     let incoming = scenario.incoming_uri.clone().unwrap_or_else(|| outgoing.clone());
@@ -149,7 +149,7 @@ fn given(
                 stream.uri.outgoing
             ));
         }
-        if !ground.can_pass_descriptors[0] {
+        if !context.can_pass_descriptors[0] {
             return Err("transport = \"owned\" hands a socket to the source, which only a unix QMP socket can do".to_owned());
         }
         stream.sockets = Sockets::OfSource;
@@ -158,13 +158,13 @@ fn given(
 }
 
 /// None was named: both are on this host, or there is no way.
-fn local(scenario: &Scenario, ground: &Ground, several: bool) -> Result<Stream, String> {
-    let Some(base) = &ground.local else {
+fn local(scenario: &Scenario, context: &StreamContext, several: bool) -> Result<Stream, String> {
+    let Some(base) = &context.local else {
         return Err(
             "no migration URI: the two QEMUs may be on different hosts, so give one, such as --uri tcp:HOST:4444".to_owned()
         );
     };
-    let both_take = ground.can_pass_descriptors == [true; 2];
+    let both_take = context.can_pass_descriptors == [true; 2];
     let netns = scenario.link.kind == LinkKind::Netns;
     let transport = match scenario.transport {
         Transport::Auto if both_take && !several => Transport::Owned,
@@ -193,7 +193,7 @@ fn local(scenario: &Scenario, ground: &Ground, several: bool) -> Result<Stream, 
             passed(if transport == Transport::Fd { Sockets::Unix } else { Sockets::Tcp })
         }
         Transport::Unix => same(format!("unix:{}", base.display())),
-        Transport::Tcp => same(format!("tcp:{}:0", ground.host.as_deref().unwrap_or("127.0.0.1"))),
+        Transport::Tcp => same(format!("tcp:{}:0", context.host.as_deref().unwrap_or("127.0.0.1"))),
         Transport::Exec => {
             let fifo = named(".fifo");
             let quoted = quoted(&fifo);

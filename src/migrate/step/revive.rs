@@ -2,11 +2,12 @@
 //!
 //! Before 10.2 a post-copy whose start fails leaves its source in `device` or `postcopy-active` for
 //! good, its migration thread gone: `postcopy_start` fails from a state that it does not expect
-//! (facts/qemu.md §4.4). `cont` then says "Migration is not finalized yet", a cancel ends in
-//! `cancelling`, and the destination never had the guest. The gdb stub starts it all the same: a
-//! client that detaches lets the VM run (`gdb_continue` in QEMU's gdbstub/system.c), whatever the
-//! migration's state. Seen on 10.0.2 (docs/how-to/recovery.md). 7.2's destination ends when it
-//! fails, and then nobody can say whether it had run the guest: not revived.
+//! (docs/qemu-notes.md, "Failing while post-copy starts"). `cont` then says "Migration is not
+//! finalized yet", a cancel ends in `cancelling`, and the destination never had the guest. The gdb
+//! stub starts it all the same: a client that detaches lets the VM run (`gdb_continue` in QEMU's
+//! gdbstub/system.c), whatever the migration's state. Seen on 10.0.2 (docs/how-to/recovery.md).
+//! 7.2's destination ends when it fails, and then nobody can say whether it had run the guest: not
+//! revived.
 //!
 //! Nothing here is for a migration that can go on in any other way.
 

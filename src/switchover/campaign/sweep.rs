@@ -35,7 +35,7 @@ pub type OnProgress = Box<dyn FnMut(&Progress) + Send>;
 
 /// What a sweep needs besides the campaign's definition.
 pub struct SweepOptions {
-    /// The campaign directory.
+    /// The directory to create or, with `resume`, to continue.
     pub out: PathBuf,
     /// Whether to continue an earlier sweep of the same campaign in `out`; otherwise `out` must not
     /// exist.
@@ -81,13 +81,13 @@ pub enum SweepError {
         "{path} exists already; continue it with --resume, or name another directory with --out"
     )]
     AlreadyExists {
-        /// The campaign directory.
+        /// The campaign directory, as `--out` named it or as it was chosen from the name.
         path: PathBuf,
     },
     /// There is nothing to resume: `campaign.json` cannot be read.
     #[error("{path} has no campaign to resume")]
     NothingToResume {
-        /// The campaign directory.
+        /// The campaign directory, as `--out` named it or as it was chosen from the name.
         path: PathBuf,
         /// Why `campaign.json` cannot be read.
         source: io::Error,
@@ -98,7 +98,7 @@ pub enum SweepError {
          directory with --out"
     )]
     DifferentCampaign {
-        /// The campaign directory.
+        /// The campaign directory, as `--out` named it or as it was chosen from the name.
         path: PathBuf,
         /// The first difference between the two campaigns.
         difference: String,
@@ -112,7 +112,7 @@ pub enum SweepError {
     Write {
         /// The file or directory.
         path: PathBuf,
-        /// The reason.
+        /// The operating system's error.
         source: io::Error,
     },
 }

@@ -4,7 +4,7 @@
 //! It changes nothing and costs the guest next to nothing. It cannot run twice at a time, and it is
 //! blind to writes that leave a page as it was. Its other modes are no way out: `dirty-bitmap` says
 //! 0 under TCG and interferes with migration, `dirty-ring` needs a KVM that was started for it
-//! (facts/models.md §6).
+//! (docs/qemu-notes.md, "Dirty-rate measurement").
 
 use super::{CaptureError, DEADLINE};
 use base::units::Bytes;

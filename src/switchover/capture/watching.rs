@@ -5,7 +5,7 @@ use analysis::{Observed, Watch};
 use base::Side;
 use base::clock::monotonic_ns;
 use qmp::{Session, Status};
-use record::{Glance, SampleRow};
+use record::{ConvergenceSample, SampleRow};
 use std::time::Duration;
 
 /// A pass takes 100 ms at least where max-bandwidth binds.
@@ -24,7 +24,7 @@ pub(super) async fn watch(session: &Session, time: Duration) -> Result<Observed,
         }
         let row =
             SampleRow { side: Side::Source, sent_ns, received_ns: monotonic_ns(), pass: 0, info };
-        Glance::of(&row).iter().for_each(|glance| watch.look(glance));
+        ConvergenceSample::of(&row).iter().for_each(|sample| watch.look(sample));
         tokio::time::sleep(POLL).await;
     }
     Ok(watch.end())

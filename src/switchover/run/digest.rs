@@ -3,7 +3,7 @@
 use analysis::Watch;
 use base::Side;
 use qmp::RamStats;
-use record::{Glance, SampleRow};
+use record::{ConvergenceSample, SampleRow};
 
 /// Two samples must be this far apart to give a rate: QEMU's own quantum is 100 ms, and over less,
 /// bursts look like rates.
@@ -12,8 +12,8 @@ const RATE_SPAN_NS: u64 = 50_000_000;
 /// What was gathered.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Digest {
-    /// QEMU's `downtime`, ms, as first seen: later values may be overwritten ones (facts/qemu.md
-    /// §6.2).
+    /// QEMU's `downtime`, ms, as first seen: QEMU may overwrite it later
+    /// (docs/qemu-notes.md, "What QEMU reports as downtime").
     pub(super) reported_ms: Option<u64>,
     /// A first value was not believed, because it exceeded the whole migration (7.2: the host's
     /// uptime, 2 of 20 runs).
@@ -32,7 +32,7 @@ pub(super) struct Digest {
 impl Digest {
     /// Looks at the next sample.
     pub(super) fn look(&mut self, row: &SampleRow) {
-        Glance::of(row).iter().for_each(|glance| self.watch.look(glance));
+        ConvergenceSample::of(row).iter().for_each(|sample| self.watch.look(sample));
         match row.side {
             Side::Source => self.look_at_source(row),
             Side::Destination => {

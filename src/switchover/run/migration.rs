@@ -10,7 +10,7 @@ use lab::Route;
 use lab::link::Totals;
 use migrate::drive::{Driver, End, InstalledTls, Interrupt, Progress, Report};
 use migrate::observe::{Latest, Sampler, SharedSampler};
-use migrate::plan::{Ground, OLDEST, Plan, Refused, Support, adopt, plan};
+use migrate::plan::{OLDEST, Plan, Refused, StreamContext, Support, adopt, plan};
 use qmp::{BlockingSession, Session};
 use record::{Host, SampledSide, Sampling, Sink};
 use scenario::Scenario;
@@ -103,7 +103,7 @@ pub(super) async fn migrate(
 ) -> Result<Migration, RunError> {
     let Means { number, scenario, sink, interrupt, progress, adopts } = means;
     let Sides { ends: [source, destination], sampling, exits, local, network, ours } = sides;
-    let ground = Ground {
+    let context = StreamContext {
         local: local.clone(),
         host: network.as_ref().map(|route| route.host().to_owned()),
         can_pass_descriptors: [
@@ -114,7 +114,7 @@ pub(super) async fn migrate(
     let plan = if adopts {
         adopt(scenario, &supports[0], &supports[1])?
     } else {
-        plan(scenario, &supports[0], &supports[1], &ground)?
+        plan(scenario, &supports[0], &supports[1], &context)?
     };
     let (mut path, own) = Path::lay(scenario, &plan, network.as_ref(), &sink, number)?;
     let latest = [Latest::default(), Latest::default()];

@@ -237,8 +237,8 @@ fn measure(
 
 fn transfer(migration: &Migration, digest: &Digest, total_us: Option<u64>) -> Transfer {
     let last = migration.report.last[0].as_ref().and_then(|info| info.ram.as_ref());
-    // A migration that failed or was cancelled no longer tells (facts/qapi.md §1.3): then the last
-    // good sample does.
+    // After a failed or cancelled migration query-migrate has no `ram`: use the last sample that
+    // had it (docs/qemu-notes.md, "The answer of `query-migrate`").
     let Some(ram) = last.or(digest.ram.as_ref()) else { return Transfer::default() };
     let mean = |bytes: u64| {
         let micros = u128::from(total_us.filter(|us| *us > 0)?);

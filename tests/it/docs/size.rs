@@ -6,9 +6,7 @@ const MAX_COLUMNS: usize = 100;
 /// Files of tests may be longer.
 const MAX_LINES: usize = 500;
 /// Lines that are still longer, nearly all of them strings. This number may only become smaller.
-const MAX_LONG_LINES: usize = 420;
-/// Files that are still longer. This list may only become shorter.
-const LONG_FILES: [&str; 2] = ["src/migrate/drive/driver.rs", "src/migrate/drive/machine.rs"];
+const MAX_LONG_LINES: usize = 295;
 const FOLDERS: [&str; 6] = ["src", "tests", "benches", "fuzz", "examples", "fixtures/guest"];
 
 #[test]
@@ -38,7 +36,7 @@ fn no_rust_file_outside_the_tests_is_over_500_lines() {
         let is_test = name.components().any(|part| part.as_os_str() == "tests")
             || file.file_stem().unwrap().to_string_lossy().ends_with("tests");
         let lines = std::fs::read_to_string(&file).unwrap().lines().count();
-        if !is_test && lines > MAX_LINES && !LONG_FILES.iter().any(|known| name.ends_with(known)) {
+        if !is_test && lines > MAX_LINES {
             long.push(format!("{}: {lines} lines", name.display()));
         }
     }

@@ -94,8 +94,7 @@ cells! { several_channels;
         &["--mode", "postcopy", "--cap", "postcopy-preempt=on"], 2;
 }
 
-/// What a page costs that the guest waits for: facts/models.md §2.5. The link is halifax at a tenth
-/// of its size.
+/// The time for which the guest waits for one page. The link is halifax at a tenth of its size.
 const FAULTS: &[&str] = &[
     "--mode",
     "postcopy",

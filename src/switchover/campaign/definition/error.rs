@@ -10,15 +10,15 @@ pub enum DefinitionError {
     /// The file cannot be read.
     #[error("cannot read the campaign {path}")]
     Read {
-        /// The file.
+        /// The path as it was opened.
         path: PathBuf,
-        /// The reason.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// The file is not TOML, or has an unknown key.
     #[error("{origin}: {detail}")]
     Syntax {
-        /// The file.
+        /// Where the text came from: the path of the campaign file.
         origin: String,
         /// The place in the file, and what is wrong there.
         detail: String,
@@ -26,17 +26,17 @@ pub enum DefinitionError {
     /// The values of a varied key are not usable.
     #[error("{origin}: {key} {problem}")]
     Axis {
-        /// The file.
+        /// Where the text came from: the path of the campaign file.
         origin: String,
         /// The table and the key, such as `[vary] guest.rate`.
         key: String,
-        /// What is wrong.
+        /// The rule that the content breaks, with the value that was found.
         problem: String,
     },
     /// The file asks for nothing, or for something that a campaign cannot do.
     #[error("{origin}: {problem}")]
     Unsupported {
-        /// The file.
+        /// Where the text came from: the path of the campaign file.
         origin: String,
         /// What is wrong, and what to write instead.
         problem: String,
@@ -44,7 +44,7 @@ pub enum DefinitionError {
     /// The scenario of a cell, or the scenario file that it is based on, is wrong.
     #[error("{origin}: {place}")]
     Scenario {
-        /// The file.
+        /// Where the text came from: the path of the campaign file.
         origin: String,
         /// The number and the name of the cell.
         place: String,
