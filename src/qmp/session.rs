@@ -54,6 +54,13 @@ impl Notices {
             None => Err(Closed(self.1.end_reason())),
         }
     }
+
+    /// The next notice that has arrived already; `None` if there is none.
+    pub fn try_next(&mut self) -> Option<Notice> {
+        let QueuedNotice(notice, weight) = self.0.try_recv().ok()?;
+        self.1.waiting.take(weight);
+        Some(notice)
+    }
 }
 
 /// A negotiated QMP connection. Cheap to clone; the connection ends when the last clone is dropped.

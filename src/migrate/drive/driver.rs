@@ -139,7 +139,8 @@ impl Driver {
         let hooks = self.plan.hooks.clone();
         let installed_tls = outgoing.is_some().then(|| self.installed_tls.clone());
         let limit = Limit::before(&self.plan, &self.source.session).await;
-        let (ending, decisions, ends, mut hook_problems) =
+        let (migration, sink) = (self.migration, self.sink.clone());
+        let (ending, decisions, mut ends, mut hook_problems) =
             match tokio::spawn(self.drive(outgoing)).await {
                 Ok((ending, decisions, ends, problem)) => {
                     (ending, decisions, Some(ends), Vec::from_iter(problem))
@@ -160,6 +161,13 @@ impl Driver {
         let mut last = [None, None];
         for (session, slot) in sessions.iter().zip(&mut last) {
             *slot = session.query_migrate(COMMAND_TIMEOUT).await.ok();
+        }
+        // An event that came before these answers belongs to this migration, not to the next one:
+        // the RESUME of the destination may be among them.
+        for (side, end) in Side::BOTH.into_iter().zip(ends.iter_mut().flatten()) {
+            while let Some(notice) = end.notices.try_next() {
+                sink.give(Entry::Notice(migration, side, notice));
+            }
         }
         let ending = settle::with_qemus_text(ending, &last);
         if ending.outcome != Outcome::Completed {
