@@ -4,8 +4,8 @@
 use crate::harness::{Scratch, Switchover, qemu};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Makes a post-copy last 1.5 s, which is long enough for the 10 ms ticks in which the kernel counts
-/// CPU time. `limits.bandwidth` holds only in pre-copy: with it this post-copy took 25 ms.
+/// Makes a post-copy last 1.5 s, which is long enough for the 10 ms ticks in which the kernel
+/// counts CPU time. `limits.bandwidth` holds only in pre-copy: with it this post-copy took 25 ms.
 const SLOW: &[&str] = &[
     "--set",
     "guest.memory=64MiB",
