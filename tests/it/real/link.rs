@@ -166,7 +166,9 @@ fn post_copy_waits_for_a_link_that_stalls_and_goes_on() {
     assert!(figure(&summary, "/time_us/total") >= 400_000, "{}", done.story());
 }
 
-/// Little passes before post-copy begins, and much after.
+/// Less than 1 MiB passes before post-copy begins, and about 10 MiB in all. The link breaks so early
+/// that more is left than the buffers of the sockets hold: a QEMU that has handed over everything
+/// waits for the end of the migration, and does not pause but fails.
 const BREAKS_IN_POSTCOPY: &[&str] = &[
     "--mode",
     "postcopy",
@@ -177,7 +179,7 @@ const BREAKS_IN_POSTCOPY: &[&str] = &[
     "--set",
     "limits.postcopy_bandwidth=32MiB/s",
     "--set",
-    "link.outages=[{after_bytes=\"8MiB\", breaks=true}]",
+    "link.outages=[{after_bytes=\"4MiB\", breaks=true}]",
     "--set",
     "recovery.attempts=2",
     "--set",
