@@ -166,8 +166,8 @@ fn post_copy_waits_for_a_link_that_stalls_and_goes_on() {
     assert!(figure(&summary, "/time_us/total") >= 400_000, "{}", done.story());
 }
 
-/// Less than 1 MiB passes before post-copy begins, and about 10 MiB in all. The link breaks so early
-/// that more is left than the buffers of the sockets hold: a QEMU that has handed over everything
+/// Less than 1 MiB passes before post-copy begins, and about 10 MiB in all. The link breaks early
+/// enough that more is left than the socket buffers hold: a QEMU that has handed over everything
 /// waits for the end of the migration, and does not pause but fails.
 const BREAKS_IN_POSTCOPY: &[&str] = &[
     "--mode",
